@@ -1,0 +1,163 @@
+//! The Internet checksum (RFC 1071) and its updates (RFC 1624).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// A ones' complement sum on its way.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Sum {
+    total: u64,
+    /// Whether an odd number of bytes has been added: the next one is the low half of a word.
+    odd: bool,
+}
+
+impl Sum {
+    /// Adds the pseudo-header of IPv4 (RFC 9293 §3.1): the addresses, the protocol, the transport length.
+    #[must_use]
+    pub fn pseudo_v4(src: Ipv4Addr, dst: Ipv4Addr, proto: u8, len: usize) -> Self {
+        Self::default().bytes(&src.octets()).bytes(&dst.octets()).word(proto.into()).length(len)
+    }
+
+    /// Adds the pseudo-header of IPv6 (RFC 8200 §8.1).
+    #[must_use]
+    pub fn pseudo_v6(src: Ipv6Addr, dst: Ipv6Addr, proto: u8, len: usize) -> Self {
+        Self::default().bytes(&src.octets()).bytes(&dst.octets()).word(proto.into()).length(len)
+    }
+
+    fn length(self, len: usize) -> Self {
+        Self { total: self.total + (len as u64 >> 16) + (len as u64 & 0xffff), ..self }
+    }
+
+    /// Adds one whole word, in host order.
+    #[must_use]
+    pub fn word(self, word: u16) -> Self {
+        Self { total: self.total + u64::from(word), ..self }
+    }
+
+    /// Adds `bytes`, which go on where the last ones ended.
+    ///
+    /// Cost: about an eighth of a cycle a byte.
+    #[must_use]
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        // RFC 1071 §2 (B): sum in the machine's order, swap once at the end; RFC 1071 §2 (A): an odd
+        // start only swaps the bytes of the sum.
+        let (words, tail) = bytes.as_chunks::<4>();
+        let mut sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+        let mut last = [0; 4];
+        last[..tail.len()].copy_from_slice(tail);
+        sum += u64::from(u32::from_ne_bytes(last));
+        let folded = u16::from_be_bytes(fold(sum).to_ne_bytes());
+        let part = if self.odd { folded.swap_bytes() } else { folded };
+        Self { total: self.total + u64::from(part), odd: self.odd ^ (bytes.len() % 2 == 1) }
+    }
+
+    /// The sum as it stands in a partial checksum: folded, not inverted.
+    #[must_use]
+    pub fn partial(self) -> u16 {
+        fold(self.total)
+    }
+
+    /// The checksum: what makes the sum of everything all ones.
+    #[must_use]
+    pub fn finish(self) -> u16 {
+        !fold(self.total)
+    }
+}
+
+/// Folds a sum into sixteen bits, carries going round.
+fn fold(mut sum: u64) -> u16 {
+    loop {
+        match u16::try_from(sum) {
+            Ok(folded) => return folded,
+            Err(_) => sum = (sum >> 16) + (sum & 0xffff),
+        }
+    }
+}
+
+/// The checksum of `bytes`.
+pub fn of(bytes: &[u8]) -> u16 {
+    Sum::default().bytes(bytes).finish()
+}
+
+/// Updates a checksum after one of the 16-bit words it covers changed from `old` to `new`.
+///
+/// * Shape: all three are whole words, in host order (`u16::from_be_bytes`).
+/// * Domain: the covered bytes must not all be zero afterwards (an IP header never is).
+/// * Errors: none. Cost: three additions, independent of the length covered.
+/// * Source: RFC 1624 §3, equation 3, `HC' = ~(~HC + ~m + m')`.
+#[inline]
+pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
+    let sum = u32::from(!checksum) + u32::from(!old) + u32::from(new);
+    !fold32(sum)
+}
+
+/// [`update`] for a change of two words at once, such as an IPv4 address.
+#[inline]
+pub fn update32(checksum: u16, old: u32, new: u32) -> u16 {
+    let halves = |word: u32| (word >> 16) + (word & 0xffff);
+    !fold32(u32::from(!checksum) + halves(!old) + halves(new))
+}
+
+/// A partial checksum ([`crate::Checksum::Partial`]) after two words of its pseudo-header changed: the
+/// same sum, but the field is not inverted.
+#[inline]
+pub fn update_partial32(partial: u16, old: u32, new: u32) -> u16 {
+    !update32(!partial, old, new)
+}
+
+#[inline]
+fn fold32(sum: u32) -> u16 {
+    let sum = (sum >> 16) + (sum & 0xffff);
+    let sum = (sum >> 16) + (sum & 0xffff);
+    u16::try_from(sum).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// RFC 1071 §4.1, word by word.
+    fn plain(bytes: &[u8]) -> u16 {
+        let mut sum = 0u32;
+        for pair in bytes.chunks(2) {
+            sum += u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        !u16::try_from(sum).unwrap()
+    }
+
+    #[test]
+    fn the_example_of_rfc_1071() {
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(of(&bytes), !0xddf2);
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_the_plain_sum_however_it_is_cut(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            cuts in prop::collection::vec(0usize..300, 0..4),
+        ) {
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let sum = cuts.windows(2).fold(Sum::default(), |sum, cut| sum.bytes(&bytes[cut[0]..cut[1]]));
+            prop_assert_eq!(sum.finish(), plain(&bytes));
+        }
+
+        #[test]
+        fn an_update_is_a_new_sum(mut bytes in prop::array::uniform20(any::<u8>()), at in 0usize..5, new: u32) {
+            bytes[0] = 0x45;
+            let before = of(&bytes);
+            let place = at * 4..at * 4 + 4;
+            let old = u32::from_be_bytes(bytes[place.clone()].try_into().unwrap());
+            let new = if at == 0 { new | 1 << 31 } else { new };
+            bytes[place].copy_from_slice(&new.to_be_bytes());
+            prop_assert_eq!(update32(before, old, new), of(&bytes));
+            let (old, new) = (old.to_be_bytes(), new.to_be_bytes());
+            let high = update(before, u16::from_be_bytes([old[0], old[1]]), u16::from_be_bytes([new[0], new[1]]));
+            let both = update(high, u16::from_be_bytes([old[2], old[3]]), u16::from_be_bytes([new[2], new[3]]));
+            prop_assert_eq!(both, of(&bytes));
+        }
+    }
+}

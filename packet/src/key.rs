@@ -1,0 +1,328 @@
+//! The flow key: every field a flow can match, each at a fixed place.
+//!
+//! A key is an array of words, so that masking, hashing and comparing are loops over words and know
+//! nothing of protocols. The first [`Key::PACKET_WORDS`] say what the packet says and where it came in;
+//! the others are the registers of the pipeline, zero when a packet arrives. Caches key on the first
+//! part alone.
+//!
+//! A field that a packet does not have is zero. Because a match on such a field is only legal together
+//! with the field that announces it (`nw_dst` with `eth_type`), zero never matches by accident.
+
+use std::fmt;
+use std::ops::{BitAnd, Index, IndexMut};
+
+/// The bits of a field within a [`Key`].
+///
+/// `low` is the word that holds bit 0, counted from the word's least significant bit as `shift`; a field
+/// that passes bit 63 goes on in the word *before* (`low - 1`), so that a 128-bit address reads in order.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Span {
+    low: u8,
+    shift: u8,
+    bits: u8,
+}
+
+impl Span {
+    const fn new(low: u8, shift: u8, bits: u8) -> Self {
+        assert!(bits > 0 && shift as usize + bits as usize <= if low == 0 { 64 } else { 128 });
+        Self { low, shift, bits }
+    }
+
+    /// How many bits the field has, 1 to 128.
+    pub const fn bits(self) -> u8 {
+        self.bits
+    }
+
+    /// The field's bits `first..first + bits`, bit 0 being the least significant.
+    ///
+    /// # Panics
+    /// If the range passes the end of the field.
+    #[must_use]
+    pub const fn slice(self, first: u8, bits: u8) -> Self {
+        assert!(first as usize + bits as usize <= self.bits as usize, "beyond the field");
+        Self::new(self.low, self.shift + first, bits)
+    }
+
+    /// All ones, as wide as the field.
+    pub const fn ones(self) -> u128 {
+        u128::MAX >> (128 - self.bits as u32)
+    }
+
+    const fn is_wide(self) -> bool {
+        self.shift as u32 + self.bits as u32 > 64
+    }
+}
+
+/// What a packet says and what the pipeline has noted about it, or a mask of the same shape.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+#[repr(align(64))]
+pub struct Key([u64; Self::WORDS]);
+
+impl Key {
+    /// Words in all.
+    pub const WORDS: usize = 32;
+    /// Words that describe the packet; those behind them are the pipeline's own.
+    pub const PACKET_WORDS: usize = 16;
+
+    /// The OpenFlow number of the port the packet came in by.
+    pub const IN_PORT: Span = Span::new(0, 0, 16);
+    /// The switch-wide number of that port ([`crate::PortId`]); unlike `IN_PORT` no action changes it.
+    pub const INGRESS: Span = Span::new(0, 16, 16);
+    /// Which frozen state a later pass resumes; 0 on the first pass.
+    pub const RESUME: Span = Span::new(0, 32, 32);
+    /// Destination address.
+    pub const ETH_DST: Span = Span::new(1, 16, 48);
+    /// Ethertype behind the VLAN tags; 0x05ff for a frame with an 802.3 length.
+    pub const ETH_TYPE: Span = Span::new(1, 0, 16);
+    /// Source address.
+    pub const ETH_SRC: Span = Span::new(2, 16, 48);
+    /// The outer tag's PCP and VID, and 0x1000 to say that there is one.
+    pub const VLAN_TCI: Span = Span::new(2, 0, 16);
+    /// The outer tag's own Ethertype: 0x8100 or 0x88a8.
+    pub const VLAN_TPID: Span = Span::new(3, 48, 16);
+    /// The second tag, in the form of [`Key::VLAN_TCI`].
+    pub const VLAN2_TCI: Span = Span::new(3, 32, 16);
+    /// The second tag's own Ethertype.
+    pub const VLAN2_TPID: Span = Span::new(3, 16, 16);
+    /// IPv4 source, or an ARP packet's sender address.
+    pub const NW_SRC: Span = Span::new(4, 32, 32);
+    /// IPv4 destination, or an ARP packet's target address.
+    pub const NW_DST: Span = Span::new(4, 0, 32);
+    /// IP protocol (behind IPv6 extension headers), or the low byte of an ARP operation.
+    pub const NW_PROTO: Span = Span::new(5, 56, 8);
+    /// DSCP and ECN: the whole TOS or traffic class byte.
+    pub const NW_TOS: Span = Span::new(5, 48, 8);
+    /// TTL or hop limit.
+    pub const NW_TTL: Span = Span::new(5, 40, 8);
+    /// Bit 0: a fragment; bit 1: not the first one.
+    pub const NW_FRAG: Span = Span::new(5, 32, 8);
+    /// IPv6 flow label.
+    pub const IPV6_LABEL: Span = Span::new(5, 0, 20);
+    /// TCP, UDP or SCTP source port, or ICMP type.
+    pub const TP_SRC: Span = Span::new(6, 48, 16);
+    /// TCP, UDP or SCTP destination port, or ICMP code.
+    pub const TP_DST: Span = Span::new(6, 32, 16);
+    /// The twelve TCP flags, NS and the reserved ones included.
+    pub const TCP_FLAGS: Span = Span::new(6, 16, 16);
+    /// IPv6 source.
+    pub const IPV6_SRC: Span = Span::new(8, 0, 128);
+    /// IPv6 destination.
+    pub const IPV6_DST: Span = Span::new(10, 0, 128);
+    /// ARP sender hardware address.
+    pub const ARP_SHA: Span = Span::new(11, 16, 48);
+    /// ARP target hardware address.
+    pub const ARP_THA: Span = Span::new(12, 16, 48);
+    /// The pipeline's 64-bit scratch field.
+    pub const METADATA: Span = Span::new(16, 0, 64);
+
+    /// How many 32-bit registers there are.
+    pub const REGS: usize = 16;
+
+    /// Register `n`. Two neighbours share a word, the even one high, so that they also read as one 64-bit register.
+    ///
+    /// # Panics
+    /// If there is no such register.
+    pub const fn reg(n: usize) -> Span {
+        assert!(n < Self::REGS, "no such register");
+        let word = [17, 17, 18, 18, 19, 19, 20, 20, 21, 21, 22, 22, 23, 23, 24, 24][n];
+        Span::new(word, if n.is_multiple_of(2) { 32 } else { 0 }, 32)
+    }
+
+    /// A key in which everything is zero; as a mask, one that wildcards everything.
+    pub const ZERO: Self = Self([0; Self::WORDS]);
+
+    /// The field at `span`, right-aligned.
+    #[inline]
+    pub const fn get(&self, span: Span) -> u128 {
+        let low = self.0[span.low as usize] as u128;
+        let pair =
+            if span.is_wide() { low | (self.0[span.low as usize - 1] as u128) << 64 } else { low };
+        (pair >> span.shift) & span.ones()
+    }
+
+    /// The field at `span`, which must be of at most 64 bits, as a word.
+    #[inline]
+    pub const fn word(&self, span: Span) -> u64 {
+        low_half(self.get(span))
+    }
+
+    /// Writes the field at `span`; bits of `value` beyond the field are cut.
+    #[inline]
+    pub fn set(&mut self, span: Span, value: impl Into<u128>) {
+        let (value, ones, low) = (value.into() & span.ones(), span.ones(), usize::from(span.low));
+        if span.is_wide() {
+            let pair = u128::from(self.0[low]) | u128::from(self.0[low - 1]) << 64;
+            let pair = pair & !(ones << span.shift) | value << span.shift;
+            self.0[low] = low_half(pair);
+            self.0[low - 1] = low_half(pair >> 64);
+        } else {
+            self.0[low] =
+                self.0[low] & !(low_half(ones) << span.shift) | low_half(value) << span.shift;
+        }
+    }
+
+    /// This key with the field at `span` replaced.
+    #[must_use]
+    pub fn with(mut self, span: Span, value: impl Into<u128>) -> Self {
+        self.set(span, value);
+        self
+    }
+
+    /// Sets every bit of `span`: as a mask, matches that field exactly.
+    pub fn set_all(&mut self, span: Span) {
+        self.set(span, u128::MAX);
+    }
+
+    /// All words.
+    #[inline]
+    pub const fn words(&self) -> &[u64; Self::WORDS] {
+        &self.0
+    }
+
+    /// All words, to be changed.
+    #[inline]
+    pub const fn words_mut(&mut self) -> &mut [u64; Self::WORDS] {
+        &mut self.0
+    }
+
+    /// Whether every bit is zero.
+    pub fn is_zero(&self) -> bool {
+        self.0 == [0; Self::WORDS]
+    }
+
+    /// Whether this key, under `mask`, is `other` (which must already be masked).
+    pub fn matches(&self, other: &Self, mask: &Self) -> bool {
+        self.0.iter().zip(&other.0).zip(&mask.0).all(|((a, b), m)| (a ^ b) & m == 0)
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
+const fn low_half(wide: u128) -> u64 {
+    wide as u64
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+impl Index<usize> for Key {
+    type Output = u64;
+    #[inline]
+    fn index(&self, word: usize) -> &u64 {
+        &self.0[word]
+    }
+}
+
+impl IndexMut<usize> for Key {
+    #[inline]
+    fn index_mut(&mut self, word: usize) -> &mut u64 {
+        &mut self.0[word]
+    }
+}
+
+impl BitAnd for Key {
+    type Output = Self;
+    fn bitand(mut self, mask: Self) -> Self {
+        for (word, mask) in self.0.iter_mut().zip(&mask.0) {
+            *word &= mask;
+        }
+        self
+    }
+}
+
+impl fmt::Debug for Key {
+    /// Only the words that are not zero.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for (n, word) in self.0.iter().enumerate().filter(|(_, word)| **word != 0) {
+            map.entry(&n, &format_args!("{word:#018x}"));
+        }
+        map.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SPANS: [Span; 12] = [
+        Key::IN_PORT,
+        Key::RESUME,
+        Key::ETH_DST,
+        Key::VLAN_TCI,
+        Key::NW_SRC,
+        Key::NW_TTL,
+        Key::IPV6_LABEL,
+        Key::IPV6_SRC,
+        Key::IPV6_DST,
+        Key::METADATA,
+        Key::reg(0),
+        Key::reg(15),
+    ];
+
+    #[test]
+    fn fields_do_not_overlap() {
+        let fields = [
+            Key::IN_PORT,
+            Key::INGRESS,
+            Key::RESUME,
+            Key::ETH_DST,
+            Key::ETH_TYPE,
+            Key::ETH_SRC,
+            Key::VLAN_TCI,
+            Key::VLAN_TPID,
+            Key::VLAN2_TCI,
+            Key::VLAN2_TPID,
+            Key::NW_SRC,
+            Key::NW_DST,
+            Key::NW_PROTO,
+            Key::NW_TOS,
+            Key::NW_TTL,
+            Key::NW_FRAG,
+            Key::IPV6_LABEL,
+            Key::TP_SRC,
+            Key::TP_DST,
+            Key::TCP_FLAGS,
+            Key::IPV6_SRC,
+            Key::IPV6_DST,
+            Key::ARP_SHA,
+            Key::ARP_THA,
+            Key::METADATA,
+        ];
+        let mut taken = Key::ZERO;
+        for span in fields.into_iter().chain((0..Key::REGS).map(Key::reg)) {
+            assert_eq!(taken.get(span), 0, "{span:?} overlaps another field");
+            taken.set_all(span);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_set_is_read_and_nothing_else_changes(
+            words in prop::array::uniform32(any::<u64>()),
+            span in prop::sample::select(SPANS.to_vec()),
+            value: u128,
+            cut: prop::sample::Index,
+        ) {
+            // A random part of the field, so that ranges across the middle of an address are met.
+            let first = u8::try_from(cut.index(span.bits().into())).unwrap();
+            let span = span.slice(first, span.bits() - first);
+            let before = Key(words);
+            let mut after = before;
+            after.set(span, value);
+            prop_assert_eq!(after.get(span), value & span.ones());
+            after.set(span, before.get(span));
+            prop_assert_eq!(after, before);
+        }
+    }
+
+    #[test]
+    fn a_slice_crosses_the_words_of_an_address() {
+        let key = Key::ZERO.with(Key::IPV6_SRC, 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff_u128);
+        assert_eq!(key.get(Key::IPV6_SRC.slice(48, 32)), 0x6677_8899);
+        assert_eq!(key.get(Key::IPV6_SRC.slice(96, 32)), 0x0011_2233);
+    }
+}
