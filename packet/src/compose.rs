@@ -44,7 +44,7 @@ pub fn compose(key: &Key, len: usize) -> Vec<u8> {
             match ethertype {
                 ethernet::IPV4 => bytes.extend(ipv4_packet(key, body)),
                 ethernet::IPV6 => bytes.extend(ipv6_packet(key, body)),
-                ethernet::ARP => bytes.extend(arp_packet(key)),
+                ethernet::ARP | ethernet::RARP => bytes.extend(arp_packet(key)),
                 _ => {}
             }
             bytes.resize(len.max(bytes.len()), 0);

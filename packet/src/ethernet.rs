@@ -14,6 +14,8 @@ pub const TYPE: usize = 12;
 pub const IPV4: u16 = 0x0800;
 /// Ethertype of ARP.
 pub const ARP: u16 = 0x0806;
+/// Ethertype of RARP, whose packets look like ARP's.
+pub const RARP: u16 = 0x8035;
 /// Ethertype of an 802.1Q tag.
 pub const VLAN: u16 = 0x8100;
 /// Ethertype of an 802.1ad service tag.

@@ -141,7 +141,7 @@ pub fn parse(window: &[u8], len: usize, key: &mut Key) -> Result<Headers, Runt> 
     match ethertype {
         ethernet::IPV4 => walk.ipv4(l3, rest),
         ethernet::IPV6 => walk.ipv6(l3, rest),
-        ethernet::ARP => walk.arp(rest),
+        ethernet::ARP | ethernet::RARP => walk.arp(rest),
         _ => {}
     }
     walk.finish(key);

@@ -1,0 +1,317 @@
+//! The fields of a flow: one row each, with everything that text, matching and writing need to know.
+//!
+//! Names, aliases, widths and prerequisites are those of Open vSwitch (`ovs-fields(7)`).
+
+use std::fmt;
+
+use packet::{Key, Span};
+
+/// A field that flows match, set, or both. Two fields may share bits: `tcp_src` and `udp_src` lie at
+/// the same place and differ in what must be matched first.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[expect(missing_docs, reason = "the names say it; the table below says the rest")]
+pub enum Field {
+    InPort,
+    Metadata,
+    /// One of `reg0` to `reg15`.
+    Reg(u8),
+    EthSrc,
+    EthDst,
+    EthType,
+    VlanTci,
+    /// The identifier and the bit that says there is a tag: 13 bits.
+    VlanVid,
+    VlanPcp,
+    IpSrc,
+    IpDst,
+    Ipv6Src,
+    Ipv6Dst,
+    Ipv6Label,
+    IpProto,
+    /// The whole TOS byte, of which a match sees the DSCP bits only.
+    IpTos,
+    IpDscp,
+    IpEcn,
+    IpTtl,
+    IpFrag,
+    ArpOp,
+    ArpSpa,
+    ArpTpa,
+    ArpSha,
+    ArpTha,
+    TcpSrc,
+    TcpDst,
+    TcpFlags,
+    UdpSrc,
+    UdpDst,
+    SctpSrc,
+    SctpDst,
+    IcmpType,
+    IcmpCode,
+    Icmpv6Type,
+    Icmpv6Code,
+}
+
+/// How values of a field are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// A decimal number; hexadecimal with a mask.
+    Decimal,
+    /// A hexadecimal number.
+    Hex,
+    /// Six bytes.
+    Ethernet,
+    /// A dotted quad.
+    Ipv4,
+    /// RFC 5952.
+    Ipv6,
+    /// A port's number, name or reserved name.
+    Port,
+    /// `no`, `yes`, `first`, `later`, `not_later`.
+    Frag,
+    /// `+syn-ack` or `syn|ack`.
+    TcpFlags,
+}
+
+/// What must be matched before a field can be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// A VLAN tag.
+    Vlan,
+    /// ARP or RARP.
+    Arp,
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+    /// IPv4 or IPv6.
+    Ip,
+    /// TCP over either.
+    Tcp,
+    /// UDP over either.
+    Udp,
+    /// SCTP over either.
+    Sctp,
+    /// ICMP over IPv4.
+    Icmp,
+    /// ICMPv6 over IPv6.
+    Icmpv6,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy)]
+struct Row {
+    field: Field,
+    /// The name that output uses, then the others that input may.
+    names: &'static [&'static str],
+    /// The name in references to parts of it (`NXM_OF_ETH_SRC[]`), then the others that input may use.
+    nxm: &'static [&'static str],
+    span: Span,
+    maskable: bool,
+    writable: bool,
+    format: Format,
+    needs: Needs,
+}
+
+const fn row(
+    field: Field,
+    names: &'static [&'static str],
+    nxm: &'static [&'static str],
+    span: Span,
+) -> Row {
+    let (format, needs) = (Format::Hex, Needs::Nothing);
+    Row { field, names, nxm, span, maskable: true, writable: true, format, needs }
+}
+
+impl Row {
+    const fn format(self, format: Format) -> Self {
+        Self { format, ..self }
+    }
+    /// Matches whole or not at all.
+    const fn exact(self) -> Self {
+        Self { maskable: false, ..self }
+    }
+    /// No action writes it.
+    const fn read_only(self) -> Self {
+        Self { writable: false, ..self }
+    }
+    const fn needs(self, needs: Needs) -> Self {
+        Self { needs, ..self }
+    }
+}
+
+use Format::{Decimal, Ethernet, Frag, Hex, Ipv4, Ipv6, Port, TcpFlags};
+
+/// Every field but the registers.
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    row(Field::InPort, &["in_port"], &["NXM_OF_IN_PORT"], Key::IN_PORT).format(Port).exact().needs(Needs::Nothing),
+    row(Field::Metadata, &["metadata"], &["OXM_OF_METADATA"], Key::METADATA).format(Hex).needs(Needs::Nothing),
+    row(Field::EthSrc, &["eth_src", "dl_src"], &["NXM_OF_ETH_SRC", "OXM_OF_ETH_SRC"], Key::ETH_SRC).format(Ethernet).needs(Needs::Nothing),
+    row(Field::EthDst, &["eth_dst", "dl_dst"], &["NXM_OF_ETH_DST", "OXM_OF_ETH_DST"], Key::ETH_DST).format(Ethernet).needs(Needs::Nothing),
+    row(Field::EthType, &["eth_type", "dl_type"], &["NXM_OF_ETH_TYPE", "OXM_OF_ETH_TYPE"], Key::ETH_TYPE).format(Hex).exact().read_only().needs(Needs::Nothing),
+    row(Field::VlanTci, &["vlan_tci"], &["NXM_OF_VLAN_TCI"], Key::VLAN_TCI).format(Hex).needs(Needs::Nothing),
+    row(Field::VlanVid, &["vlan_vid"], &["OXM_OF_VLAN_VID"], Key::VLAN_TCI.slice(0, 13)).format(Decimal).needs(Needs::Nothing),
+    row(Field::VlanPcp, &["vlan_pcp", "dl_vlan_pcp"], &["OXM_OF_VLAN_PCP"], Key::VLAN_TCI.slice(13, 3)).format(Decimal).exact().needs(Needs::Vlan),
+    row(Field::IpSrc, &["ip_src", "nw_src"], &["NXM_OF_IP_SRC", "OXM_OF_IPV4_SRC"], Key::NW_SRC).format(Ipv4).needs(Needs::Ipv4),
+    row(Field::IpDst, &["ip_dst", "nw_dst"], &["NXM_OF_IP_DST", "OXM_OF_IPV4_DST"], Key::NW_DST).format(Ipv4).needs(Needs::Ipv4),
+    row(Field::Ipv6Src, &["ipv6_src"], &["NXM_NX_IPV6_SRC", "OXM_OF_IPV6_SRC"], Key::IPV6_SRC).format(Ipv6).needs(Needs::Ipv6),
+    row(Field::Ipv6Dst, &["ipv6_dst"], &["NXM_NX_IPV6_DST", "OXM_OF_IPV6_DST"], Key::IPV6_DST).format(Ipv6).needs(Needs::Ipv6),
+    row(Field::Ipv6Label, &["ipv6_label"], &["NXM_NX_IPV6_LABEL", "OXM_OF_IPV6_FLABEL"], Key::IPV6_LABEL).format(Hex).needs(Needs::Ipv6),
+    row(Field::IpProto, &["nw_proto", "ip_proto"], &["NXM_OF_IP_PROTO", "OXM_OF_IP_PROTO"], Key::NW_PROTO).format(Decimal).exact().read_only().needs(Needs::Ip),
+    row(Field::IpTos, &["nw_tos"], &["NXM_OF_IP_TOS"], Key::NW_TOS).format(Decimal).exact().needs(Needs::Ip),
+    row(Field::IpDscp, &["ip_dscp"], &["OXM_OF_IP_DSCP"], Key::NW_TOS.slice(2, 6)).format(Decimal).exact().needs(Needs::Ip),
+    row(Field::IpEcn, &["nw_ecn", "ip_ecn"], &["NXM_NX_IP_ECN", "OXM_OF_IP_ECN"], Key::NW_TOS.slice(0, 2)).format(Decimal).exact().needs(Needs::Ip),
+    row(Field::IpTtl, &["nw_ttl"], &["NXM_NX_IP_TTL"], Key::NW_TTL).format(Decimal).exact().needs(Needs::Ip),
+    row(Field::IpFrag, &["nw_frag", "ip_frag"], &["NXM_NX_IP_FRAG"], Key::NW_FRAG.slice(0, 2)).format(Frag).read_only().needs(Needs::Ip),
+    row(Field::ArpOp, &["arp_op"], &["NXM_OF_ARP_OP", "OXM_OF_ARP_OP"], Key::NW_PROTO).format(Decimal).exact().needs(Needs::Arp),
+    row(Field::ArpSpa, &["arp_spa"], &["NXM_OF_ARP_SPA", "OXM_OF_ARP_SPA"], Key::NW_SRC).format(Ipv4).needs(Needs::Arp),
+    row(Field::ArpTpa, &["arp_tpa"], &["NXM_OF_ARP_TPA", "OXM_OF_ARP_TPA"], Key::NW_DST).format(Ipv4).needs(Needs::Arp),
+    row(Field::ArpSha, &["arp_sha"], &["NXM_NX_ARP_SHA", "OXM_OF_ARP_SHA"], Key::ARP_SHA).format(Ethernet).needs(Needs::Arp),
+    row(Field::ArpTha, &["arp_tha"], &["NXM_NX_ARP_THA", "OXM_OF_ARP_THA"], Key::ARP_THA).format(Ethernet).needs(Needs::Arp),
+    row(Field::TcpSrc, &["tcp_src"], &["NXM_OF_TCP_SRC", "OXM_OF_TCP_SRC"], Key::TP_SRC).format(Decimal).needs(Needs::Tcp),
+    row(Field::TcpDst, &["tcp_dst"], &["NXM_OF_TCP_DST", "OXM_OF_TCP_DST"], Key::TP_DST).format(Decimal).needs(Needs::Tcp),
+    row(Field::TcpFlags, &["tcp_flags"], &["NXM_NX_TCP_FLAGS", "ONFOXM_ET_TCP_FLAGS", "OXM_OF_TCP_FLAGS"], Key::TCP_FLAGS.slice(0, 12)).format(TcpFlags).read_only().needs(Needs::Tcp),
+    row(Field::UdpSrc, &["udp_src"], &["NXM_OF_UDP_SRC", "OXM_OF_UDP_SRC"], Key::TP_SRC).format(Decimal).needs(Needs::Udp),
+    row(Field::UdpDst, &["udp_dst"], &["NXM_OF_UDP_DST", "OXM_OF_UDP_DST"], Key::TP_DST).format(Decimal).needs(Needs::Udp),
+    row(Field::SctpSrc, &["sctp_src"], &["OXM_OF_SCTP_SRC"], Key::TP_SRC).format(Decimal).needs(Needs::Sctp),
+    row(Field::SctpDst, &["sctp_dst"], &["OXM_OF_SCTP_DST"], Key::TP_DST).format(Decimal).needs(Needs::Sctp),
+    row(Field::IcmpType, &["icmp_type"], &["NXM_OF_ICMP_TYPE", "OXM_OF_ICMPV4_TYPE"], Key::TP_SRC.slice(0, 8)).format(Decimal).exact().needs(Needs::Icmp),
+    row(Field::IcmpCode, &["icmp_code"], &["NXM_OF_ICMP_CODE", "OXM_OF_ICMPV4_CODE"], Key::TP_DST.slice(0, 8)).format(Decimal).exact().needs(Needs::Icmp),
+    row(Field::Icmpv6Type, &["icmpv6_type"], &["NXM_NX_ICMPV6_TYPE", "OXM_OF_ICMPV6_TYPE"], Key::TP_SRC.slice(0, 8)).format(Decimal).exact().needs(Needs::Icmpv6),
+    row(Field::Icmpv6Code, &["icmpv6_code"], &["NXM_NX_ICMPV6_CODE", "OXM_OF_ICMPV6_CODE"], Key::TP_DST.slice(0, 8)).format(Decimal).exact().needs(Needs::Icmpv6),
+];
+
+/// The registers, which differ in their number alone.
+const REGS: [(&str, &str); Key::REGS] = [
+    ("reg0", "NXM_NX_REG0"),
+    ("reg1", "NXM_NX_REG1"),
+    ("reg2", "NXM_NX_REG2"),
+    ("reg3", "NXM_NX_REG3"),
+    ("reg4", "NXM_NX_REG4"),
+    ("reg5", "NXM_NX_REG5"),
+    ("reg6", "NXM_NX_REG6"),
+    ("reg7", "NXM_NX_REG7"),
+    ("reg8", "NXM_NX_REG8"),
+    ("reg9", "NXM_NX_REG9"),
+    ("reg10", "NXM_NX_REG10"),
+    ("reg11", "NXM_NX_REG11"),
+    ("reg12", "NXM_NX_REG12"),
+    ("reg13", "NXM_NX_REG13"),
+    ("reg14", "NXM_NX_REG14"),
+    ("reg15", "NXM_NX_REG15"),
+];
+
+impl Field {
+    /// Every field there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let regs = (0..Key::REGS).filter_map(|n| u8::try_from(n).ok()).map(Self::Reg);
+        ROWS.iter().map(|row| row.field).chain(regs)
+    }
+
+    /// The field of this name, such as `nw_src`, `eth_src` or `reg3`. Case counts.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let row = ROWS.iter().find(|row| row.names.contains(&name)).map(|row| row.field);
+        row.or_else(|| reg(REGS.iter().position(|(reg, _)| *reg == name)?))
+    }
+
+    /// The field of this NXM or OXM name, such as `NXM_OF_IP_SRC`. Case counts.
+    pub fn from_nxm_name(name: &str) -> Option<Self> {
+        let row = ROWS.iter().find(|row| row.nxm.contains(&name)).map(|row| row.field);
+        row.or_else(|| reg(REGS.iter().position(|(_, nxm)| *nxm == name)?))
+    }
+
+    /// The name it has in output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reg(n) => REGS.get(usize::from(n)).map_or("", |(name, _)| name),
+            _ => self.row().names[0],
+        }
+    }
+
+    /// The name it has in output of references to parts of it.
+    pub fn nxm_name(self) -> &'static str {
+        match self {
+            Self::Reg(n) => REGS.get(usize::from(n)).map_or("", |(_, nxm)| nxm),
+            _ => self.row().nxm[0],
+        }
+    }
+
+    /// Where it lies in the key.
+    pub fn span(self) -> Span {
+        match self {
+            Self::Reg(n) => Key::reg(n.into()),
+            _ => self.row().span,
+        }
+    }
+
+    /// The bits of it that count: all, but for the ECN bits of `nw_tos`.
+    pub fn ones(self) -> u128 {
+        if self == Self::IpTos { 0xfc } else { self.span().ones() }
+    }
+
+    /// Whether a match may cover part of it.
+    pub fn is_maskable(self) -> bool {
+        self.row().maskable
+    }
+
+    /// Whether actions may write it.
+    pub fn is_writable(self) -> bool {
+        self.row().writable
+    }
+
+    /// How its values are written.
+    pub fn format(self) -> Format {
+        self.row().format
+    }
+
+    /// What must be matched before it can be.
+    pub fn needs(self) -> Needs {
+        self.row().needs
+    }
+
+    fn row(self) -> Row {
+        match ROWS.iter().find(|row| row.field == self) {
+            Some(row) => *row,
+            None => row(self, &[], &[], Key::METADATA),
+        }
+    }
+}
+
+fn reg(n: usize) -> Option<Field> {
+    u8::try_from(n).ok().map(Field::Reg)
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_leads_back() {
+        let mut fields = 0;
+        for field in Field::all() {
+            assert_eq!(Field::from_name(field.name()), Some(field));
+            assert_eq!(Field::from_nxm_name(field.nxm_name()), Some(field));
+            fields += 1;
+        }
+        assert_eq!(fields, ROWS.len() + 16);
+    }
+
+    #[test]
+    fn no_name_is_taken_twice() {
+        let mut names: Vec<_> =
+            ROWS.iter().flat_map(|row| row.names.iter().chain(row.nxm)).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

@@ -1,0 +1,12 @@
+//! Everything that crosses the control socket, in one vocabulary.
+//!
+//! * [`Field`] names what a flow can match and set; [`Match`], [`Action`] and [`FlowMod`] are flows as
+//!   values: legal by construction, no text left in them.
+
+mod action;
+mod field;
+mod flow;
+
+pub use action::{Action, OutPort, Subfield};
+pub use field::{Field, Format, Needs};
+pub use flow::{Command, FlowFlags, FlowMod, Match, Prerequisite, TableId};
