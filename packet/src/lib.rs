@@ -36,7 +36,7 @@ pub use compose::compose;
 pub use headers::{Fragment, HEADER_WINDOW, Headers, Network, Runt, Transport, parse};
 pub use key::{Key, Span};
 pub use mac::{InvalidMac, MacAddr};
-pub use memory::{FRAME_SIZE, Frame, Memory};
+pub use memory::{FRAME_SIZE, Frame, HEADROOM, Memory};
 pub use packet::{Chainer, Checksum, Kind, Packet, PortId, Segmentation};
 pub use pool::{Depot, FramePool};
 

@@ -23,6 +23,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 /// AF_XDP chunk size.
 pub const FRAME_SIZE: usize = 2048;
 
+/// Where a port puts a packet's first byte in its frame: what the kernel leaves free in front of an
+/// AF_XDP packet, and room for every header we push.
+pub const HEADROOM: u16 = 256;
+
 /// The right to one frame of a [`Memory`].
 ///
 /// Dropping one loses the frame until the process ends: give it back to a [`crate::FramePool`].

@@ -7,13 +7,11 @@ use crate::headers::{Headers, Network, Transport, parse};
 use crate::ipv4::Ipv4;
 use crate::ipv6::Ipv6;
 use crate::key::Key;
-use crate::memory::{Chain, FRAME_SIZE, Frame, Memory};
+use crate::memory::{Chain, FRAME_SIZE, Frame, HEADROOM, Memory};
 use crate::packet::{Chainer, Checksum, Kind, Packet, PortId};
 use crate::pool::FramePool;
 use crate::{checksum, ipv4, ipv6, tcp, udp};
 
-/// Room in front of a segment's first byte, for whoever pushes a header later.
-const HEADROOM: u16 = 256;
 /// Finish and push: only the last segment carries them (RFC 9293 §3.8).
 const LAST_ONLY: u8 = 0x09;
 /// Congestion window reduced: only the first segment carries it (RFC 3168 §6.1.2).
