@@ -244,6 +244,8 @@ impl Walk {
         self.key.set(Key::NW_TOS, tos);
         self.key.set(Key::NW_TTL, ttl);
         self.key.set(Key::NW_FRAG, self.headers.fragment.bits());
+        self.key.set(Key::HAS_NETWORK, 1u8);
+        self.key.set(Key::TTL_LEFT, u8::from(ttl > 1));
     }
 
     /// `icmp` is the number ICMP has in this network protocol; the other one's is just some number.
@@ -281,6 +283,7 @@ impl Walk {
         };
         self.key.set(Key::TP_SRC, src);
         self.key.set(Key::TP_DST, dst);
+        self.key.set(Key::HAS_TRANSPORT, 1u8);
         self.headers.transport = transport;
         self.headers.l4 = u8::try_from(l4).unwrap_or(u8::MAX);
     }
@@ -289,6 +292,7 @@ impl Walk {
     fn arp(&mut self, bytes: &[u8]) {
         let Ok(Some((arp, _))) = Arp::split(bytes) else { return };
         self.headers.network = Network::Arp;
+        self.key.set(Key::HAS_NETWORK, 1u8);
         self.key.set(Key::NW_SRC, arp.spa().to_bits());
         self.key.set(Key::NW_DST, arp.tpa().to_bits());
         // The field has eight bits; what does not fit matches nothing.

@@ -98,6 +98,13 @@ impl Key {
     pub const NW_FRAG: Span = Span::new(5, 32, 8);
     /// IPv6 flow label.
     pub const IPV6_LABEL: Span = Span::new(5, 0, 20);
+    /// Whether there is a network header that can be read and written. No flow matches this or the next
+    /// two: translation notes with them what it took for granted.
+    pub const HAS_NETWORK: Span = Span::new(5, 20, 1);
+    /// Whether there is a transport header.
+    pub const HAS_TRANSPORT: Span = Span::new(5, 21, 1);
+    /// Whether the TTL is 2 or more, so that one can be taken off.
+    pub const TTL_LEFT: Span = Span::new(5, 22, 1);
     /// TCP, UDP or SCTP source port, or ICMP type.
     pub const TP_SRC: Span = Span::new(6, 48, 16);
     /// TCP, UDP or SCTP destination port, or ICMP code.
@@ -283,6 +290,9 @@ mod tests {
             Key::NW_TTL,
             Key::NW_FRAG,
             Key::IPV6_LABEL,
+            Key::HAS_NETWORK,
+            Key::HAS_TRANSPORT,
+            Key::TTL_LEFT,
             Key::TP_SRC,
             Key::TP_DST,
             Key::TCP_FLAGS,

@@ -55,11 +55,17 @@ fn ip_key(icmp: u8) -> impl Strategy<Value = Key> {
             .with(Key::NW_PROTO, proto)
             .with(Key::NW_TOS, tos)
             .with(Key::NW_TTL, ttl)
-            .with(Key::NW_FRAG, frag);
-        if frag == 3 {
+            .with(Key::NW_FRAG, frag)
+            .with(Key::HAS_NETWORK, 1u8)
+            .with(Key::TTL_LEFT, u8::from(ttl > 1));
+        // A later fragment has no transport header, and neither has a protocol that nobody knows.
+        if frag == 3 || proto == 47 {
             return key;
         }
-        key.with(Key::TP_SRC, src).with(Key::TP_DST, dst).with(Key::TCP_FLAGS, flags)
+        key.with(Key::HAS_TRANSPORT, 1u8)
+            .with(Key::TP_SRC, src)
+            .with(Key::TP_DST, dst)
+            .with(Key::TCP_FLAGS, flags)
     })
 }
 
@@ -80,6 +86,7 @@ fn network_key() -> impl Strategy<Value = Key> {
         Key::ZERO
             .with(Key::ETH_TYPE, ethernet::ARP)
             .with(Key::NW_PROTO, op)
+            .with(Key::HAS_NETWORK, 1u8)
             .with(Key::NW_SRC, spa)
             .with(Key::NW_DST, tpa)
             .with(Key::ARP_SHA, sha)
