@@ -60,6 +60,11 @@ impl Match {
     /// Every packet.
     pub const ANY: Self = Self { key: Key::ZERO, mask: Key::ZERO };
 
+    /// The match with these parts, which must come from a match: for who stores them apart.
+    pub fn from_parts(key: Key, mask: Key) -> Self {
+        Self { key: key & mask, mask }
+    }
+
     /// The values that are matched; zero where nothing is.
     pub const fn key(&self) -> &Key {
         &self.key

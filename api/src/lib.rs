@@ -4,9 +4,11 @@
 //!   values: legal by construction, no text left in them.
 
 mod action;
+mod drop;
 mod field;
 mod flow;
 
+pub use drop::{DropReason, UnknownReason};
 pub use action::{Action, OutPort, Subfield};
 pub use field::{Field, Format, Needs};
 pub use flow::{Command, FlowFlags, FlowMod, Match, Prerequisite, TableId};
