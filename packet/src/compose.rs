@@ -7,9 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::checksum::{self, Sum};
 use crate::key::Key;
-use crate::{arp, ethernet, icmp, ipv4, ipv6, tcp, udp, vlan};
-
-const SCTP: u8 = 132;
+use crate::{arp, ethernet, icmp, ipv4, ipv6, sctp, tcp, udp, vlan};
 
 /// The packet that `key` describes, `len` bytes long or as short as its headers allow; what is behind
 /// the headers is zero. Lengths and checksums are right.
@@ -146,7 +144,7 @@ fn transport(key: &Key, proto: u8, icmp: u8, len: usize, pseudo: impl Fn(usize) 
     let (header, checksum) = match proto {
         tcp::PROTO => (tcp::LEN, Some(tcp::CHECKSUM)),
         udp::PROTO => (udp::LEN, Some(udp::CHECKSUM)),
-        SCTP => (12, None),
+        sctp::PROTO => (sctp::LEN, None),
         _ if proto == icmp => (icmp::LEN, Some(icmp::CHECKSUM)),
         _ => return vec![0; len],
     };

@@ -10,17 +10,13 @@ use crate::icmp::{self, Icmp};
 use crate::ipv4::{self, Ipv4};
 use crate::ipv6::{self, Ipv6};
 use crate::key::Key;
+use crate::sctp;
 use crate::tcp::{self, Tcp};
 use crate::udp::{self, Udp};
 use crate::vlan::Vlan;
 
 /// How far into a packet headers are looked for; what lies beyond is payload.
 pub const HEADER_WINDOW: usize = 256;
-
-/// SCTP's protocol number; its ports stand where UDP's do.
-const SCTP: u8 = 132;
-/// Bytes of SCTP's common header.
-const SCTP_LEN: usize = 12;
 
 /// The network header of a packet.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -265,8 +261,9 @@ impl Walk {
                 Ok((udp, _)) => (Transport::Udp, udp.src(), udp.dst()),
                 Err(_) => return,
             },
-            SCTP => match Udp::split(bytes) {
-                Ok((ports, _)) if bytes.len() >= SCTP_LEN => {
+            // Its ports stand where UDP's do.
+            sctp::PROTO => match Udp::split(bytes) {
+                Ok((ports, _)) if bytes.len() >= sctp::LEN => {
                     (Transport::Sctp, ports.src(), ports.dst())
                 }
                 _ => return,

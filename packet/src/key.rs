@@ -43,6 +43,17 @@ impl Span {
         Self::new(self.low, self.shift + first, bits)
     }
 
+    /// Whether all bits of `part` are bits of this field.
+    pub const fn contains(self, part: Self) -> bool {
+        let (start, end) = (self.shift, self.shift + self.bits);
+        self.low == part.low && start <= part.shift && part.shift + part.bits <= end
+    }
+
+    /// The word of the key that holds the field's lowest bit.
+    pub const fn word(self) -> usize {
+        self.low as usize
+    }
+
     /// All ones, as wide as the field.
     pub const fn ones(self) -> u128 {
         u128::MAX >> (128 - self.bits as u32)

@@ -25,6 +25,7 @@ mod mac;
 pub mod memory;
 mod packet;
 mod pool;
+pub mod sctp;
 pub mod segment;
 pub mod tcp;
 pub mod udp;
