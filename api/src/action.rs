@@ -16,9 +16,9 @@ pub struct Subfield {
 }
 
 impl Subfield {
-    /// All of a field.
+    /// All of a field, which is [`Field::width`] bits or as many as a key holds.
     pub fn whole(field: Field) -> Self {
-        Self { field, first: 0, bits: field.span().bits() }
+        Self { field, first: 0, bits: field.width().min(field.span().bits()) }
     }
 
     /// Where it lies in the key.
@@ -35,7 +35,8 @@ impl Subfield {
 /// Where a packet can be sent.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum OutPort {
-    /// The port of this OpenFlow number, 1 to 65279. Sending back where the packet came from needs `InPort`.
+    /// The port of this OpenFlow number, 1 to 65279. Sending back where the packet came from needs
+    /// `InPort`.
     Port(u16),
     /// Where the packet came from.
     InPort,
@@ -47,6 +48,33 @@ pub enum OutPort {
     All,
     /// The bridge's own interface.
     Local,
+}
+
+impl OutPort {
+    /// Its number in OpenFlow: 0xfff8 for `InPort`, 0xfffa for `Normal` and so on.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::Port(number) => number,
+            Self::InPort => 0xfff8,
+            Self::Normal => 0xfffa,
+            Self::Flood => 0xfffb,
+            Self::All => 0xfffc,
+            Self::Local => 0xfffe,
+        }
+    }
+
+    /// What the number stands for; `None` if packets cannot be sent there, as with 0 and `ANY`.
+    pub const fn from_number(number: u16) -> Option<Self> {
+        match number {
+            1..=0xfeff => Some(Self::Port(number)),
+            0xfff8 => Some(Self::InPort),
+            0xfffa => Some(Self::Normal),
+            0xfffb => Some(Self::Flood),
+            0xfffc => Some(Self::All),
+            0xfffe => Some(Self::Local),
+            _ => None,
+        }
+    }
 }
 
 /// One action. A list of them is executed in order; an empty list drops the packet.
@@ -74,12 +102,13 @@ pub enum Action {
     PushVlan(u16),
     /// Takes the outer tag off.
     PopVlan,
-    /// Sets the VID, pushing a tag first if there is none: `mod_vlan_vid` where the match does not say
-    /// whether there is one.
+    /// Sets the VID, pushing a tag first if there is none: `mod_vlan_vid` where the match does not
+    /// say whether there is one.
     ModVlanVid(u16),
     /// Sets the priority, pushing a tag first if there is none.
     ModVlanPcp(u8),
-    /// Takes one off TTL or hop limit; the action list ends here for a packet that would reach zero.
+    /// Takes one off TTL or hop limit; the action list ends here for a packet that would reach
+    /// zero.
     DecTtl,
     /// Looks the packet up again and executes what is found, then goes on here.
     Resubmit {
@@ -99,4 +128,15 @@ pub enum Action {
         /// Which bits are written.
         mask: u64,
     },
+}
+
+impl Action {
+    /// Whether it sends to the port of this number, in a nested list or not.
+    pub fn outputs_to(&self, port: u16) -> bool {
+        match self {
+            Self::Output(OutPort::Port(number)) => *number == port,
+            Self::Clone(actions) => actions.iter().any(|action| action.outputs_to(port)),
+            _ => false,
+        }
+    }
 }

@@ -121,7 +121,7 @@ const fn row(
     nxm: &'static [&'static str],
     span: Span,
 ) -> Row {
-    let (format, needs) = (Format::Hex, Needs::Nothing);
+    let (format, needs) = (Hex, Needs::Nothing);
     Row { field, names, nxm, span, maskable: true, writable: true, format, needs }
 }
 
@@ -250,6 +250,17 @@ impl Field {
     /// The bits of it that count: all, but for the ECN bits of `nw_tos`.
     pub fn ones(self) -> u128 {
         if self == Self::IpTos { 0xfc } else { self.span().ones() }
+    }
+
+    /// How many bits OVS says it has, which is what `FIELD[]` means in an action. Two differ from
+    /// [`Field::span`]: `vlan_vid` is written without its presence bit, and of the 16 bits of `arp_op` a
+    /// key holds 8.
+    pub fn width(self) -> u8 {
+        match self {
+            Self::VlanVid => 12,
+            Self::ArpOp => 16,
+            _ => self.span().bits(),
+        }
     }
 
     /// Whether a match may cover part of it.

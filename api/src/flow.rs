@@ -1,6 +1,6 @@
 //! Flows as values.
 
-use packet::{Key, ethernet, icmp, tcp, udp, vlan};
+use packet::{Key, Span, ethernet, icmp, tcp, udp, vlan};
 
 use crate::action::Action;
 use crate::field::{Field, Needs};
@@ -50,6 +50,9 @@ pub struct Prerequisite {
 /// # Invariants
 /// 1. `key` is zero wherever `mask` is.
 /// 2. Every field that is matched has its prerequisites matched, exactly.
+/// 3. What can be said with several masks is said with one: packets without a tag are matched
+///    without regard to the priority they do not have, and fragments by as few of their two bits as
+///    will do.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Match {
     key: Key,
@@ -75,17 +78,98 @@ impl Match {
         &self.mask
     }
 
-    /// Also matches `field` under `mask` (both at their place in the field), in place of what was said
-    /// of these bits before; a `mask` of zero wildcards all of the field again.
+    /// What all of `fields` say, each with its value and its mask at their place in the field; the
+    /// order matters only between those of the same bits, where the last wins.
+    pub fn from_fields(
+        fields: impl IntoIterator<Item = (Field, u128, u128)>,
+    ) -> Result<Self, Prerequisite> {
+        let mut matching = Self::ANY;
+        for (field, value, mask) in fields {
+            matching.put(field, value, mask);
+        }
+        matching.unmet().map_or(Ok(matching), Err)
+    }
+
+    /// The packets with exactly this key: every field that such a packet has, and of the pipeline's
+    /// own those that are not zero.
+    pub fn exactly(key: &Key) -> Self {
+        let mut matching = Self { key: *key, mask: Key::ZERO };
+        // The two that announce others come first, so that the others can be told by them.
+        matching.mask.set_all(Key::ETH_TYPE);
+        if matching.is_arp() || matching.missing(Needs::Ip).is_none() {
+            matching.mask.set_all(Key::NW_PROTO);
+        }
+        for field in Field::all() {
+            let scratch = matches!(field, Field::Reg(_) | Field::Metadata);
+            let is_there = !scratch || key.get(field.span()) != 0;
+            if is_there && matching.missing(field.needs()).is_none() {
+                matching.mask.set_all(field.span());
+            }
+        }
+        matching = Self::from_parts(*key, matching.mask);
+        matching.normalise();
+        matching
+    }
+
+    /// Also matches `field` under `mask` (both at their place in the field), in place of what was
+    /// said of these bits before; a `mask` of zero wildcards all of the field again. An error
+    /// leaves the match as it was.
     pub fn set(&mut self, field: Field, value: u128, mask: u128) -> Result<(), Prerequisite> {
-        let mask = mask & field.ones();
-        if mask != 0 {
+        if mask & field.ones() != 0 {
             self.require(field)?;
         }
+        let before = *self;
+        self.put(field, value, mask);
+        // Only what other fields need can take something away from them.
+        let announces = [Key::ETH_TYPE, Key::NW_PROTO, Key::NW_FRAG, Key::VLAN_TCI];
+        if announces.iter().any(|span| !self.same_mask_and_key(&before, *span))
+            && let Some(unmet) = self.unmet()
+        {
+            *self = before;
+            return Err(unmet);
+        }
+        Ok(())
+    }
+
+    /// As [`Match::set`], but leaves it to the caller to see in the end that all prerequisites are
+    /// met.
+    pub(crate) fn put(&mut self, field: Field, value: u128, mask: u128) {
         let (span, ones) = (field.span(), field.ones());
+        let mask = mask & ones;
         self.mask.set(span, self.mask.get(span) & !ones | mask);
         self.key.set(span, self.key.get(span) & !ones | value & mask);
-        Ok(())
+        self.normalise();
+    }
+
+    /// Gives matches that differ in nothing but their masks one form (invariant 3).
+    fn normalise(&mut self) {
+        let (tci, tci_mask) = (self.key.word(Key::VLAN_TCI), self.mask.word(Key::VLAN_TCI));
+        if tci == 0 && tci_mask & u64::from(vlan::PRESENT) != 0 {
+            self.mask.set(Key::VLAN_TCI, tci_mask & !u64::from(vlan::PCP));
+        }
+        // Bit 1 of a fragment's field, "not the first", is only set together with bit 0.
+        match (self.key.word(Key::NW_FRAG), self.mask.word(Key::NW_FRAG)) {
+            (0, 3) => self.mask.set(Key::NW_FRAG, 1u8),
+            (3, 3) => {
+                self.key.set(Key::NW_FRAG, 2u8);
+                self.mask.set(Key::NW_FRAG, 2u8);
+            }
+            _ => {}
+        }
+    }
+
+    fn same_mask_and_key(&self, other: &Self, span: Span) -> bool {
+        self.key.get(span) == other.key.get(span) && self.mask.get(span) == other.mask.get(span)
+    }
+
+    /// A field that is matched without its prerequisites, if there is one.
+    pub(crate) fn unmet(&self) -> Option<Prerequisite> {
+        let mut unexplained = self.mask;
+        for field in Field::all().filter(|field| self.missing(field.needs()).is_none()) {
+            unexplained.set(field.span(), 0u8);
+        }
+        let field = Field::all().find(|field| unexplained.get(field.span()) != 0)?;
+        self.require(field).err()
     }
 
     /// Whether `field` may be matched or written by a flow with this match.
@@ -96,12 +180,16 @@ impl Match {
         }
     }
 
-    /// A word that would match what `needs` asks for, unless it is matched already.
+    /// A word that would match what `needs` asks for, unless it is matched already. Later fragments
+    /// have no transport header.
     pub fn missing(&self, needs: Needs) -> Option<&'static str> {
         let (v4, v6) = (self.is_type(ethernet::IPV4), self.is_type(ethernet::IPV6));
         let proto = |number: u8| self.is_exactly(Field::IpProto, number.into());
-        let transport = |number, word| {
-            if (v4 || v6) && proto(number) { None } else { Some(word) }
+        let later = self.key.word(Key::NW_FRAG) & 2 != 0;
+        let transport = |number, word| match (v4 || v6) && proto(number) {
+            true if later => Some("nw_frag=not_later"),
+            true => None,
+            false => Some(word),
         };
         match needs {
             Needs::Nothing => None,
@@ -113,8 +201,10 @@ impl Match {
             Needs::Tcp => transport(tcp::PROTO, "tcp"),
             Needs::Udp => transport(udp::PROTO, "udp"),
             Needs::Sctp => transport(132, "sctp"),
-            Needs::Icmp => (!v4 || !proto(icmp::PROTO)).then_some("icmp"),
-            Needs::Icmpv6 => (!v6 || !proto(icmp::PROTO_V6)).then_some("icmp6"),
+            Needs::Icmp if !v4 => Some("icmp"),
+            Needs::Icmp => transport(icmp::PROTO, "icmp"),
+            Needs::Icmpv6 if !v6 => Some("icmp6"),
+            Needs::Icmpv6 => transport(icmp::PROTO_V6, "icmp6"),
         }
     }
 
@@ -158,7 +248,8 @@ impl Match {
         key.matches(&self.key, &self.mask)
     }
 
-    /// Whether every packet that `other` is for is also one this is for: OpenFlow's loose comparison.
+    /// Whether every packet that `other` is for is also one this is for: OpenFlow's loose
+    /// comparison.
     pub fn contains(&self, other: &Self) -> bool {
         let wider = self.mask.words().iter().zip(other.mask.words()).all(|(a, b)| a & !b == 0);
         wider && other.key.matches(&self.key, &self.mask)
@@ -168,6 +259,19 @@ impl Match {
     pub fn overlaps(&self, other: &Self) -> bool {
         self.key.matches(&other.key, &(self.mask & other.mask))
     }
+}
+
+/// Which flows a command is about, where it does not change them: what `dump-flows` is given.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct FlowFilter {
+    /// Only flows of this table.
+    pub table: Option<TableId>,
+    /// Only flows whose match lies within this one.
+    pub matching: Match,
+    /// Only flows whose cookie is `.0` under the mask `.1`.
+    pub cookie: Option<(u64, u64)>,
+    /// Only flows that output to this port.
+    pub out_port: Option<u16>,
 }
 
 /// A change to a table: what `add-flow` and `del-flows` send.
@@ -195,7 +299,7 @@ pub struct FlowMod {
     pub flags: FlowFlags,
     /// Only flows that output to this port: for deleting and dumping.
     pub out_port: Option<u16>,
-    /// What the flow does; `None` where the command has no use for it.
+    /// What the flow does, drop if the list is empty; `None` for commands that delete.
     pub actions: Option<Vec<Action>>,
 }
 
@@ -221,7 +325,46 @@ impl Default for FlowMod {
             importance: 0,
             flags: FlowFlags::default(),
             out_port: None,
-            actions: None,
+            actions: Some(Vec::new()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IPV4: (Field, u128, u128) = (Field::EthType, 0x0800, 0xffff);
+    const TCP: (Field, u128, u128) = (Field::IpProto, 6, 0xff);
+
+    #[test]
+    fn the_order_of_fields_does_not_matter() {
+        let port = (Field::TcpDst, 80, 0xffff);
+        let matching = Match::from_fields([port, TCP, IPV4]).unwrap();
+        assert_eq!(Match::from_fields([IPV4, TCP, port]), Ok(matching));
+        let missing = Prerequisite { field: "tcp_dst", needs: "tcp" };
+        assert_eq!(Match::from_fields([port, IPV4]), Err(missing));
+    }
+
+    #[test]
+    fn what_other_fields_need_stays() {
+        let mut matching = Match::from_fields([IPV4, TCP, (Field::TcpDst, 80, 0xffff)]).unwrap();
+        let before = matching;
+        for (field, value, mask) in
+            [(Field::EthType, 0x0806, 0xffff), (Field::IpProto, 0, 0), (Field::IpFrag, 2, 2)]
+        {
+            assert!(matching.set(field, value, mask).is_err(), "{field}");
+            assert_eq!(matching, before);
+        }
+        matching.set(Field::TcpDst, 0, 0).unwrap();
+        matching.set(Field::IpProto, 17, 0xff).unwrap();
+    }
+
+    #[test]
+    fn one_set_of_packets_has_one_match() {
+        let only = |field, value, mask| Match::from_fields([IPV4, (field, value, mask)]).unwrap();
+        assert_eq!(only(Field::VlanTci, 0, 0xffff), only(Field::VlanVid, 0, 0x1fff));
+        assert_eq!(only(Field::IpFrag, 0, 3), only(Field::IpFrag, 0, 1));
+        assert_eq!(only(Field::IpFrag, 3, 3), only(Field::IpFrag, 2, 2));
     }
 }

@@ -11,4 +11,4 @@ mod flow;
 pub use drop::{DropReason, UnknownReason};
 pub use action::{Action, OutPort, Subfield};
 pub use field::{Field, Format, Needs};
-pub use flow::{Command, FlowFlags, FlowMod, Match, Prerequisite, TableId};
+pub use flow::{Command, FlowFilter, FlowFlags, FlowMod, Match, Prerequisite, TableId};
