@@ -1,0 +1,269 @@
+//! Matches, read.
+//!
+//! Words come in any order, so what a field needs is looked at when all of them have been read. Of
+//! several that say something about the same bits the last wins.
+
+use std::ops::Range;
+
+use packet::{Key, ethernet, icmp, tcp, udp, vlan};
+
+use super::error::FlowError;
+use super::part::{Cursor, Part, Word};
+use super::ports::PortNames;
+use super::value;
+use super::words::{self, FieldWord};
+use crate::field::Field;
+use crate::flow::Match;
+
+/// A match that is being read.
+pub(super) struct Fields<'a> {
+    ports: &'a dyn PortNames,
+    matching: Match,
+    /// Where the last word about each field stands.
+    said: Vec<Said>,
+}
+
+struct Said {
+    at: Range<usize>,
+    word: FieldWord,
+    /// It gave a value for every bit of the field.
+    whole: bool,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(ports: &'a dyn PortNames) -> Self {
+        Self { ports, matching: Match::ANY, said: Vec::new() }
+    }
+
+    /// Takes what `word` and its value, which `cursor` reads, say about the packet. `false` if that
+    /// is nothing, the cursor then being where it was.
+    pub(super) fn take(
+        &mut self,
+        word: Word<'_>,
+        cursor: &mut Cursor<'_>,
+    ) -> Result<bool, FlowError> {
+        if word.text() == "eth" {
+            // An Ethernet packet, as all of ours are.
+            no_value(word, cursor)?;
+            return Ok(true);
+        }
+        if let Some((eth_type, nw_proto)) = words::protocol(word.text()) {
+            no_value(word, cursor)?;
+            self.put(word, Field::EthType, eth_type.into());
+            if let Some(nw_proto) = nw_proto {
+                self.put(word, Field::IpProto, nw_proto.into());
+            }
+            return Ok(true);
+        }
+        let (name, bits) = value::split_bits(word.part)?;
+        if name.text == "dl_vlan" {
+            let value = cursor.value(word)?;
+            self.take_dl_vlan(word, bits, value)?;
+            return Ok(true);
+        }
+        let Some(field) = words::field(name.text) else { return Ok(false) };
+        let value = cursor.value(word)?;
+        match bits {
+            Some(bits) => self.take_bits(word, field, bits, value)?,
+            None => self.take_field(word, field, value)?,
+        }
+        Ok(true)
+    }
+
+    /// The match, if every field in it has what it needs.
+    pub(super) fn finish(self) -> Result<Match, FlowError> {
+        let matching = self.matching;
+        for said in &self.said {
+            let field = said.word.matched(&matching);
+            let mask = matching.mask().get(field.span()) & field.ones();
+            let check = if mask == 0 { Ok(()) } else { matching.require(field) };
+            check.map_err(|missing| FlowError::prerequisite(said.at.clone(), missing))?;
+        }
+        let never = |fields: &[Field], why| {
+            let said = self.said.iter().rev().find(|said| fields.contains(&said.word.any()));
+            Err(FlowError::NeverMatches { at: said.map_or(0..0, |said| said.at.clone()), why })
+        };
+        if matching.has_no_tag() && matching.key().word(Key::VLAN_TCI) != 0 {
+            let why = "a VID or priority without a tag; 0x1000 says that there is one";
+            return never(&[Field::VlanTci, Field::VlanVid, Field::VlanPcp], why);
+        }
+        if matching.mask().word(Key::NW_FRAG) == 3 && matching.key().word(Key::NW_FRAG) == 2 {
+            return never(&[Field::IpFrag], "a later fragment that is no fragment");
+        }
+        Ok(matching)
+    }
+
+    /// The packet that is described, which takes whole values for all fields.
+    pub(super) fn finish_packet(self) -> Result<Key, FlowError> {
+        let partial = self.said.iter().find(|said| !said.whole).map(|said| said.at.clone());
+        if let Some(at) = partial {
+            let (expected, found) = ("a value for all of the field", "a part of one".to_owned());
+            return Err(FlowError::Value { at, of: "a packet".to_owned(), expected, found });
+        }
+        Ok(real(*self.finish()?.key()))
+    }
+
+    fn take_field(
+        &mut self,
+        word: Word<'_>,
+        field: FieldWord,
+        value: Option<Part<'_>>,
+    ) -> Result<(), FlowError> {
+        let any = field.any();
+        let wildcard = match value {
+            None => is_number(any),
+            Some(value) => value.text == "*",
+        };
+        let missing = || FlowError::MissingValue { at: word.at(), word: word.part.short() };
+        let (value, mask) = match value {
+            _ if wildcard => (0, 0),
+            None => return Err(missing()),
+            Some(value) if value.text.is_empty() => return Err(missing()),
+            Some(part) => {
+                let (value, mask) = value::parse(part, any, self.ports)?;
+                if mask != any.ones() && !any.is_maskable() {
+                    return Err(FlowError::NotMaskable { at: part.at(), field: any.name() });
+                }
+                (value, mask)
+            }
+        };
+        match any {
+            Field::VlanPcp => self.put_priority(value, mask),
+            _ => self.matching.put(any, value, mask),
+        }
+        // `no` and `later` leave one bit open only because it follows from the other.
+        let frag = any == Field::IpFrag && matches!((value, mask), (0, 1) | (2, 2));
+        self.say(Said { at: word.at(), word: field, whole: mask == any.ones() || frag });
+        Ok(())
+    }
+
+    /// `FIELD[a..b]=NUMBER`.
+    fn take_bits(
+        &mut self,
+        word: Word<'_>,
+        field: FieldWord,
+        bits: Part<'_>,
+        value: Option<Part<'_>>,
+    ) -> Result<(), FlowError> {
+        let any = field.any();
+        let part = value::range(bits, any)?;
+        let given = value.filter(|value| !value.text.is_empty());
+        let missing = || FlowError::MissingValue { at: word.at(), word: word.part.short() };
+        let number = value::bits(given.ok_or_else(missing)?, word.text(), part.bits)? << part.first;
+        let mask = u128::MAX >> (128 - u32::from(part.bits)) << part.first;
+        if mask != any.ones() && !any.is_maskable() {
+            return Err(FlowError::NotMaskable { at: word.at(), field: any.name() });
+        }
+        self.matching.put(any, number, mask);
+        self.say(Said { at: word.at(), word: field, whole: mask == any.ones() });
+        Ok(())
+    }
+
+    /// `dl_vlan=VID`, where 0xffff is no tag.
+    fn take_dl_vlan(
+        &mut self,
+        word: Word<'_>,
+        bits: Option<Part<'_>>,
+        value: Option<Part<'_>>,
+    ) -> Result<(), FlowError> {
+        const NONE: u128 = 0xffff;
+        const ALL: u128 = 0x1fff;
+        if bits.is_some() || value.is_some_and(|value| value.text.contains('/')) {
+            return Err(FlowError::NotMaskable { at: word.at(), field: "dl_vlan" });
+        }
+        let Some(vlan) = words::field("vlan_vid") else { return Ok(()) };
+        let whole = match value {
+            Some(value) if value.text != "*" => {
+                let number = value::bits(value, word.text(), 16)?;
+                match number {
+                    NONE => self.matching.put(Field::VlanTci, 0, ALL),
+                    _ => {
+                        let vid = value::bits(value, word.text(), 12)?;
+                        self.matching.put(Field::VlanVid, vid | u128::from(vlan::PRESENT), ALL);
+                    }
+                }
+                true
+            }
+            _ => {
+                let (tci, mask) = self.tci();
+                let pcp = mask & u128::from(vlan::PCP);
+                let mask = if pcp == 0 { 0 } else { pcp | u128::from(vlan::PRESENT) };
+                self.matching.put(Field::VlanTci, tci, mask);
+                false
+            }
+        };
+        self.say(Said { at: word.at(), word: vlan, whole });
+        Ok(())
+    }
+
+    /// A priority is matched together with the bit that says there is a tag.
+    fn put_priority(&mut self, value: u128, mask: u128) {
+        let pcp = u128::from(vlan::PCP);
+        let present = u128::from(vlan::PRESENT);
+        let (tci, old) = self.tci();
+        let others = old & !pcp;
+        match mask {
+            0 if others & u128::from(vlan::VID) == 0 => self.matching.put(Field::VlanTci, 0, 0),
+            0 => self.matching.put(Field::VlanTci, tci, others),
+            _ => {
+                let tci = tci & !pcp | value << 13 | present;
+                self.matching.put(Field::VlanTci, tci, others | pcp | present);
+            }
+        }
+    }
+
+    fn tci(&self) -> (u128, u128) {
+        (self.matching.key().get(Key::VLAN_TCI), self.matching.mask().get(Key::VLAN_TCI))
+    }
+
+    /// Matches all of a field for a word that is no field's name.
+    fn put(&mut self, word: Word<'_>, field: Field, value: u128) {
+        self.matching.put(field, value, field.ones());
+        if let Some(field) = words::field(field.name()) {
+            self.say(Said { at: word.at(), word: field, whole: true });
+        }
+    }
+
+    fn say(&mut self, said: Said) {
+        self.said.retain(|before| before.word != said.word);
+        self.said.push(said);
+    }
+}
+
+/// Whether OVS reads the `0/0` of a word without a value as a value of this field.
+fn is_number(field: Field) -> bool {
+    use crate::field::Format::{Decimal, Hex, TcpFlags};
+    matches!(field.format(), Decimal | Hex | TcpFlags)
+}
+
+fn no_value(word: Word<'_>, cursor: &mut Cursor<'_>) -> Result<(), FlowError> {
+    match cursor.value(word)? {
+        None => Ok(()),
+        Some(value) => Err(FlowError::UnwantedValue { at: value.at(), word: word.part.short() }),
+    }
+}
+
+/// The key of the packet that is described: with what [`packet::parse`] would note besides.
+fn real(mut key: Key) -> Key {
+    let eth_type = u16::try_from(key.word(Key::ETH_TYPE)).unwrap_or(0);
+    if key.word(Key::VLAN_TCI) & u64::from(vlan::PRESENT) != 0 {
+        key.set(Key::VLAN_TPID, ethernet::VLAN);
+    }
+    if key.word(Key::NW_FRAG) == 2 {
+        key.set(Key::NW_FRAG, 3u8);
+    }
+    let ip = matches!(eth_type, ethernet::IPV4 | ethernet::IPV6);
+    if ip || matches!(eth_type, ethernet::ARP | ethernet::RARP) {
+        key.set(Key::HAS_NETWORK, 1u8);
+    }
+    if ip && key.word(Key::NW_TTL) > 1 {
+        key.set(Key::TTL_LEFT, 1u8);
+    }
+    let icmp = if eth_type == ethernet::IPV4 { icmp::PROTO } else { icmp::PROTO_V6 };
+    let proto = u8::try_from(key.word(Key::NW_PROTO)).unwrap_or(0);
+    let known = [tcp::PROTO, udp::PROTO, words::SCTP, icmp].contains(&proto);
+    if ip && known && key.word(Key::NW_FRAG) != 3 {
+        key.set(Key::HAS_TRANSPORT, 1u8);
+    }
+    key
+}

@@ -1,0 +1,264 @@
+use packet::{Key, vlan};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{any_flow_mod, any_match};
+
+#[test]
+fn every_spelling_has_one_print() {
+    for (text, printed) in cases::SPELLINGS {
+        let flow: FlowMod = text.parse().unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(flow.to_string(), *printed, "{text}");
+        assert_eq!(printed.parse(), Ok(flow), "{text}");
+    }
+}
+
+#[test]
+fn every_mistake_is_named_with_its_place() {
+    for (text, message, at) in cases::REFUSED {
+        let error = text.parse::<FlowMod>().expect_err(text);
+        assert_eq!((&*error.to_string(), error.at()), (*message, at.clone()), "{text}");
+    }
+}
+
+#[test]
+fn deviations_are_as_described() {
+    for (text, ours, _) in cases::DEVIATIONS {
+        let flow = text.parse::<FlowMod>();
+        let flow = flow.map(|flow| flow.to_string()).map_err(|error| error.to_string());
+        assert_eq!(flow.as_deref().map_err(String::as_str), *ours, "{text}");
+    }
+}
+
+fn message<T: std::fmt::Debug>(result: Result<T, FlowError>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn a_line_may_begin_with_a_verb() {
+    let printed = |text: &str| text.parse::<FlowMod>().unwrap().to_string();
+    assert_eq!(printed("add ip,actions=1"), "ip actions=output:1");
+    assert_eq!(printed("modify,ip,actions=1"), "modify ip actions=output:1");
+    assert_eq!(
+        printed("modify_strict table=0,cookie=5/-1,cookie=6,priority=3,actions="),
+        "modify_strict cookie=0x6, cookie=0x5/0xffffffffffffffff, priority=3 actions=drop",
+    );
+    assert_eq!(printed("delete"), "delete ");
+    assert_eq!(printed(" delete table=255,ip"), "delete ip ");
+    assert_eq!(
+        printed("delete table=0,out_port=LOCAL,cookie=7/3"),
+        "delete cookie=0x3/0x3, table=0, out_port=LOCAL, "
+    );
+    assert_eq!(
+        printed("delete_strict out_port=any,priority=3,tcp"),
+        "delete_strict priority=3,tcp "
+    );
+    assert_eq!("delete".parse::<FlowMod>().unwrap().table, None);
+    assert_eq!("modify actions=1".parse::<FlowMod>().unwrap().table, Some(0));
+}
+
+#[test]
+fn a_verb_decides_what_may_be_said() {
+    for (text, error) in [
+        ("delete ip,actions=1", "`actions` has no meaning where no flow is changed"),
+        (
+            "delete priority=5",
+            "`priority` takes `delete_strict`: `delete` removes flows of every priority",
+        ),
+        ("delete cookie=5", "`cookie` needs a mask to choose flows by; `/-1` compares all of it"),
+        ("delete idle_timeout=5", "`idle_timeout` has no meaning where no flow is changed"),
+        ("delete_strict send_flow_rem", "`send_flow_rem` has no meaning where no flow is changed"),
+        ("modify importance=5,actions=1", "`importance` is given when a flow is added"),
+        ("modify table=255,actions=1", "`table` takes a table from 0 to 253, found `255`"),
+        ("modify ip", "`actions=` is missing; `actions=drop` does nothing with the packet"),
+        ("delete_all ip", "unknown word `delete_all`"),
+        ("", "`actions=` is missing; `actions=drop` does nothing with the packet"),
+    ] {
+        assert_eq!(message(text.parse::<FlowMod>()), error, "{text}");
+    }
+    // On a command line a verb is a word like any other.
+    assert_eq!(message(flow("add ip,actions=1", Command::Add, &NoNames)), "unknown word `add`");
+}
+
+#[test]
+fn a_filter_chooses() {
+    let read = |text| filter(text, &NoNames);
+    assert_eq!(read(""), Ok(FlowFilter::default()));
+    assert_eq!(read("table=255"), Ok(FlowFilter::default()));
+    let all = read("table=2,cookie=5/-1,out_port=3,tcp").unwrap();
+    assert_eq!((all.table, all.cookie, all.out_port), (Some(2), Some((5, u64::MAX)), Some(3)));
+    assert_eq!(all.to_string(), "cookie=0x5/0xffffffffffffffff, table=2, out_port=3, tcp");
+    assert_eq!(all.to_string().parse(), Ok(all));
+    assert_eq!(message(read("priority=5")), "`priority` does not choose flows to dump");
+    assert_eq!(
+        message(read("ip,actions=drop")),
+        "`actions` has no meaning where no flow is changed"
+    );
+}
+
+#[test]
+fn a_file_is_read_line_by_line() {
+    let text = "# all\nactions=1\r\n\n  # none\nnonsense # here\n\
+                in_port=\"a#b\",actions=2#3\ndelete table=1";
+    let names = vec![(7, "a#b".to_owned())];
+    let flows: Vec<_> = file(text, &names).collect();
+    let printed: Vec<_> = flows
+        .iter()
+        .map(|(n, flow)| (*n, flow.as_ref().map_or_else(ToString::to_string, ToString::to_string)))
+        .collect();
+    let expected = [
+        (2, "actions=output:1"),
+        (5, "unknown word `nonsense`"),
+        (6, "in_port=7 actions=output:2"),
+        (7, "delete table=1, "),
+    ];
+    assert_eq!(printed, expected.map(|(n, text)| (n, text.to_owned())));
+}
+
+#[test]
+fn ports_go_by_their_names() {
+    let names = vec![(1, "p1".to_owned()), (2, "eth0.5".to_owned()), (3, "local".to_owned())];
+    let text = "in_port=\"eth0.5\" \
+                actions=output:p1,output:\"local\",resubmit:p1,resubmit(\"eth0.5\",3),LOCAL";
+    let flow = line(text, &names).unwrap();
+    assert_eq!(flow.print(&names).to_string(), text);
+    assert_eq!(
+        flow.to_string(),
+        "in_port=2 actions=output:1,output:3,resubmit:1,resubmit(2,3),LOCAL",
+    );
+    let short = line("in_port=p1,actions=p1,\"local\",set_field:p1->in_port", &names).unwrap();
+    assert_eq!(short.to_string(), "in_port=1 actions=output:1,output:3,set_field:1->in_port");
+    assert_eq!(message(line("actions=output:\"p9\"", &names)), "no port is named `\"p9\"`");
+}
+
+#[test]
+fn a_packet_is_described_by_its_fields() {
+    let read = |text| packet(text, &NoNames);
+    let key =
+        read("in_port=1,tcp,nw_src=10.0.0.1,tp_dst=80,dl_vlan=5,nw_ttl=64,reg0=7,tcp_flags=syn")
+            .unwrap();
+    let expected = Key::ZERO
+        .with(Key::IN_PORT, 1u8)
+        .with(Key::ETH_TYPE, 0x0800u16)
+        .with(Key::HAS_NETWORK, 1u8)
+        .with(Key::HAS_TRANSPORT, 1u8)
+        .with(Key::TTL_LEFT, 1u8)
+        .with(Key::NW_PROTO, 6u8)
+        .with(Key::NW_SRC, 0x0a00_0001u32)
+        .with(Key::TP_DST, 80u8)
+        .with(Key::TCP_FLAGS, 2u8)
+        .with(Key::VLAN_TCI, 0x1005u16)
+        .with(Key::VLAN_TPID, 0x8100u16)
+        .with(Key::NW_TTL, 64u8)
+        .with(Key::reg(0), 7u8);
+    assert_eq!(key, expected);
+    assert_eq!(read("ip,nw_frag=later").unwrap().word(Key::NW_FRAG), 3);
+    assert_eq!(read("ip,nw_frag=no").unwrap().word(Key::NW_FRAG), 0);
+    assert_eq!(read(""), Ok(Key::ZERO));
+    for text in
+        ["ip,nw_src=10.0.0.0/8", "reg0=*", "ip,nw_frag=yes", "tcp,tcp_flags=+syn", "reg0[0]=1"]
+    {
+        assert!(matches!(read(text), Err(FlowError::Value { .. })), "{text}");
+    }
+    assert_eq!(message(read("nw_src=10.0.0.1")), "`ip_src` needs `ip` in the match");
+    assert_eq!(message(read("actions=1")), "unknown word `actions`");
+}
+
+#[test]
+fn hostile_texts_meet_limits() {
+    let nested = |depth: usize| format!("actions={}1{}", "clone(".repeat(depth), ")".repeat(depth));
+    assert!(nested(MAX_NESTING - 1).parse::<FlowMod>().is_ok());
+    assert_eq!(
+        message(nested(MAX_NESTING).parse::<FlowMod>()),
+        "actions are nested more than 100 deep"
+    );
+    assert!(matches!(nested(100_000).parse::<FlowMod>(), Err(FlowError::TooDeep { .. })));
+    let many = |count| format!("actions={}", "1,".repeat(count));
+    assert!(many(MAX_ACTIONS).parse::<FlowMod>().is_ok());
+    assert!(matches!(many(MAX_ACTIONS + 1).parse::<FlowMod>(), Err(FlowError::TooMany { .. })));
+    let long = " ".repeat(MAX_LEN + 1);
+    assert!(matches!(long.parse::<FlowMod>(), Err(FlowError::TooLong { .. })));
+    let word = "é".repeat(1000);
+    let error = word.parse::<FlowMod>().unwrap_err();
+    assert!(error.to_string().chars().count() < 100, "{error}");
+}
+
+#[test]
+fn the_longest_flow_can_be_read_back() {
+    let mask = "fd00:1111:2222:3333:4444:5555:6666:7777";
+    let action = format!("set_field:{mask}/{mask}->ipv6_dst,");
+    let text = format!("ipv6,actions={}", action.repeat(MAX_ACTIONS));
+    let flow: FlowMod = text.parse().unwrap();
+    assert_eq!(flow.to_string().parse(), Ok(flow));
+}
+
+/// Bytes that meet the grammar now and then: pieces of flows, cut and mixed with anything.
+fn almost_flow() -> impl Strategy<Value = String> {
+    let pieces = any_flow_mod().prop_flat_map(|flow| {
+        let text = flow.to_string();
+        let cut = (any::<prop::sample::Index>(), any::<prop::sample::Index>());
+        vec((cut, "[ -~]{0,3}|\\PC{0,2}"), 1..6).prop_map(move |edits| {
+            let mut text: Vec<_> = text.chars().collect();
+            for ((at, length), with) in edits {
+                let at = at.index(text.len() + 1);
+                let end = at + length.index(8.min(text.len() - at) + 1);
+                text.splice(at..end, with.chars());
+            }
+            text.into_iter().collect()
+        })
+    });
+    prop_oneof![4 => pieces, 1 => "\\PC{0,60}", 1 => "[a-z0-9_=:,()>/\\[\\].\"-]{0,80}"]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn what_is_printed_is_read_back(flow in any_flow_mod()) {
+        let text = flow.to_string();
+        prop_assert_eq!(text.parse(), Ok(flow), "{}", text);
+    }
+
+    #[test]
+    fn a_match_is_read_back(matching in any_match()) {
+        let text = matching.to_string();
+        prop_assert_eq!(text.parse(), Ok(matching), "{}", text);
+    }
+
+    /// Whatever is read from whatever text has one print, and an error lies within the text.
+    #[test]
+    fn any_text_is_read_or_refused(text in almost_flow()) {
+        let within = |error: FlowError| {
+            let at = error.at();
+            assert!(at.start <= at.end && at.end <= text.len(), "{error:?} of {text:?}");
+            let _ = error.to_string();
+        };
+        match text.parse::<FlowMod>() {
+            Ok(flow) => {
+                let printed = flow.to_string();
+                prop_assert_eq!(printed.parse(), Ok(flow), "{} from {}", printed, text);
+            }
+            Err(error) => within(error),
+        }
+        if let Err(error) = filter(&text, &NoNames) { within(error) }
+        if let Err(error) = packet(&text, &NoNames) { within(error) }
+        if let Err(error) = actions(&text, &Match::ANY, None, &NoNames) { within(error) }
+        let _ = file(&text, &NoNames).count();
+    }
+
+    /// A packet's description is as good as the packet: all of it but a second tag can be said.
+    #[test]
+    fn a_packet_can_be_described(key in testnet::packets::any_key()) {
+        let key = key.with(Key::VLAN2_TCI, 0u8).with(Key::VLAN2_TPID, 0u8);
+        let tagged = key.word(Key::VLAN_TCI) & u64::from(vlan::PRESENT) != 0;
+        let key = if tagged { key.with(Key::VLAN_TPID, 0x8100u16) } else { key };
+        let matching = Match::exactly(&key);
+        prop_assert!(matching.covers(&key));
+        let text = matching.to_string();
+        prop_assert_eq!(text.parse(), Ok(matching), "{}", text);
+        // `vlan_tci=0x0000/0x1fff` has a mask, which a packet has not.
+        let text = text.replace("0x0000/0x1fff", "0");
+        prop_assert_eq!(packet(&text, &NoNames), Ok(key), "{}", text);
+    }
+}
