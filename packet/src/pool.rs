@@ -3,7 +3,8 @@
 //! Frames do not belong to workers: whoever frees a frame keeps it, and what is too much goes to the
 //! depot in slabs of 64, so that the shared queue is touched once per 64 frames at most.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_queue::ArrayQueue;
 
@@ -21,6 +22,10 @@ type Slab = [Option<Frame>; SLAB];
 pub struct Depot {
     memory: Arc<Memory>,
     slabs: ArrayQueue<Slab>,
+    /// What pools that ended had beyond whole slabs: half-filled ones would need more room than there
+    /// is. Looked at only when the slabs have run out.
+    rest: Mutex<Vec<Frame>>,
+    has_rest: AtomicBool,
 }
 
 impl Depot {
@@ -34,6 +39,7 @@ impl Depot {
     /// These frames of `memory`: those that no ring holds, when a memory is taken over in use.
     pub fn with_frames(memory: Arc<Memory>, frames: impl IntoIterator<Item = Frame>) -> Arc<Self> {
         let slabs = ArrayQueue::new((memory.frames() as usize).div_ceil(SLAB).max(1));
+        let rest = Mutex::new(Vec::new());
         let mut frames = frames.into_iter().peekable();
         while frames.peek().is_some() {
             let mut slab = [const { None }; SLAB];
@@ -42,7 +48,7 @@ impl Depot {
                 unreachable!("a slab per {SLAB} frames was provided for");
             }
         }
-        Arc::new(Self { memory, slabs })
+        Arc::new(Self { memory, slabs, rest, has_rest: AtomicBool::new(false) })
     }
 
     /// The memory whose frames these are.
@@ -58,6 +64,16 @@ impl Depot {
     /// Whether no slab waits here.
     pub fn is_empty(&self) -> bool {
         self.slabs.is_empty()
+    }
+
+    /// Up to a slab of what pools have left behind, into `frames`.
+    fn take_rest(&self, frames: &mut Vec<Frame>) {
+        if self.has_rest.load(Relaxed) {
+            let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+            let keep = rest.len().saturating_sub(SLAB);
+            frames.extend(rest.drain(keep..));
+            self.has_rest.store(!rest.is_empty(), Relaxed);
+        }
     }
 }
 
@@ -117,8 +133,9 @@ impl FramePool {
 
     #[cold]
     fn refill(&mut self) {
-        if let Some(slab) = self.depot.slabs.pop() {
-            self.frames.extend(slab.into_iter().flatten());
+        match self.depot.slabs.pop() {
+            Some(slab) => self.frames.extend(slab.into_iter().flatten()),
+            None => self.depot.take_rest(&mut self.frames),
         }
     }
 
@@ -139,15 +156,17 @@ impl FramePool {
 impl Drop for FramePool {
     /// A worker that ends gives everything back.
     fn drop(&mut self) {
-        while !self.frames.is_empty() {
-            let mut slab = [const { None }; SLAB];
-            let take = self.frames.len().min(SLAB);
-            slab.iter_mut()
-                .zip(self.frames.drain(..take))
-                .for_each(|(place, frame)| *place = Some(frame));
-            if self.depot.slabs.push(slab).is_err() {
-                return;
+        while self.frames.len() >= SLAB {
+            let before = self.frames.len();
+            self.spill();
+            if self.frames.len() == before {
+                break;
             }
+        }
+        if !self.frames.is_empty() {
+            let mut rest = self.depot.rest.lock().unwrap_or_else(PoisonError::into_inner);
+            rest.append(&mut self.frames);
+            self.depot.has_rest.store(true, Relaxed);
         }
     }
 }
@@ -189,5 +208,23 @@ mod tests {
         drop(pool);
         let mut next = FramePool::new(&depot);
         assert_eq!(std::iter::from_fn(|| next.alloc()).count(), 100);
+    }
+
+    #[test]
+    fn pools_that_end_with_a_few_frames_each_lose_none() {
+        let depot = Depot::new(Memory::heap(128));
+        let mut pools: Vec<_> = (0..2).map(|_| FramePool::new(&depot)).collect();
+        let mut frames: Vec<_> =
+            pools.iter_mut().flat_map(|pool| std::iter::from_fn(|| pool.alloc())).collect();
+        pools.extend((0..3).map(|_| FramePool::new(&depot)));
+        for pool in &mut pools {
+            frames.drain(..25).for_each(|frame| pool.free(frame));
+        }
+        drop(pools);
+        let mut last = FramePool::new(&depot);
+        frames.into_iter().for_each(|frame| last.free(frame));
+        drop(last);
+        let mut next = FramePool::new(&depot);
+        assert_eq!(std::iter::from_fn(|| next.alloc()).count(), 128);
     }
 }
