@@ -2,4 +2,7 @@
 //!
 //! A dev-dependency only; nothing that ships links it.
 
+pub mod net;
 pub mod packets;
+
+pub use net::{Host, HostOptions, TestNet};
