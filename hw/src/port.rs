@@ -25,6 +25,25 @@ pub trait Port: Send {
 
     /// What was lost below us, as the kernel tells it.
     fn counters(&self) -> PortCounters;
+
+    /// The numbers of the interfaces it stands on: whoever hears of a change to one of them
+    /// ([`crate::LinkMonitor`]) calls [`Port::refresh`].
+    fn interfaces(&self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    /// Looks at the interfaces anew, after something about them has changed: the MTU follows, and an
+    /// error says why the port can no longer work.
+    fn refresh(&mut self) -> Result<(), crate::Error> {
+        Ok(())
+    }
+
+    /// Takes off the interfaces what would outlive us, when an operator gives the port up. A port that
+    /// is merely dropped leaves its programs in place: until a switch comes back, they drop what is
+    /// ours (fail closed).
+    fn release(&mut self) -> Result<(), crate::Error> {
+        Ok(())
+    }
 }
 
 /// A worker's way in.

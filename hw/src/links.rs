@@ -1,0 +1,414 @@
+//! The network interfaces of a namespace: looking them up, changing them, and hearing of changes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use netlink_packet_core::NLM_F_CREATE;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    LinkXdp, Prop, Stats64,
+};
+use netlink_packet_route::{AddressFamily, link};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use packet::MacAddr;
+
+use crate::error::Error;
+use crate::netlink::{Netlink, Payload, messages};
+
+/// An interface as the kernel describes it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Link {
+    /// Its number.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// Longest network packet, in bytes.
+    pub mtu: u32,
+    /// Its address; zero if it has none.
+    pub mac: MacAddr,
+    /// Whether it is administratively up.
+    pub up: bool,
+    /// What made it, such as `veth` or `tun`; empty for a real device.
+    pub kind: String,
+    /// Receive queues that it could have; it may use fewer.
+    pub rx_queues: u32,
+    /// The XDP program attached, if one is.
+    pub program: Option<AttachedProgram>,
+    /// Further names.
+    pub alternative_names: Vec<String>,
+    /// Packets that the interface refused to send for want of room.
+    pub tx_dropped: u64,
+}
+
+/// An XDP program on an interface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AttachedProgram {
+    /// Its number, as `bpftool prog` shows it.
+    pub id: u32,
+    /// Whether it runs behind the driver, on finished socket buffers, and not in it.
+    pub generic: bool,
+}
+
+/// A way to ask about interfaces and change them.
+#[derive(Debug)]
+pub struct Links {
+    netlink: Netlink,
+}
+
+impl Links {
+    /// Of the network namespace that the calling thread is in.
+    pub fn open() -> Result<Self, Error> {
+        Netlink::open().map(|netlink| Self { netlink })
+    }
+
+    /// The interface of this name.
+    pub fn named(&mut self, name: &str) -> Result<Link, Error> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        self.look_up(message, name)
+    }
+
+    /// The interface of this number; `name` is for the error.
+    pub fn numbered(&mut self, ifindex: u32, name: &str) -> Result<Link, Error> {
+        self.look_up(about(ifindex), name)
+    }
+
+    fn look_up(&mut self, message: LinkMessage, name: &str) -> Result<Link, Error> {
+        let answers = self.netlink.ask(RouteNetlinkMessage::GetLink(message), 0);
+        let answers = answers.map_err(|refused| match refused.errno.raw_os_error() {
+            Some(libc::ENODEV) => Error::NoInterface { interface: name.to_owned() },
+            _ => refused.about(name, "looking it up"),
+        })?;
+        let found = answers.into_iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewLink(link) => Some(Link::from(link)),
+            _ => None,
+        });
+        found.ok_or_else(|| Error::NoInterface { interface: name.to_owned() })
+    }
+
+    /// All interfaces.
+    pub fn all(&mut self) -> Result<Vec<Link>, Error> {
+        let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let answers = self.netlink.dump(message);
+        let answers = answers.map_err(|refused| {
+            Error::system("listing the interfaces", refused.errno).hint(&refused.sentence)
+        })?;
+        Ok(answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewLink(link) => Some(Link::from(link)),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Sets it up or down.
+    pub fn set_up(&mut self, link: &Link, up: bool) -> Result<(), Error> {
+        let mut message = about(link.ifindex);
+        message.header.change_mask = LinkFlags::Up;
+        message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+        self.set(link, message, "setting it up")
+    }
+
+    /// Sets its MTU.
+    pub fn set_mtu(&mut self, link: &Link, mtu: u32) -> Result<(), Error> {
+        self.set_attribute(link, LinkAttribute::Mtu(mtu), "setting its MTU")
+    }
+
+    /// Sets its address.
+    pub fn set_mac(&mut self, link: &Link, mac: MacAddr) -> Result<(), Error> {
+        self.set_attribute(link, LinkAttribute::Address(mac.0.to_vec()), "setting its MAC address")
+    }
+
+    /// Sets how many packets wait to be sent.
+    pub fn set_tx_queue_len(&mut self, link: &Link, packets: u32) -> Result<(), Error> {
+        self.set_attribute(link, LinkAttribute::TxQueueLen(packets), "setting its queue length")
+    }
+
+    /// Keeps the kernel from giving it an IPv6 address, and from saying so on the wire.
+    pub(crate) fn set_unaddressed(&mut self, link: &Link) -> Result<(), Error> {
+        let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+        let attribute = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]);
+        match self.set_attribute(link, attribute, "keeping IPv6 off it") {
+            // A kernel without IPv6, or with it disabled, has nothing to keep off.
+            Err(error) if error.errno() == Some(rustix::io::Errno::AFNOSUPPORT) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Attaches the XDP program behind descriptor `program`, or none if it is -1.
+    pub(crate) fn set_xdp(&mut self, link: &Link, program: i32, flags: u32) -> Result<(), Error> {
+        let xdp = LinkAttribute::Xdp(vec![LinkXdp::Fd(program), LinkXdp::Flags(flags)]);
+        self.set_attribute(link, xdp, "attaching the XDP program")
+    }
+
+    /// Gives it one more name.
+    pub(crate) fn add_name(&mut self, link: &Link, name: &str) -> Result<(), Error> {
+        let message = RouteNetlinkMessage::NewLinkProp(with_name(link, name));
+        let flags =
+            NLM_F_CREATE | netlink_packet_core::NLM_F_EXCL | netlink_packet_core::NLM_F_APPEND;
+        let done = self.netlink.change(message, flags);
+        done.map_err(|refused| refused.about(&link.name, "marking it as ours"))
+    }
+
+    /// Takes a further name away.
+    pub(crate) fn delete_name(&mut self, link: &Link, name: &str) -> Result<(), Error> {
+        let done = self.netlink.change(RouteNetlinkMessage::DelLinkProp(with_name(link, name)), 0);
+        done.map_err(|refused| refused.about(&link.name, "taking our mark off"))
+    }
+
+    fn set_attribute(
+        &mut self,
+        link: &Link,
+        attribute: LinkAttribute,
+        doing: &'static str,
+    ) -> Result<(), Error> {
+        let mut message = about(link.ifindex);
+        message.attributes.push(attribute);
+        self.set(link, message, doing)
+    }
+
+    fn set(&mut self, link: &Link, message: LinkMessage, doing: &'static str) -> Result<(), Error> {
+        let done = self.netlink.change(RouteNetlinkMessage::SetLink(message), 0);
+        done.map_err(|refused| refused.about(&link.name, doing))
+    }
+}
+
+fn about(ifindex: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = ifindex;
+    message
+}
+
+fn with_name(link: &Link, name: &str) -> LinkMessage {
+    let mut message = about(link.ifindex);
+    message.attributes.push(LinkAttribute::PropList(vec![Prop::AltIfName(name.to_owned())]));
+    message
+}
+
+impl From<LinkMessage> for Link {
+    fn from(message: LinkMessage) -> Self {
+        let mut link = Self {
+            ifindex: message.header.index,
+            up: message.header.flags.contains(LinkFlags::Up),
+            ..Self::default()
+        };
+        for attribute in message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name = name,
+                LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+                LinkAttribute::NumRxQueues(queues) => link.rx_queues = queues,
+                LinkAttribute::Address(bytes) => {
+                    link.mac = <[u8; 6]>::try_from(bytes).map(MacAddr).unwrap_or_default();
+                }
+                LinkAttribute::LinkInfo(infos) => {
+                    link.kind = infos.iter().find_map(kind).unwrap_or_default();
+                }
+                LinkAttribute::Xdp(xdp) => link.program = attached(&xdp),
+                LinkAttribute::PropList(props) => {
+                    link.alternative_names = props
+                        .into_iter()
+                        .filter_map(|prop| match prop {
+                            Prop::AltIfName(name) => Some(name),
+                            _ => None,
+                        })
+                        .collect();
+                }
+                LinkAttribute::Stats64(Stats64 { tx_dropped, .. }) => link.tx_dropped = tx_dropped,
+                _ => {}
+            }
+        }
+        link
+    }
+}
+
+fn kind(info: &LinkInfo) -> Option<String> {
+    match info {
+        LinkInfo::Kind(kind) => Some(kind.to_string()),
+        _ => None,
+    }
+}
+
+fn attached(xdp: &[LinkXdp]) -> Option<AttachedProgram> {
+    let id = xdp.iter().find_map(|part| match part {
+        LinkXdp::ProgId(id) => Some(*id),
+        _ => None,
+    })?;
+    let generic = xdp.contains(&LinkXdp::Attached(link::XdpAttached::SocketBuffer));
+    (id != 0).then_some(AttachedProgram { id, generic })
+}
+
+/// Tells what happens to interfaces.
+#[derive(Debug)]
+pub struct LinkMonitor {
+    socket: Socket,
+    known: BTreeMap<u32, Link>,
+}
+
+/// Something that happened to an interface.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LinkEvent {
+    /// The interface as it is now; as it was, if it has vanished.
+    pub link: Link,
+    /// What happened.
+    pub change: LinkChange,
+}
+
+/// What can happen to an interface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LinkChange {
+    /// It has come into this namespace.
+    Appeared,
+    /// It was deleted, or moved to another namespace.
+    Vanished,
+    /// It has another name.
+    Renamed,
+    /// Its MTU is another.
+    Mtu,
+    /// It has been set up or down.
+    Up,
+    /// Its XDP program is another, or gone.
+    Program,
+}
+
+impl LinkMonitor {
+    /// Begins to listen in the calling thread's namespace; interfaces that exist already are known, and
+    /// no event.
+    pub fn open() -> Result<Self, Error> {
+        const LINKS: u32 = 1;
+        let opened = || {
+            let mut socket = Socket::new(NETLINK_ROUTE)?;
+            socket.bind(&SocketAddr::new(0, LINKS))?;
+            socket.set_non_blocking(true)?;
+            Ok(socket)
+        };
+        let socket = opened()
+            .map_err(|errno: io::Error| Error::system("listening for interface changes", errno))?;
+        let mut monitor = Self { socket, known: BTreeMap::new() };
+        // Listening came first, so that nothing is missed in between.
+        monitor.look_again()?;
+        Ok(monitor)
+    }
+
+    /// What has happened since the last call; never waits. [`Self::as_fd`] is readable when there is
+    /// something.
+    pub fn events(&mut self) -> Result<Vec<LinkEvent>, Error> {
+        let mut events = Vec::new();
+        loop {
+            match self.socket.recv_from_full() {
+                Ok((datagram, _)) => self.read(&datagram, &mut events),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(events),
+                // The kernel had more to say than the socket holds: compare everything instead.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    events.extend(self.look_again()?);
+                }
+                Err(error) => return Err(Error::system("listening for interface changes", error)),
+            }
+        }
+    }
+
+    fn read(&mut self, datagram: &[u8], events: &mut Vec<LinkEvent>) {
+        // A message that cannot be read is of a kernel newer than us; those that can must not suffer.
+        for (_, payload) in messages(datagram).filter_map(Result::ok) {
+            match payload {
+                Payload::Answer(RouteNetlinkMessage::NewLink(link)) if is_link(&link) => {
+                    self.compare(link.into(), events);
+                }
+                Payload::Answer(RouteNetlinkMessage::DelLink(link)) if is_link(&link) => {
+                    self.forget(link.header.index, events);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn look_again(&mut self) -> Result<Vec<LinkEvent>, Error> {
+        let links = Links::open()?.all()?;
+        let mut events = Vec::new();
+        let gone: Vec<_> = self
+            .known
+            .keys()
+            .filter(|ifindex| links.iter().all(|link| link.ifindex != **ifindex))
+            .copied()
+            .collect();
+        gone.into_iter().for_each(|ifindex| self.forget(ifindex, &mut events));
+        links.into_iter().for_each(|link| self.compare(link, &mut events));
+        Ok(events)
+    }
+
+    fn compare(&mut self, link: Link, events: &mut Vec<LinkEvent>) {
+        let mut tell = |change| events.push(LinkEvent { link: link.clone(), change });
+        match self.known.get(&link.ifindex) {
+            None => tell(LinkChange::Appeared),
+            Some(old) => {
+                if old.name != link.name {
+                    tell(LinkChange::Renamed);
+                }
+                if old.mtu != link.mtu {
+                    tell(LinkChange::Mtu);
+                }
+                if old.up != link.up {
+                    tell(LinkChange::Up);
+                }
+                if old.program != link.program {
+                    tell(LinkChange::Program);
+                }
+            }
+        }
+        self.known.insert(link.ifindex, link);
+    }
+
+    fn forget(&mut self, ifindex: u32, events: &mut Vec<LinkEvent>) {
+        if let Some(link) = self.known.remove(&ifindex) {
+            events.push(LinkEvent { link, change: LinkChange::Vanished });
+        }
+    }
+}
+
+impl AsFd for LinkMonitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Bridges send messages of the same types about their members.
+fn is_link(message: &LinkMessage) -> bool {
+    message.header.interface_family == AddressFamily::Unspec
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_is_there_and_no_other_of_its_name() {
+        let mut links = Links::open().unwrap();
+        let lo = links.named("lo").unwrap();
+        assert_eq!((lo.ifindex, lo.name.as_str(), lo.kind.as_str()), (1, "lo", ""));
+        assert_eq!(links.numbered(1, "lo").unwrap(), lo);
+        assert!(links.all().unwrap().iter().any(|link| link.name == "lo"));
+        let error = links.named("no-such-link").unwrap_err();
+        assert!(matches!(error, Error::NoInterface { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_link_is_compared_with_what_it_was() {
+        let mut monitor = LinkMonitor::open().unwrap();
+        let mut link = Link { ifindex: 9999, name: "x".to_owned(), mtu: 1500, ..Link::default() };
+        let mut events = Vec::new();
+        monitor.compare(link.clone(), &mut events);
+        monitor.compare(link.clone(), &mut events);
+        (link.mtu, link.up) = (9000, true);
+        monitor.compare(link.clone(), &mut events);
+        link.program = Some(AttachedProgram { id: 7, generic: false });
+        monitor.compare(link, &mut events);
+        monitor.forget(9999, &mut events);
+        monitor.forget(9999, &mut events);
+        let changes: Vec<_> = events.iter().map(|event| event.change).collect();
+        use LinkChange::*;
+        assert_eq!(changes, [Appeared, Mtu, Up, Program, Vanished]);
+    }
+}

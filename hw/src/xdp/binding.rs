@@ -1,0 +1,188 @@
+//! Binding: a socket on every receive queue of an interface, and the program in front of them.
+
+use std::os::fd::AsFd;
+
+use packet::Memory;
+use rustix::io::Errno;
+
+use super::program::{self, Attachment, WhenAway};
+use super::ring::{Consumer, Producer};
+use super::socket::{BindMode, Descriptor, Socket};
+use crate::bpf::SocketMap;
+use crate::error::Error;
+use crate::links::{Link, Links};
+use crate::sys;
+
+/// How to bind a port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AfXdpOptions {
+    /// The interface, in the network namespace of the thread that opens the port.
+    pub interface: String,
+    /// What happens to its packets while no switch runs.
+    pub when_away: WhenAway,
+    /// Which modes are tried.
+    pub bind: BindPreference,
+    /// Slots of each ring: a power of two. Each receive queue keeps as many frames.
+    pub ring_size: u32,
+}
+
+impl AfXdpOptions {
+    /// The best that `interface` can do.
+    pub fn new(interface: &str) -> Self {
+        Self {
+            interface: interface.to_owned(),
+            when_away: WhenAway::Drop,
+            bind: BindPreference::Best,
+            ring_size: 2048,
+        }
+    }
+}
+
+/// Which modes are tried, best first.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum BindPreference {
+    /// All: zero-copy, native with copies, generic.
+    #[default]
+    Best,
+    /// Zero-copy only.
+    ZeroCopy,
+    /// Native with copies only.
+    Native,
+    /// Generic only.
+    Generic,
+}
+
+/// An interface with all that is bound to it.
+#[derive(Debug)]
+pub(crate) struct Binding {
+    pub(crate) link: Link,
+    pub(crate) attachment: Attachment,
+    /// From a queue to its socket; empty until the port is ready.
+    pub(crate) map: SocketMap,
+    pub(crate) mode: BindMode,
+    /// Why it is no better mode; empty if there is none.
+    pub(crate) reason: String,
+    pub(crate) ring_size: u32,
+    pub(crate) queues: Vec<BoundQueue>,
+}
+
+/// A queue's socket and rings.
+#[derive(Debug)]
+pub(crate) struct BoundQueue {
+    // Before the socket, which lives until its rings are unmapped.
+    pub(crate) fill: Producer<u64>,
+    pub(crate) completion: Consumer<u64>,
+    pub(crate) rx: Consumer<Descriptor>,
+    pub(crate) tx: Producer<Descriptor>,
+    pub(crate) socket: Socket,
+}
+
+impl BoundQueue {
+    fn new(socket: Socket, ring_size: u32) -> Result<Self, Error> {
+        let (fill, completion) = socket.frame_rings(ring_size, completion_size(ring_size))?;
+        let (rx, tx) = (socket.rx_ring(ring_size)?, socket.tx_ring(ring_size)?);
+        Ok(Self { fill, completion, rx, tx, socket })
+    }
+
+    /// Maps the rings of a socket that a predecessor has bound.
+    pub(crate) fn inherited(socket: Socket, ring_size: u32) -> Result<Self, Error> {
+        let (fill, completion) = socket.map_frame_rings(ring_size, completion_size(ring_size))?;
+        let (rx, tx) = (socket.map_rx_ring(ring_size)?, socket.map_tx_ring(ring_size)?);
+        Ok(Self { fill, completion, rx, tx, socket })
+    }
+}
+
+/// Room for what several senders have on the way. If it is not enough, the kernel sends later.
+const fn completion_size(ring_size: u32) -> u32 {
+    2 * ring_size
+}
+
+impl Binding {
+    /// Takes the interface over: its program, then every receive queue. No packet comes yet: the map
+    /// of sockets is empty.
+    pub(crate) fn new(options: &AfXdpOptions, memory: &Memory) -> Result<Self, Error> {
+        if !options.ring_size.is_power_of_two() || options.ring_size > 1 << 20 {
+            let reason = format!("a ring of {} slots: not a power of two", options.ring_size);
+            return Err(Error::Spec { port: options.interface.clone(), reason });
+        }
+        let mut links = Links::open()?;
+        let link = links.named(&options.interface)?;
+        Self::bind(&mut links, &link, options, memory)
+            .inspect_err(|_| Self::undo(&mut links, &link))
+    }
+
+    fn bind(
+        links: &mut Links,
+        link: &Link,
+        options: &AfXdpOptions,
+        memory: &Memory,
+    ) -> Result<Self, Error> {
+        let first = Socket::new(&link.name, link.ifindex, 0)?;
+        // A driver that does not say how many queues it uses uses all that it has.
+        let queues = sys::active_rx_queues(first.as_fd(), &link.name);
+        let queues = queues.ok().filter(|queues| *queues > 0).unwrap_or(link.rx_queues.max(1));
+        let map = SocketMap::new(queues)?;
+        // With an empty map behind it, the program does what it does while we are away.
+        let places = [
+            options.bind != BindPreference::Generic,
+            matches!(options.bind, BindPreference::Best | BindPreference::Generic),
+        ];
+        let attachment = program::attach(links, link, &map, options.when_away, places)?;
+        first.register(memory)?;
+        let first = BoundQueue::new(first, options.ring_size)?;
+        let (mode, reason) = bind_best(&first.socket, options.bind, &attachment)?;
+        let mut bound = vec![first];
+        for queue in 1..queues {
+            let socket = Socket::new(&link.name, link.ifindex, queue)?;
+            let queue = BoundQueue::new(socket, options.ring_size)?;
+            queue.socket.bind_like(&bound[0].socket)?;
+            bound.push(queue);
+        }
+        let (link, ring_size) = (link.clone(), options.ring_size);
+        Ok(Self { link, attachment, map, mode, reason, ring_size, queues: bound })
+    }
+
+    /// Takes off what a failed binding has put on `link`. What was there before stays: it was ours, and
+    /// drops (fail closed).
+    pub(crate) fn undo(links: &mut Links, link: &Link) {
+        if link.program.is_none()
+            && let Ok(now) = links.numbered(link.ifindex, &link.name)
+            && let Some(new) = now.program
+            && program::foreign(&now).is_none()
+        {
+            // The failure that led here is what the caller must hear of.
+            drop(program::detach(links, &now, new.id));
+        }
+    }
+}
+
+/// Binds `socket` in the best mode that works, and says why no better one does.
+fn bind_best(
+    socket: &Socket,
+    preference: BindPreference,
+    attachment: &Attachment,
+) -> Result<(BindMode, String), Error> {
+    let zero_copy: &[bool] = match preference {
+        BindPreference::ZeroCopy => &[true],
+        BindPreference::Best if !attachment.program.generic => &[true, false],
+        _ => &[false],
+    };
+    let mut reason = attachment.reason.clone();
+    let mut last = Error::interface(&attachment.reason, "binding", Errno::OPNOTSUPP);
+    for &zero_copy in zero_copy {
+        for chains in [true, false] {
+            let mode = BindMode { zero_copy, chains };
+            match socket.bind(mode) {
+                Ok(()) => return Ok((mode, reason)),
+                Err(error) if !matches!(error.errno(), Some(Errno::INVAL | Errno::OPNOTSUPP)) => {
+                    return Err(error);
+                }
+                Err(error) => last = error,
+            }
+        }
+        if reason.is_empty() {
+            reason = format!("no zero-copy: {last}");
+        }
+    }
+    Err(last)
+}

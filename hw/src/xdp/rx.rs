@@ -1,0 +1,184 @@
+//! Receiving from one queue.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use packet::{Batch, Chainer, FRAME_SIZE, Frame, FramePool, Packet, PortId};
+
+use super::program::METADATA_LEN;
+use super::ring::{Consumer, Producer};
+use super::shared::Shared;
+use super::socket::{Descriptor, Socket};
+use crate::port::{RxQueue, Wake};
+
+/// Free slots of the fill ring that make filling it worth while.
+const REFILL: u32 = 64;
+/// The headers of a packet of several frames lie in the first, which thus holds so many bytes at least.
+const HEADER_WINDOW: u16 = 256;
+
+/// A worker's end of one queue.
+#[derive(Debug)]
+pub(crate) struct Rx {
+    // Before `shared`: the rings must be unmapped when it closes the sockets.
+    fill: Producer<u64>,
+    ring: Consumer<Descriptor>,
+    socket: Arc<Socket>,
+    shared: Arc<Shared>,
+    port: PortId,
+    /// Whether each packet has metadata in front of it.
+    tags: bool,
+    /// The frames so far of a packet whose last has not come yet.
+    partial: Chainer,
+    /// Frames up to the next last one belong to a packet that is no good.
+    skipping: bool,
+    syscalls: u64,
+}
+
+impl Rx {
+    /// The end of `socket`, with its rings.
+    pub(crate) fn new(
+        (fill, ring): (Producer<u64>, Consumer<Descriptor>),
+        socket: &Arc<Socket>,
+        shared: &Arc<Shared>,
+        port: PortId,
+        tags: bool,
+    ) -> Self {
+        let (socket, shared) = (Arc::clone(socket), Arc::clone(shared));
+        let (partial, skipping, syscalls) = (Chainer::default(), false, 0);
+        Self { fill, ring, socket, shared, port, tags, partial, skipping, syscalls }
+    }
+
+    /// Gives the kernel frames, as many as it takes.
+    pub(crate) fn refill(&mut self, pool: &mut FramePool) {
+        let room = self.fill.room(REFILL);
+        if room < REFILL.min(self.fill.size()) {
+            return;
+        }
+        for _ in 0..room {
+            let Some(frame) = pool.alloc() else { break };
+            self.fill.push(address_of(self.shared.loans.lend(frame)));
+        }
+        self.fill.submit();
+        if self.fill.needs_wakeup() {
+            self.socket.wake();
+            self.syscalls += 1;
+        }
+    }
+
+    /// What `descriptor` stands for: a packet, or nothing (yet).
+    #[inline]
+    fn accept(&mut self, descriptor: Descriptor, pool: &mut FramePool) -> Option<Packet> {
+        let last = descriptor.options & Descriptor::CONTINUED == 0;
+        let chunk = FRAME_SIZE as u64;
+        let Some(frame) = self.shared.loans.take_back(descriptor.address / chunk) else {
+            self.refuse(last, pool);
+            return None;
+        };
+        let start = u16::try_from(descriptor.address % chunk).unwrap_or(0);
+        let len = u16::try_from(descriptor.len).unwrap_or(u16::MAX);
+        if usize::from(start) + usize::from(len) > FRAME_SIZE || len == 0 {
+            pool.free(frame);
+            self.refuse(last, pool);
+            return None;
+        }
+        if last && self.partial.is_empty() && !self.skipping {
+            return Some(Packet::new(frame, start, len, self.port));
+        }
+        self.extend(frame, start, len, last, pool)
+    }
+
+    /// Adds a frame to a packet of several.
+    #[cold]
+    fn extend(
+        &mut self,
+        frame: Frame,
+        start: u16,
+        len: u16,
+        last: bool,
+        pool: &mut FramePool,
+    ) -> Option<Packet> {
+        if self.skipping || (self.partial.is_empty() && len < HEADER_WINDOW) {
+            pool.free(frame);
+            self.skipping = !last;
+            if self.partial.is_empty() && !self.skipping {
+                self.count_invalid();
+            }
+            return None;
+        }
+        self.partial.push(self.shared.loans.memory(), frame, start, len, self.port);
+        if last { std::mem::take(&mut self.partial).finish() } else { None }
+    }
+
+    /// A descriptor that makes no sense takes the rest of its packet with it.
+    #[cold]
+    fn refuse(&mut self, last: bool, pool: &mut FramePool) {
+        std::mem::take(&mut self.partial).abandon(pool);
+        self.skipping = !last;
+        self.count_invalid();
+    }
+
+    fn count_invalid(&self) {
+        self.shared.invalid.fetch_add(1, Relaxed);
+    }
+
+    /// Puts the VLAN tag that stands in front of `packet` back into it.
+    #[inline]
+    fn insert_tag(&self, packet: &mut Packet) {
+        const ADDRESSES: usize = 12;
+        let memory = self.shared.loans.memory();
+        if !packet.push_front(METADATA_LEN) {
+            return;
+        }
+        let head = packet.head_mut(memory);
+        let Some(&[high, low, control_a, control_b]) = head.first_chunk() else { return };
+        if [high, low] == [0, 0] || head.len() < 4 + ADDRESSES {
+            // As long as what was pushed, and the packet had a byte at least.
+            let pulled = packet.pull_front(METADATA_LEN);
+            debug_assert!(pulled, "the metadata cannot be taken off");
+            return;
+        }
+        head.copy_within(4..4 + ADDRESSES, 0);
+        let control = u16::from_ne_bytes([control_a, control_b]).to_be_bytes();
+        let tag = [high, low, control[0], control[1]];
+        head[ADDRESSES..ADDRESSES + 4].copy_from_slice(&tag);
+    }
+}
+
+impl RxQueue for Rx {
+    fn rx(&mut self, batch: &mut Batch, limit: usize, pool: &mut FramePool) {
+        let mut left = limit;
+        while left > 0 && self.ring.ready(1) > 0 {
+            let descriptor = self.ring.read();
+            let Some(mut packet) = self.accept(descriptor, pool) else { continue };
+            if self.tags {
+                self.insert_tag(&mut packet);
+            }
+            batch.push(packet);
+            left -= 1;
+        }
+        self.ring.release();
+        self.refill(pool);
+    }
+
+    fn wake(&self) -> Wake<'_> {
+        Wake::Readable(self.socket.as_fd())
+    }
+
+    fn syscalls(&self) -> u64 {
+        self.syscalls
+    }
+}
+
+impl Drop for Rx {
+    fn drop(&mut self) {
+        let mut pool = FramePool::new(&self.shared.depot);
+        std::mem::take(&mut self.partial).abandon(&mut pool);
+    }
+}
+
+/// The address of frame `index`, from the start of the memory.
+#[inline]
+pub(crate) fn address_of(index: u32) -> u64 {
+    u64::from(index) * FRAME_SIZE as u64
+}

@@ -1,0 +1,206 @@
+//! What the tests of ports share: frames, and a forwarder that joins two ports.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{Builder, JoinHandle};
+
+use hw::{Capabilities, Port, Refusal, RxQueue, TxQueue, Wake};
+use packet::checksum::Sum;
+use packet::ipv4::Ipv4;
+use packet::ipv6::Ipv6;
+use packet::segment::{fill_checksum, segment};
+use packet::{
+    Batch, Checksum, Depot, FramePool, Key, Kind, Memory, Network, Packet, Transport, parse,
+};
+use rustix::event::epoll;
+
+/// The frames of a test, and their number.
+pub struct Frames {
+    pub depot: Arc<Depot>,
+    total: usize,
+}
+
+impl Frames {
+    pub fn new(frames: u32) -> Self {
+        let memory = hw::memory::map(frames).expect("memory for frames");
+        Self { depot: Depot::new(memory.memory), total: frames as usize }
+    }
+
+    /// Every frame is back where it came from.
+    pub fn assert_all_back(&self) {
+        assert_eq!(self.free(), self.total, "frames free in the end");
+    }
+
+    pub fn free(&self) -> usize {
+        let mut pool = FramePool::new(&self.depot);
+        let frames: Vec<_> = std::iter::from_fn(|| pool.alloc()).collect();
+        let count = frames.len();
+        frames.into_iter().for_each(|frame| pool.free(frame));
+        count
+    }
+}
+
+/// What a forwarder has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub received: u64,
+    pub super_frames: u64,
+    pub filled: u64,
+    pub refused: u64,
+    pub last_refusal: Option<Refusal>,
+    pub syscalls: u64,
+}
+
+/// A thread that carries everything from each of two ports to the other.
+pub struct Forwarder {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Tally>>,
+}
+
+impl Forwarder {
+    pub fn start(ports: [&mut dyn Port; 2], depot: &Arc<Depot>) -> Self {
+        Self::start_with(ports, depot, true)
+    }
+
+    /// `sleeps`: whether it waits for packets when there are none, or asks again and again.
+    pub fn start_with(ports: [&mut dyn Port; 2], depot: &Arc<Depot>, sleeps: bool) -> Self {
+        let sides = ports.map(|port| Side {
+            rx: port.rx_queues(),
+            tx: port.tx_queue().expect("a way to send"),
+            capabilities: port.capabilities(),
+        });
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, depot) = (Arc::clone(&stop), Arc::clone(depot));
+        let work = move || forward(sides, &depot, &stopped, sleeps);
+        let thread = Builder::new().name("forwarder".to_owned()).spawn(work).expect("a thread");
+        Self { stop, thread: Some(thread) }
+    }
+
+    /// Ends it; its ends of the ports are dropped.
+    pub fn stop(mut self) -> Tally {
+        self.stop.store(true, Relaxed);
+        self.thread.take().expect("once").join().expect("the forwarder lives")
+    }
+}
+
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+struct Side {
+    rx: Vec<Box<dyn RxQueue>>,
+    tx: Box<dyn TxQueue>,
+    capabilities: Capabilities,
+}
+
+fn forward(mut sides: [Side; 2], depot: &Arc<Depot>, stop: &AtomicBool, sleeps: bool) -> Tally {
+    const IDLE_ROUNDS: u32 = 50;
+    let mut tally = Tally::default();
+    let mut pool = FramePool::new(depot);
+    let (mut batch, mut out, mut refused) = (Batch::new(), Batch::new(), Vec::new());
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
+    for queue in sides.iter().flat_map(|side| &side.rx) {
+        if let Wake::Readable(fd) = queue.wake() {
+            epoll::add(&epoll, fd, epoll::EventData::new_u64(0), epoll::EventFlags::IN)
+                .expect("epoll");
+        }
+    }
+    let mut idle = 0;
+    while !stop.load(Relaxed) {
+        let mut busy = false;
+        for [from, to] in [[0, 1], [1, 0]] {
+            let mut queues = std::mem::take(&mut sides[from].rx);
+            for queue in &mut queues {
+                queue.rx(&mut batch, 64, &mut pool);
+                busy |= !batch.is_empty();
+                tally.received += batch.len() as u64;
+                let [from, to] = [&sides[from].capabilities, &sides[to].capabilities];
+                for packet in batch.drain(..) {
+                    finish(packet, [from, to], &mut pool, &mut out, &mut tally);
+                }
+            }
+            sides[from].rx = queues;
+            sides[to].tx.tx(&mut out, &mut pool, &mut refused);
+            busy |= sides[to].tx.flush(&mut pool);
+            for (packet, why) in refused.drain(..) {
+                tally.refused += 1;
+                tally.last_refusal = Some(why);
+                packet.free(&mut pool);
+            }
+        }
+        idle = if busy { 0 } else { idle + 1 };
+        if idle > IDLE_ROUNDS && sleeps {
+            let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+            let mut events = [const { std::mem::MaybeUninit::uninit() }; 8];
+            drop(epoll::wait(&epoll, &mut events, Some(&timeout)));
+        }
+    }
+    for side in &sides {
+        tally.syscalls += side.rx.iter().map(|queue| queue.syscalls()).sum::<u64>();
+        tally.syscalls += side.tx.syscalls();
+    }
+    tally
+}
+
+/// Does for `packet` what the port it leaves by cannot.
+fn finish(
+    mut packet: Packet,
+    [from, to]: [&Capabilities; 2],
+    pool: &mut FramePool,
+    out: &mut Batch,
+    tally: &mut Tally,
+) {
+    let memory = Arc::clone(pool.memory());
+    if from.unmarked_partial && packet.checksum == Checksum::Unknown {
+        packet.checksum = looks_partial(&packet, &memory);
+    }
+    if packet.segmentation.kind != Kind::None {
+        tally.super_frames += 1;
+        if !to.segmentation.is_yes() {
+            if let Err((packet, _)) = segment(packet, pool, |segment| out.push(segment)) {
+                packet.free(pool);
+            }
+            return;
+        }
+    } else if matches!(packet.checksum, Checksum::Partial { .. }) && !to.checksum.is_yes() {
+        tally.filled += 1;
+        if fill_checksum(&mut packet, &memory).is_err() {
+            return packet.free(pool);
+        }
+    }
+    out.push(packet);
+}
+
+/// A checksum that is the pseudo-header's sum is one that a stack has left to a device. That a whole
+/// one happens to be the same number is one packet in 65536, and filling it again is harmless.
+fn looks_partial(packet: &Packet, memory: &Memory) -> Checksum {
+    let head = packet.head(memory);
+    let Ok(found) = parse(head, packet.len(), &mut Key::default()) else {
+        return Checksum::Unknown;
+    };
+    let (offset, proto) = match found.transport {
+        Transport::Tcp => (16, 6),
+        Transport::Udp => (6, 17),
+        _ => return Checksum::Unknown,
+    };
+    let (l3, l4) = (usize::from(found.l3), usize::from(found.l4));
+    let sum = match found.network {
+        Network::Ipv4 => Ipv4::split(&head[l3..])
+            .map(|(ip, _)| Sum::pseudo_v4(ip.src(), ip.dst(), proto, packet.len() - l4)),
+        _ => Ipv6::split(&head[l3..])
+            .map(|(ip, _)| Sum::pseudo_v6(ip.src(), ip.dst(), proto, packet.len() - l4)),
+    };
+    let place = l4 + offset;
+    let field = head.get(place..place + 2);
+    match sum {
+        Ok(sum) if field == Some(&sum.partial().to_be_bytes()[..]) => {
+            Checksum::Partial { start: found.l4.into(), offset: u16::try_from(offset).unwrap() }
+        }
+        _ => Checksum::Unknown,
+    }
+}
