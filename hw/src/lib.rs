@@ -6,17 +6,22 @@
 mod atomics;
 pub mod bpf;
 mod error;
+mod internal;
 mod links;
 mod loans;
 pub mod memory;
 mod netlink;
+mod pod;
 mod port;
 mod sys;
+mod tap;
 mod tc;
 mod xdp;
 
 pub use error::Error;
+pub use internal::{Internal, InternalOptions};
 pub use links::{AttachedProgram, Link, LinkChange, LinkEvent, LinkMonitor, Links};
+pub use pod::{Pod, PodOptions};
 pub use port::{
     Capabilities, Capability, Port, PortCounters, QueueStatus, Refusal, RxQueue, TxQueue, Wake,
 };

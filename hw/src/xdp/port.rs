@@ -4,14 +4,14 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use packet::{Depot, FRAME_SIZE, FramePool, HEADROOM, PortId};
+use packet::{Depot, FramePool, HEADROOM, PortId};
 use parking_lot::Mutex;
 
 use super::binding::{AfXdpOptions, Binding, BoundQueue};
 use super::program::{self, Attachment};
 use super::rx::Rx;
 use super::shared::{Queue, Sender, Shared};
-use super::socket::{BindMode, Socket};
+use super::socket::{BindMode, CHUNK_LEN, Socket};
 use super::tx::{MAX_CHAIN, Tx};
 use crate::bpf::SocketMap;
 use crate::error::Error;
@@ -99,9 +99,8 @@ impl AfXdp {
         const ETHERNET_LEN: u32 = 14;
         /// Bytes of a VLAN tag.
         const TAG_LEN: u32 = 4;
-        const FRAME_LEN: u32 = FRAME_SIZE as u32;
         /// Bytes of a received packet in one frame: what the kernel leaves of it.
-        const FIRST_LEN: u32 = FRAME_LEN - HEADROOM as u32;
+        const FIRST_LEN: u32 = CHUNK_LEN - HEADROOM as u32;
         let mtu = self.link.mtu;
         let in_band = if self.attachment.tags { 0 } else { TAG_LEN };
         let limit = FIRST_LEN - ETHERNET_LEN - in_band;
@@ -114,7 +113,7 @@ impl AfXdp {
                 reason,
             });
         }
-        let most = FIRST_LEN + (MAX_CHAIN - 1) * FRAME_LEN;
+        let most = FIRST_LEN + (MAX_CHAIN - 1) * CHUNK_LEN;
         self.shared.max_frame.store((mtu + ETHERNET_LEN).min(most), Relaxed);
         Ok(())
     }

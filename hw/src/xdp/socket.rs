@@ -19,6 +19,10 @@ use super::ring::{Consumer, Producer, Ring};
 use crate::error::Error;
 use crate::sys::{self, Mapping};
 
+/// Bytes of a frame, as the kernel counts them.
+pub(crate) const CHUNK_LEN: u32 = 2048;
+const _: () = assert!(CHUNK_LEN as usize == FRAME_SIZE);
+
 /// A packet, or one frame of it, in the rx or tx ring (`struct xdp_desc`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[repr(C)]
@@ -83,7 +87,7 @@ impl Socket {
         let registration = XdpUmemReg {
             addr: memory.base().addr().get() as u64,
             len: u64::from(memory.frames()) * FRAME_SIZE as u64,
-            chunk_size: 2048,
+            chunk_size: CHUNK_LEN,
             // The kernel leaves 256 bytes in front of each packet of itself: `packet::HEADROOM`.
             headroom: 0,
             flags: XdpUmemRegFlags::empty(),
