@@ -14,15 +14,16 @@ impl Batch {
     /// The most packets a port is asked for at once.
     pub const CAPACITY: usize = 256;
 
-    /// An empty batch; the only time it allocates.
+    /// An empty batch with room for all; the only time it allocates.
     pub fn new() -> Self {
         Self(Vec::with_capacity(Self::CAPACITY))
     }
 }
 
 impl Default for Batch {
+    /// A batch without room, to stand in for one that is taken away for a moment.
     fn default() -> Self {
-        Self::new()
+        Self(Vec::new())
     }
 }
 

@@ -89,7 +89,7 @@ pub struct Headers {
     /// Where the network header begins.
     pub l3: u8,
     /// Where the transport header begins; means something only if there is one.
-    pub l4: u8,
+    pub l4: u16,
 }
 
 /// A frame too short for an Ethernet header.
@@ -282,7 +282,7 @@ impl Walk {
         self.key.set(Key::TP_DST, dst);
         self.key.set(Key::HAS_TRANSPORT, 1u8);
         self.headers.transport = transport;
-        self.headers.l4 = u8::try_from(l4).unwrap_or(u8::MAX);
+        self.headers.l4 = u16::try_from(l4).unwrap_or(u16::MAX);
     }
 
     #[inline]

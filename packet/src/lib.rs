@@ -40,6 +40,7 @@ pub use mac::{InvalidMac, MacAddr};
 pub use memory::{FRAME_SIZE, Frame, HEADROOM, Memory};
 pub use packet::{Chainer, Checksum, Kind, Packet, PortId, Segmentation};
 pub use pool::{Depot, FramePool};
+pub use segment::mark_partial;
 
 /// Fewer bytes than a header needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

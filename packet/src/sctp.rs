@@ -48,9 +48,9 @@ fn x_to_the_bytes(mut bytes: usize) -> u32 {
 /// Cost: about 32 steps per bit of `behind`, independent of the bytes themselves.
 pub fn update(field: [u8; 4], old: u16, new: u16, behind: usize) -> [u8; 4] {
     let difference = (old ^ new).to_be_bytes();
-    let crc = difference.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| times_x(crc))
-    });
+    let crc = difference
+        .iter()
+        .fold(0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| times_x(crc)));
     (u32::from_le_bytes(field) ^ multiply(crc, x_to_the_bytes(behind))).to_le_bytes()
 }
 
@@ -61,9 +61,9 @@ mod tests {
 
     /// Bit by bit, from the RFC.
     fn plain(bytes: &[u8]) -> u32 {
-        !bytes.iter().fold(u32::MAX, |crc, byte| {
-            (0..8).fold(crc ^ u32::from(*byte), |crc, _| times_x(crc))
-        })
+        !bytes
+            .iter()
+            .fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| times_x(crc)))
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::checksum::Sum;
-use crate::headers::{Headers, Network, Transport, parse};
+use crate::headers::{Fragment, Headers, Network, Transport, parse};
 use crate::ipv4::Ipv4;
 use crate::ipv6::Ipv6;
 use crate::key::Key;
@@ -50,6 +50,44 @@ pub fn fill_checksum(packet: &mut Packet, memory: &Memory) -> Result<(), Unfinis
     packet.head_mut(memory)[place..place + 2].copy_from_slice(&sum.to_be_bytes());
     packet.checksum = Checksum::Good;
     Ok(())
+}
+
+/// Notes that a packet's transport checksum is still to be made, if it looks like it: the field holds the
+/// sum of the pseudo-header, and nothing else. For ports that cannot say so. A whole checksum looks like
+/// this once in 65536 packets, and making it anew does no harm then.
+pub fn mark_partial(packet: &mut Packet, headers: Headers, memory: &Memory) {
+    if packet.checksum != Checksum::Unknown || headers.fragment != Fragment::No {
+        return;
+    }
+    let (proto, offset) = match headers.transport {
+        Transport::Tcp => (tcp::PROTO, tcp::CHECKSUM),
+        Transport::Udp => (udp::PROTO, udp::CHECKSUM),
+        _ => return,
+    };
+    let (head, l3, l4) = (packet.head(memory), usize::from(headers.l3), usize::from(headers.l4));
+    let Some(field) = head.get(l4 + offset..l4 + offset + 2) else { return };
+    let Some(sum) = pseudo_sum(head, headers.network, proto, l3, l4) else { return };
+    if sum.partial().to_be_bytes() == *field {
+        packet.checksum = Checksum::Partial { start: headers.l4, offset: short(offset) };
+    }
+}
+
+/// The sum of the pseudo-header of the packet whose transport header is at `l4`.
+fn pseudo_sum(head: &[u8], network: Network, proto: u8, l3: usize, l4: usize) -> Option<Sum> {
+    let ip = head.get(l3..)?;
+    match network {
+        Network::Ipv4 => {
+            let (ip, _) = Ipv4::split(ip).ok()?;
+            let len = (l3 + ip.total_len()).checked_sub(l4)?;
+            Some(Sum::pseudo_v4(ip.src(), ip.dst(), proto, len))
+        }
+        Network::Ipv6 => {
+            let (ip, _) = Ipv6::split(ip).ok()?;
+            let len = (l3 + ipv6::LEN + ip.payload_len()).checked_sub(l4)?;
+            Some(Sum::pseudo_v6(ip.src(), ip.dst(), proto, len))
+        }
+        Network::None | Network::Arp => None,
+    }
 }
 
 /// What became of a super-frame.
@@ -148,7 +186,7 @@ impl Plan {
         let mut packet = copy.finish()?;
         let len = packet.len();
         self.fix(n, len, packet.head_mut(&memory));
-        packet.checksum = self.partial(len, packet.head_mut(&memory));
+        packet.checksum = self.partial(packet.head_mut(&memory));
         fill_checksum(&mut packet, &memory).ok()?;
         Some(packet)
     }
@@ -185,21 +223,15 @@ impl Plan {
     }
 
     /// Puts the pseudo-header's sum where the checksum belongs.
-    fn partial(&self, len: usize, head: &mut [u8]) -> Checksum {
+    fn partial(&self, head: &mut [u8]) -> Checksum {
         let (l3, l4) = (usize::from(self.headers.l3), usize::from(self.headers.l4));
         let (proto, offset) = match self.headers.transport {
             Transport::Udp => (udp::PROTO, udp::CHECKSUM),
             _ => (tcp::PROTO, tcp::CHECKSUM),
         };
-        let sum = match (Ipv4::split(&head[l3..]), Ipv6::split(&head[l3..])) {
-            (Ok((ip, _)), _) if self.headers.network == Network::Ipv4 => {
-                Sum::pseudo_v4(ip.src(), ip.dst(), proto, len - l4)
-            }
-            (_, Ok((ip, _))) => Sum::pseudo_v6(ip.src(), ip.dst(), proto, len - l4),
-            _ => Sum::default(),
-        };
+        let sum = pseudo_sum(head, self.headers.network, proto, l3, l4).unwrap_or_default();
         put(head, l4 + offset, sum.partial());
-        Checksum::Partial { start: self.headers.l4.into(), offset: short(offset) }
+        Checksum::Partial { start: self.headers.l4, offset: short(offset) }
     }
 }
 
@@ -418,6 +450,27 @@ mod tests {
         assert_eq!(packet.to_vec(&memory), whole);
         assert_eq!(packet.checksum, Checksum::Good);
         packet.free(&mut pool);
+    }
+
+    #[test]
+    fn a_checksum_that_is_still_to_be_made_is_recognised_and_a_whole_one_is_not() {
+        let mut pool = pool();
+        let memory = Arc::clone(pool.memory());
+        for v6 in [false, true] {
+            let whole = compose(&tcp_key(v6, true), 200);
+            let headers = parse(&whole, whole.len(), &mut Key::default()).unwrap();
+            let mut packet = Chainer::copy_of(&whole, 0, PortId(0), &mut pool).unwrap();
+            mark_partial(&mut packet, headers, &memory);
+            assert_eq!(packet.checksum, Checksum::Unknown);
+            let (l3, l4) = (usize::from(headers.l3), usize::from(headers.l4));
+            let sum = pseudo_sum(&whole, headers.network, tcp::PROTO, l3, l4).unwrap();
+            put(packet.head_mut(&memory), l4 + tcp::CHECKSUM, sum.partial());
+            mark_partial(&mut packet, headers, &memory);
+            assert_eq!(packet.checksum, Checksum::Partial { start: headers.l4, offset: 16 });
+            fill_checksum(&mut packet, &memory).unwrap();
+            assert_eq!(packet.to_vec(&memory), whole);
+            packet.free(&mut pool);
+        }
     }
 
     #[test]

@@ -1,0 +1,396 @@
+//! From a packet's key to its program, by whatever tier knows it: megaflows first, then the tables.
+//!
+//! A cache entry is right as long as the tables, the ports and what has been learned give the same answer
+//! again. The worker counts every change it hears of in its *epoch*. An entry of the current epoch is
+//! right; an older one is looked into when it is hit: if none of the changes since can concern it
+//! ([`History::affects`](crate::History::affects), the versions of learned entries), it is stamped anew;
+//! else the packet is translated again, and if the answer is still the same, so is the entry.
+
+use std::sync::Arc;
+
+use packet::{Key, PortId};
+
+use crate::mac::Outcome;
+use crate::megaflow::{Lead, MegaflowId, Megaflows, NoRoom, Serial, Stamp};
+use crate::paths::{PathId, Paths};
+use crate::ports::PortView;
+use crate::program::Op;
+use crate::programs::{ProgramId, Programs};
+use crate::rule::{Millis, Rule};
+use crate::tables::{Bridge, Tables};
+use crate::translate::{Record, Translation};
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Found {
+    /// A cache entry knows: this program, and this path to be credited.
+    Cached(MegaflowId, ProgramId, PathId),
+    /// The program is that of the last translation, [`Cache::once`], and all credit has been given.
+    Once,
+}
+
+/// How often each tier answered, and what the caches did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct CacheStats {
+    /// Packets that met a megaflow.
+    pub hits: u64,
+    /// Packets that were translated because no megaflow knew them.
+    pub misses: u64,
+    /// Packets that were translated because something had changed since their megaflow was made.
+    pub retranslated: u64,
+    /// Translations whose result was the old one.
+    pub confirmed: u64,
+    /// Megaflows that were made.
+    pub installed: u64,
+    /// Megaflows that were not, for want of room.
+    pub refused: u64,
+}
+
+/// Sizes of one worker's caches.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Megaflows, and paths.
+    pub megaflows: u32,
+    /// Operations of all programs together.
+    pub operations: u32,
+    /// Seconds without a packet after which a megaflow goes.
+    pub idle: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { megaflows: 1 << 18, operations: 1 << 20, idle: 10 }
+    }
+}
+
+/// One worker's way from keys to programs.
+#[derive(Debug)]
+pub struct Cache {
+    tables: Arc<Tables>,
+    /// The ports by their switch-wide number.
+    ports: Vec<Option<Arc<PortView>>>,
+    megaflows: Megaflows,
+    programs: Programs,
+    paths: Paths,
+    translation: Translation,
+    /// For the walk that only gives credit.
+    scratch: Translation,
+    /// Changes heard of.
+    epoch: u32,
+    /// Changes of what is learned, as far as they are in `epoch`.
+    learned: u64,
+    limits: Limits,
+    stats: CacheStats,
+}
+
+impl Cache {
+    /// An empty cache that credits `paths`.
+    pub fn new(tables: Arc<Tables>, paths: Paths, limits: Limits) -> Self {
+        let seed = tables.seed();
+        let mut cache = Self {
+            megaflows: Megaflows::new(limits.megaflows, seed),
+            programs: Programs::new(limits.operations, seed),
+            paths,
+            translation: Translation::new(),
+            scratch: Translation::new(),
+            ports: Vec::new(),
+            epoch: 1,
+            learned: tables.epoch().get(),
+            tables: Arc::clone(&tables),
+            limits,
+            stats: CacheStats::default(),
+        };
+        cache.refresh(tables);
+        cache
+    }
+
+    /// Goes over to another generation of tables; answers with the old one, to be dropped by whoever
+    /// may take the time. Allocates: for the moment of a change.
+    pub fn refresh(&mut self, tables: Arc<Tables>) -> Arc<Tables> {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.ports.fill(None);
+        for port in tables.bridges().flat_map(|(_, bridge)| bridge.ports.iter()) {
+            let at = usize::from(port.id.0);
+            if self.ports.len() <= at {
+                self.ports.resize(at + 1, None);
+            }
+            self.ports[at] = Some(Arc::clone(port));
+            self.megaflows.prepare(port.id);
+        }
+        std::mem::replace(&mut self.tables, tables)
+    }
+
+    /// Takes notice of what has been learned by now: once per batch.
+    #[inline]
+    pub fn begin(&mut self) {
+        let learned = self.tables.epoch().get();
+        if learned != self.learned {
+            self.learned = learned;
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+    }
+
+    /// What flows know of a port; `None` if it belongs to no bridge.
+    #[inline]
+    pub fn port(&self, port: PortId) -> Option<&Arc<PortView>> {
+        self.ports.get(usize::from(port.0))?.as_ref()
+    }
+
+    /// The tables in use.
+    pub const fn tables(&self) -> &Arc<Tables> {
+        &self.tables
+    }
+
+    /// The changes heard of so far: what was right at this count still is.
+    #[inline]
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// How packets of `port` find their megaflow.
+    #[inline]
+    pub fn lead(&self, port: PortId) -> Lead {
+        self.megaflows.lead(port)
+    }
+
+    /// The megaflows.
+    pub const fn megaflows(&self) -> &Megaflows {
+        &self.megaflows
+    }
+
+    /// The programs.
+    pub const fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// The paths, to be credited.
+    pub const fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
+    /// What the tiers did.
+    pub const fn stats(&self) -> CacheStats {
+        self.stats
+    }
+
+    /// The program of a packet that no cache entry was made for.
+    pub fn once(&self) -> &[Op] {
+        &self.translation.ops
+    }
+
+    /// The same if `flow` is known to be right: cheap, and nearly always so.
+    #[inline]
+    pub fn hit(&mut self, flow: MegaflowId, now: Millis) -> Option<Found> {
+        if !self.megaflows.is_of(flow, self.epoch) {
+            return None;
+        }
+        self.stats.hits += 1;
+        let (program, path) = self.megaflows.hit(flow, now);
+        Some(Found::Cached(flow, program, path))
+    }
+
+    /// Whether an entry of an upper tier that was made from `flow` is still right.
+    pub fn is_right(&mut self, flow: MegaflowId, serial: Serial) -> bool {
+        self.megaflows.serial(flow) == serial && self.is_current(flow)
+    }
+
+    fn is_current(&mut self, flow: MegaflowId) -> bool {
+        if self.megaflows.is_of(flow, self.epoch) {
+            return true;
+        }
+        let unaffected = self.is_unaffected(flow);
+        if unaffected {
+            self.megaflows.confirm(flow, self.tables.generation());
+            self.megaflows.stamp(flow, self.epoch);
+        }
+        unaffected
+    }
+
+    /// Notes that an upper tier's entry of `flow` has had packets, so that it is not swept away.
+    pub fn touch(&mut self, flow: MegaflowId, serial: Serial, now: Millis) {
+        if self.megaflows.serial(flow) == serial {
+            self.megaflows.hit(flow, now);
+        }
+    }
+
+    /// Counts an upper tier's entry among the users of a program and a path.
+    pub fn retain(&mut self, program: ProgramId, path: PathId) {
+        self.programs.retain(program);
+        self.paths.retain(path);
+    }
+
+    /// The end of that.
+    pub fn release(&mut self, program: ProgramId, path: PathId) {
+        release(&mut self.programs, &mut self.paths, (program, path));
+    }
+
+    /// What becomes of a packet with this key that came in by `port`. It stands for `packets` of `bytes`
+    /// in all, which are credited here if no cache entry was made, by the caller to the path if one was.
+    ///
+    /// Cost: a hash per mask on the port; for the first packet of a kind, a translation. No allocation.
+    pub fn resolve(
+        &mut self,
+        port: PortId,
+        key: &Key,
+        packets: u64,
+        bytes: u64,
+        now: Millis,
+    ) -> Found {
+        let credit = Credit { packets, bytes, now };
+        let Some(flow) = self.megaflows.lookup(port, key) else {
+            self.stats.misses += 1;
+            return self.translate(port, key, None, credit);
+        };
+        if self.is_current(flow) {
+            self.stats.hits += 1;
+            let (program, path) = self.megaflows.hit(flow, now);
+            return Found::Cached(flow, program, path);
+        }
+        self.stats.retranslated += 1;
+        self.translate(port, key, Some(flow), credit)
+    }
+
+    /// Whether no change since `flow` was known to be right can concern it.
+    fn is_unaffected(&self, flow: MegaflowId) -> bool {
+        let (generation, basis, mut stations) = self.megaflows.origin(flow);
+        let (history, (key, mask)) = (self.tables.history(), self.megaflows.matching(flow));
+        let learned = |(bridge, version)| {
+            self.tables.bridge(bridge).is_some_and(|bridge| bridge.macs.is_current(version))
+        };
+        stations.all(learned)
+            && (generation == history.newest() || !history.affects(generation, basis, &key, mask))
+    }
+
+    /// The long way. `old` is the megaflow that the packet met, if what it says must be checked.
+    #[cold]
+    fn translate(
+        &mut self,
+        port: PortId,
+        key: &Key,
+        old: Option<MegaflowId>,
+        credit: Credit,
+    ) -> Found {
+        let Some(view) = self.ports.get(usize::from(port.0)).and_then(Option::as_ref) else {
+            self.translation.close();
+            return Found::Once;
+        };
+        self.translation.translate(&self.tables, view, key, &mut ());
+        let taught = self.learn(credit.now);
+        if let Some(old) = old {
+            if !taught && self.is_same(old) {
+                self.stats.confirmed += 1;
+                let generation = self.tables.generation();
+                self.megaflows.renew(old, generation, &self.translation);
+                self.megaflows.stamp(old, self.epoch);
+                let (program, path) = self.megaflows.hit(old, credit.now);
+                return Found::Cached(old, program, path);
+            }
+            let result = self.megaflows.remove(old);
+            release(&mut self.programs, &mut self.paths, result);
+        }
+        // A packet that teaches is the only one of its kind: from now on its source is known.
+        if taught || !self.translation.is_cacheable() {
+            return self.credit(port, key, credit);
+        }
+        match self.install(port, key, credit.now) {
+            Ok(found) => {
+                self.stats.installed += 1;
+                found
+            }
+            Err(NoRoom) => {
+                self.stats.refused += 1;
+                self.credit(port, key, credit)
+            }
+        }
+    }
+
+    /// Learns what the translation found out, before the packet that showed it leaves. Answers whether
+    /// anything is known now that was not.
+    fn learn(&mut self, now: Millis) -> bool {
+        let mut taught = false;
+        for lesson in &self.translation.lessons {
+            if let Some(bridge) = self.tables.bridge(lesson.bridge) {
+                taught |= bridge.macs.learn(lesson.station, lesson.port, now) == Outcome::Changed;
+            }
+        }
+        // The very next packet of the batch must not be answered from before.
+        self.begin();
+        taught
+    }
+
+    /// Whether the translation says what `flow` says.
+    fn is_same(&self, flow: MegaflowId) -> bool {
+        let (program, path) = self.megaflows.result(flow);
+        self.translation.is_cacheable()
+            && *self.megaflows.matching(flow).1 == self.translation.looked
+            && self.programs.exactly(program) == self.translation.ops
+            && self.paths.is(path, &self.translation.path)
+    }
+
+    fn install(&mut self, port: PortId, key: &Key, now: Millis) -> Result<Found, NoRoom> {
+        let Self { megaflows, programs, paths, translation, .. } = self;
+        let gone = |result| release(programs, paths, result);
+        let place = megaflows.make_room(port, &translation.looked, key, gone)?;
+        let program = programs.intern(&translation.ops).ok_or(NoRoom)?;
+        let Some(path) = paths.intern(&translation.path) else {
+            programs.release(program);
+            return Err(NoRoom);
+        };
+        let stamp = Stamp { epoch: self.epoch, generation: self.tables.generation(), now };
+        match megaflows.insert(place, key, translation, (program, path), stamp) {
+            Ok(flow) => Ok(Found::Cached(flow, program, path)),
+            Err(NoRoom) => {
+                release(programs, paths, (program, path));
+                Err(NoRoom)
+            }
+        }
+    }
+
+    /// Gives everything the packet passes its credit, one by one, by walking the same way again: what the
+    /// packet has taught meanwhile changes where it goes, not which rules it meets.
+    fn credit(&mut self, port: PortId, key: &Key, credit: Credit) -> Found {
+        let Some(view) = self.ports.get(usize::from(port.0)).and_then(Option::as_ref) else {
+            return Found::Once;
+        };
+        if let Some(bridge) = self.tables.bridge(view.bridge) {
+            let mut crediting = Crediting { bridge, credit };
+            self.scratch.translate(&self.tables, view, key, &mut crediting);
+        }
+        Found::Once
+    }
+
+    /// Lets go of a few megaflows that nobody has hit for long.
+    pub fn sweep(&mut self, now: Millis) {
+        let Self { megaflows, programs, paths, limits, .. } = self;
+        megaflows.sweep(now, limits.idle, |result| release(programs, paths, result));
+    }
+}
+
+fn release(programs: &mut Programs, paths: &mut Paths, (program, path): (ProgramId, PathId)) {
+    programs.release(program);
+    paths.release(path);
+}
+
+/// What one packet is worth.
+#[derive(Clone, Copy, Debug)]
+struct Credit {
+    packets: u64,
+    bytes: u64,
+    now: Millis,
+}
+
+/// Credits what a walk passes.
+struct Crediting<'a> {
+    bridge: &'a Bridge,
+    credit: Credit,
+}
+
+impl Record for Crediting<'_> {
+    fn table(&mut self, table: api::TableId, rule: Option<&Rule>) {
+        let Credit { packets, bytes, now } = self.credit;
+        match rule {
+            Some(rule) => rule.stats.credit(packets, bytes, now),
+            None => self.bridge.missed(table).credit(packets, bytes, now),
+        }
+    }
+}

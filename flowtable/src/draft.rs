@@ -1,0 +1,488 @@
+//! A program in the making: what the packet looks like by now, and the operations that make it so.
+//!
+//! Writes are noted in the key at once and become operations only when a packet is sent, so that what is
+//! written twice, or written and never sent, costs nothing.
+//!
+//! The draft also keeps account of what the program rests on: a bit of the key is *visible* as long as
+//! its value comes from the packet and not from a constant that an action wrote. Whoever reads a visible
+//! bit has looked at the packet.
+
+use api::DropReason;
+use packet::{Key, PortId, Span, ethernet, icmp, vlan};
+
+use crate::program::Op;
+use crate::table::Looked;
+
+/// A program in the making.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    state: State,
+    /// The bits of the packet that decided something.
+    looked: &'a mut Key,
+    ops: &'a mut Vec<Op>,
+    /// How many operations there are up to the last one that sends something.
+    effective: usize,
+    /// Where the last clone begins, if nothing has been sent after it.
+    last_clone: Option<usize>,
+    /// The words of the key that have been written, one bit each.
+    rewritten: u32,
+}
+
+/// What a clone gets a copy of.
+#[derive(Clone, Debug)]
+struct State {
+    /// The packet as it is by now, and the pipeline's registers.
+    flow: Key,
+    /// The bits of `flow` that the packet decides.
+    visible: Key,
+    /// The bits of `flow` that have been written, but by no operation yet.
+    dirty: Key,
+    ttl: Ttl,
+}
+
+/// How the TTL came to its value.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ttl {
+    /// It is the packet's.
+    Original,
+    /// It is the packet's less one: still one value for each original.
+    Decremented,
+    /// It is a constant.
+    Known,
+}
+
+/// What was before a clone began, to go on with behind it.
+#[derive(Debug)]
+pub(crate) struct Fork {
+    state: State,
+    at: usize,
+    effective: usize,
+    last_clone: Option<usize>,
+}
+
+/// A program that would grow beyond [`Op::MOST`] operations.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct TooLong;
+
+/// A mask that grows by the visible bits of what is looked at.
+#[derive(Debug)]
+pub(crate) struct Inspector<'a> {
+    visible: &'a Key,
+    looked: &'a mut Key,
+}
+
+impl Looked for Inspector<'_> {
+    #[inline]
+    fn at(&mut self, word: usize, mask: u64) {
+        self.looked[word] |= mask & self.visible[word];
+    }
+}
+
+/// Whether a tag follows: the bit of a control field that says there is one.
+const TAGGED: Span = Key::VLAN_TCI.slice(12, 1);
+const TAGGED_TWICE: Span = Key::VLAN2_TCI.slice(12, 1);
+
+impl<'a> Draft<'a> {
+    /// A program for a packet with this key: nothing done, only where it came from looked at.
+    pub(crate) fn new(packet: &Key, looked: &'a mut Key, ops: &'a mut Vec<Op>) -> Self {
+        let mut visible = Key::ZERO;
+        visible.words_mut()[..Key::PACKET_WORDS].fill(u64::MAX);
+        let state = State { flow: *packet, visible, dirty: Key::ZERO, ttl: Ttl::Original };
+        *looked = Key::ZERO;
+        for span in [Key::INGRESS, Key::IN_PORT, Key::RESUME] {
+            looked.set_all(span);
+        }
+        ops.clear();
+        Self { state, looked, ops, effective: 0, last_clone: None, rewritten: 0 }
+    }
+
+    /// The packet as it is by now, and who notes which bits of it are looked at.
+    pub(crate) const fn inspect(&mut self) -> (&Key, Inspector<'_>) {
+        let State { flow, visible, .. } = &self.state;
+        (flow, Inspector { visible, looked: self.looked })
+    }
+
+    /// A field of the packet as it is by now; what decides it has been looked at.
+    pub(crate) fn look(&mut self, span: Span) -> u128 {
+        let seen = self.state.visible.get(span);
+        self.looked.set(span, self.looked.get(span) | seen);
+        self.state.flow.get(span)
+    }
+
+    /// A field of at most sixteen bits, looked at.
+    pub(crate) fn look16(&mut self, span: Span) -> u16 {
+        u16::try_from(self.look(span)).unwrap_or(u16::MAX)
+    }
+
+    fn is_set(&mut self, span: Span) -> bool {
+        self.look(span) != 0
+    }
+
+    /// Makes the packet seem to come from another port; answers with the one before.
+    pub(crate) fn set_in_port(&mut self, number: u16) -> u16 {
+        let before = self.look16(Key::IN_PORT);
+        self.set_known(Key::IN_PORT, number.into());
+        before
+    }
+
+    /// Writes the bits `mask` of the field at `span`. A packet without that field stays as it is.
+    pub(crate) fn write(&mut self, span: Span, value: u128, mask: u128) -> Result<(), TooLong> {
+        if Key::VLAN_TCI.contains(span) {
+            return self.write_tag(span, value, mask);
+        }
+        if self.is_missing(span) {
+            return Ok(());
+        }
+        let mask = self.whole(span, mask);
+        let flow = &mut self.state.flow;
+        flow.set(span, flow.get(span) & !mask | value & mask);
+        self.note_written(span, mask);
+        if Key::NW_TTL.contains(span) {
+            self.state.ttl = Ttl::Known;
+        }
+        Ok(())
+    }
+
+    /// The bits that have to be written so that `mask` is: some fields have operations only for all of
+    /// them, and then the others must be known.
+    fn whole(&mut self, span: Span, mask: u128) -> u128 {
+        let byte = |field: Span| field.slice(0, 8);
+        let icmp = [byte(Key::TP_SRC), byte(Key::TP_DST)];
+        let fields = [Key::NW_TTL, Key::NW_PROTO];
+        let icmp = icmp.into_iter().filter(|_| self.is_icmp());
+        let Some(field) = fields.into_iter().chain(icmp).find(|field| field.contains(span)) else {
+            return mask;
+        };
+        if field != span || mask != span.ones() {
+            self.look(field);
+            self.note_written(field, field.ones());
+        }
+        mask
+    }
+
+    fn note_written(&mut self, span: Span, mask: u128) {
+        let State { visible, dirty, .. } = &mut self.state;
+        visible.set(span, visible.get(span) & !mask);
+        dirty.set(span, dirty.get(span) | mask);
+        self.note_rewritten(span);
+    }
+
+    /// An address of 128 bits lies in two words; the bit of the upper one may be set for nothing.
+    fn note_rewritten(&mut self, span: Span) {
+        self.rewritten |= 1 << span.word();
+        if span.word() >= 7 {
+            self.rewritten |= 1 << (span.word() - 1);
+        }
+    }
+
+    fn set_known(&mut self, span: Span, value: u128) {
+        self.state.flow.set(span, value);
+        self.state.visible.set(span, 0u8);
+        self.note_rewritten(span);
+    }
+
+    /// Whether the header that a field belongs to is not there.
+    fn is_missing(&mut self, span: Span) -> bool {
+        match span.word() {
+            6 => !self.is_set(Key::HAS_TRANSPORT),
+            4 | 5 | 7..=15 => !self.is_set(Key::HAS_NETWORK),
+            _ => false,
+        }
+    }
+
+    fn is_icmp(&self) -> bool {
+        let (flow, v6) = (&self.state.flow, u64::from(ethernet::IPV6));
+        let icmp = if flow.word(Key::ETH_TYPE) == v6 { icmp::PROTO_V6 } else { icmp::PROTO };
+        flow.word(Key::NW_PROTO) == u64::from(icmp)
+    }
+
+    /// Writes into the outer tag. Setting the bit that says there is one pushes it, clearing it pops it.
+    fn write_tag(&mut self, span: Span, value: u128, mask: u128) -> Result<(), TooLong> {
+        let mut after = self.state.flow;
+        after.set(span, after.get(span) & !mask | value & mask);
+        match (self.has_tag(), after.get(TAGGED) != 0) {
+            (true, true) => {}
+            (false, true) => self.push_vlan(ethernet::VLAN)?,
+            (true, false) => return self.pop_vlan(),
+            (false, false) => return Ok(()),
+        }
+        let flow = &mut self.state.flow;
+        flow.set(span, flow.get(span) & !mask | value & mask);
+        self.note_written(span, mask);
+        Ok(())
+    }
+
+    /// The words of the key that have been written, one bit each.
+    pub(crate) const fn rewritten(&self) -> u32 {
+        self.rewritten
+    }
+
+    /// Whether there is a tag by now.
+    pub(crate) fn has_tag(&mut self) -> bool {
+        self.is_set(TAGGED)
+    }
+
+    /// Whether there are two tags by now.
+    pub(crate) fn has_two_tags(&mut self) -> bool {
+        self.has_tag() && self.is_set(TAGGED_TWICE)
+    }
+
+    /// Whether there are tags beneath the second one, which nobody has read.
+    pub(crate) fn has_unread_tags(&mut self) -> bool {
+        self.has_two_tags() && vlan::is_tag(self.look16(Key::ETH_TYPE))
+    }
+
+    /// Pushes a tag, VID and priority zero. There must be one at most.
+    pub(crate) fn push_vlan(&mut self, tpid: u16) -> Result<(), TooLong> {
+        self.commit_tag()?;
+        self.op(Op::PushVlan { tpid })?;
+        let (tci, old_tpid) = (self.look(Key::VLAN_TCI), self.look(Key::VLAN_TPID));
+        self.set_known(Key::VLAN2_TCI, tci);
+        self.set_known(Key::VLAN2_TPID, old_tpid);
+        self.set_known(Key::VLAN_TCI, vlan::PRESENT.into());
+        self.set_known(Key::VLAN_TPID, tpid.into());
+        Ok(())
+    }
+
+    /// Takes the outer tag off, if there is one.
+    pub(crate) fn pop_vlan(&mut self) -> Result<(), TooLong> {
+        if !self.has_tag() {
+            return Ok(());
+        }
+        self.op(Op::PopVlan)?;
+        let (tci, tpid) = (self.look(Key::VLAN2_TCI), self.look(Key::VLAN2_TPID));
+        self.state.dirty.set(Key::VLAN_TCI, 0u8);
+        self.set_known(Key::VLAN_TCI, tci);
+        self.set_known(Key::VLAN_TPID, tpid);
+        self.set_known(Key::VLAN2_TCI, 0);
+        self.set_known(Key::VLAN2_TPID, 0);
+        Ok(())
+    }
+
+    /// Takes one off TTL or hop limit. Answers whether the packet may live; one without an IP header may.
+    pub(crate) fn dec_ttl(&mut self) -> Result<bool, TooLong> {
+        if !self.is_set(Key::HAS_NETWORK) {
+            return Ok(true);
+        }
+        if self.state.ttl == Ttl::Original {
+            if !self.is_set(Key::TTL_LEFT) {
+                return Ok(false);
+            }
+            self.op(Op::DecTtl)?;
+            self.state.ttl = Ttl::Decremented;
+            let ttl = self.state.flow.get(Key::NW_TTL) - 1;
+            self.state.flow.set(Key::NW_TTL, ttl);
+            self.note_rewritten(Key::NW_TTL);
+            return Ok(true);
+        }
+        // Once is what the key has a bit for; whether it can be done again depends on the whole value.
+        let ttl = self.look(Key::NW_TTL);
+        if ttl <= 1 {
+            return Ok(false);
+        }
+        self.write(Key::NW_TTL, ttl - 1, Key::NW_TTL.ones())?;
+        Ok(true)
+    }
+
+    /// Sends a packet as it is by now.
+    pub(crate) fn send(&mut self, port: PortId) -> Result<(), TooLong> {
+        self.commit()?;
+        self.op(Op::Output(port))?;
+        (self.effective, self.last_clone) = (self.ops.len(), None);
+        Ok(())
+    }
+
+    /// Begins a part that works on a copy.
+    pub(crate) fn fork(&mut self) -> Result<Fork, TooLong> {
+        let at = self.ops.len();
+        self.op(Op::Clone(0))?;
+        let fork = Fork {
+            state: self.state.clone(),
+            at,
+            effective: self.effective,
+            last_clone: self.last_clone,
+        };
+        (self.effective, self.last_clone) = (self.ops.len(), None);
+        Ok(fork)
+    }
+
+    /// Ends that part. The packet is again what it was; a part that sent nothing has never been.
+    pub(crate) fn join(&mut self, fork: Fork) {
+        let inside = fork.at + 1;
+        self.end(inside);
+        if self.ops.len() == inside {
+            self.ops.truncate(fork.at);
+            (self.effective, self.last_clone) = (fork.effective, fork.last_clone);
+        } else {
+            let len = u16::try_from(self.ops.len() - inside).unwrap_or(u16::MAX);
+            self.ops[fork.at] = Op::Clone(len);
+            (self.effective, self.last_clone) = (self.ops.len(), Some(fork.at));
+        }
+        self.state = fork.state;
+    }
+
+    /// Ends the program; a packet that was sent nowhere is dropped for `reason`.
+    pub(crate) fn finish(mut self, reason: DropReason) {
+        self.end(0);
+        if self.ops.is_empty() {
+            self.ops.push(Op::Drop(reason));
+        }
+    }
+
+    /// Makes an end of the operations from `start` on: what comes after the last effect is for nothing,
+    /// and the last effect needs no copy.
+    fn end(&mut self, start: usize) {
+        self.ops.truncate(self.effective.max(start));
+        match (self.last_clone, self.ops.last_mut()) {
+            (Some(clone), _) if clone >= start => drop(self.ops.remove(clone)),
+            (_, Some(last)) if self.effective > start => {
+                if let Op::Output(port) = *last {
+                    *last = Op::Send(port);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn op(&mut self, op: Op) -> Result<(), TooLong> {
+        if self.ops.len() >= Op::MOST {
+            return Err(TooLong);
+        }
+        self.ops.push(op);
+        Ok(())
+    }
+
+    /// Makes operations of all writes that have none yet.
+    fn commit(&mut self) -> Result<(), TooLong> {
+        if self.state.dirty.words()[1..Key::PACKET_WORDS].iter().all(|word| *word == 0) {
+            return Ok(());
+        }
+        self.commit_ethernet()?;
+        self.commit_tag()?;
+        match u16::try_from(self.state.flow.word(Key::ETH_TYPE)).unwrap_or(0) {
+            ethernet::ARP | ethernet::RARP => self.commit_arp()?,
+            ethernet::IPV4 => self.commit_ipv4()?,
+            ethernet::IPV6 => self.commit_ipv6()?,
+            _ => {}
+        }
+        self.state.dirty = Key::ZERO;
+        Ok(())
+    }
+
+    /// What is to be written into a field of at most 32 bits: value and mask, if anything is.
+    fn written(&self, span: Span) -> Option<(u32, u32)> {
+        let mask = self.state.dirty.get(span);
+        let part = |value| u32::try_from(value & mask).unwrap_or(0);
+        (mask != 0).then(|| (part(self.state.flow.get(span)), part(mask)))
+    }
+
+    /// The same for a field of at most 16 bits.
+    fn written16(&self, span: Span) -> Option<(u16, u16)> {
+        let half = |word| u16::try_from(word).unwrap_or(0);
+        self.written(span).map(|(value, mask)| (half(value), half(mask)))
+    }
+
+    /// The same for an Ethernet address.
+    fn written_mac(&self, span: Span) -> Option<([u8; 6], [u8; 6])> {
+        let mask = self.state.dirty.word(span);
+        let bytes = |word| packet::MacAddr::from_u64(word).0;
+        (mask != 0).then(|| (bytes(self.state.flow.word(span) & mask), bytes(mask)))
+    }
+
+    fn commit_ethernet(&mut self) -> Result<(), TooLong> {
+        const WHOLE: [u8; 6] = [0xff; 6];
+        match (self.written_mac(Key::ETH_DST), self.written_mac(Key::ETH_SRC)) {
+            (Some(([a, b, c, d, e, f], WHOLE)), Some(([g, h, i, j, k, l], WHOLE))) => {
+                self.op(Op::Eth([a, b, c, d, e, f, g, h, i, j, k, l]))
+            }
+            (dst, src) => {
+                if let Some((value, mask)) = dst {
+                    self.op(Op::EthDst { value, mask })?;
+                }
+                src.map_or(Ok(()), |(value, mask)| self.op(Op::EthSrc { value, mask }))
+            }
+        }
+    }
+
+    fn commit_tag(&mut self) -> Result<(), TooLong> {
+        let written = self.written16(Key::VLAN_TCI);
+        self.state.dirty.set(Key::VLAN_TCI, 0u8);
+        // The bit that says there is a tag is not on the wire.
+        match written.map(|(value, mask)| (value & !vlan::PRESENT, mask & !vlan::PRESENT)) {
+            Some((value, mask)) if mask != 0 => self.op(Op::VlanTci { value, mask }),
+            _ => Ok(()),
+        }
+    }
+
+    fn commit_arp(&mut self) -> Result<(), TooLong> {
+        if let Some((op, _)) = self.written16(Key::NW_PROTO) {
+            self.op(Op::ArpOp(low_byte(op)))?;
+        }
+        if let Some((value, mask)) = self.written(Key::NW_SRC) {
+            self.op(Op::ArpSpa { value, mask })?;
+        }
+        if let Some((value, mask)) = self.written(Key::NW_DST) {
+            self.op(Op::ArpTpa { value, mask })?;
+        }
+        if let Some((value, mask)) = self.written_mac(Key::ARP_SHA) {
+            self.op(Op::ArpSha { value, mask })?;
+        }
+        match self.written_mac(Key::ARP_THA) {
+            Some((value, mask)) => self.op(Op::ArpTha { value, mask }),
+            None => Ok(()),
+        }
+    }
+
+    fn commit_ipv4(&mut self) -> Result<(), TooLong> {
+        if let Some((value, mask)) = self.written(Key::NW_SRC) {
+            self.op(Op::Ipv4Src { value, mask })?;
+        }
+        if let Some((value, mask)) = self.written(Key::NW_DST) {
+            self.op(Op::Ipv4Dst { value, mask })?;
+        }
+        self.commit_ip()
+    }
+
+    fn commit_ipv6(&mut self) -> Result<(), TooLong> {
+        for (word, span) in (0..8).zip(ipv6_words()) {
+            if let Some((value, mask)) = self.written(span) {
+                self.op(Op::Ipv6 { word, value, mask })?;
+            }
+        }
+        if let Some((value, mask)) = self.written(Key::IPV6_LABEL) {
+            self.op(Op::Ipv6Label { value, mask })?;
+        }
+        self.commit_ip()
+    }
+
+    fn commit_ip(&mut self) -> Result<(), TooLong> {
+        if let Some((value, mask)) = self.written16(Key::NW_TOS) {
+            self.op(Op::Tos { value: low_byte(value), mask: low_byte(mask) })?;
+        }
+        if let Some((ttl, _)) = self.written16(Key::NW_TTL) {
+            self.op(Op::Ttl(low_byte(ttl)))?;
+        }
+        let (src, dst) = (self.written16(Key::TP_SRC), self.written16(Key::TP_DST));
+        if self.is_icmp() {
+            if let Some((kind, _)) = src {
+                self.op(Op::IcmpType(low_byte(kind)))?;
+            }
+            return dst.map_or(Ok(()), |(code, _)| self.op(Op::IcmpCode(low_byte(code))));
+        }
+        if let Some((value, mask)) = src {
+            self.op(Op::TpSrc { value, mask })?;
+        }
+        dst.map_or(Ok(()), |(value, mask)| self.op(Op::TpDst { value, mask }))
+    }
+}
+
+fn low_byte(word: u16) -> u8 {
+    word.to_be_bytes()[1]
+}
+
+/// The eight 32-bit words of both IPv6 addresses, in the order of the wire.
+fn ipv6_words() -> impl Iterator<Item = Span> {
+    [Key::IPV6_SRC, Key::IPV6_DST]
+        .into_iter()
+        .flat_map(|address| (0..4u8).map(move |word| address.slice(96 - 32 * word, 32)))
+}

@@ -1,0 +1,215 @@
+//! From a hash to a few candidates: the index of every cache.
+//!
+//! A bucket is one cache line: eight tags of 16 bits beside eight numbers. A lookup compares all tags of
+//! the line at once and asks the caller about the numbers whose tag fits, nearly always just one. An
+//! entry may also be in a second bucket, which is looked at only if the first one has sent entries there.
+//!
+//! An index never grows: a full one refuses, and the caller, being a cache, lets something go.
+
+use bytemuck::Zeroable;
+use packet::memory::prefetch;
+
+const WAYS: usize = 8;
+
+/// Eight entries in one cache line.
+#[derive(Clone, Copy, Debug, Zeroable)]
+#[repr(C, align(64))]
+struct Bucket {
+    /// Upper bits of the hashes; 0 is an empty place.
+    tags: [u16; WAYS],
+    /// What the entries stand for.
+    numbers: [u32; WAYS],
+    /// Entries that belong here and are in their second bucket.
+    away: u32,
+    _rest: [u32; 3],
+}
+
+/// An index of numbers by hash.
+#[derive(Debug)]
+pub struct Index {
+    buckets: Box<[Bucket]>,
+}
+
+/// Both buckets of an entry are full.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Full;
+
+impl Index {
+    /// An empty index for about `entries` entries. Memory is taken as it is touched.
+    pub fn new(entries: usize) -> Self {
+        // At three quarters of its places an index hardly ever refuses.
+        let buckets = (entries * 4 / 3).div_ceil(WAYS).next_power_of_two();
+        Self { buckets: bytemuck::allocation::zeroed_slice_box(buckets) }
+    }
+
+    /// Never 0. Taken from bits that do not choose the bucket.
+    #[inline]
+    fn tag(hash: u64) -> u16 {
+        u16::try_from(hash >> 48).unwrap_or(0) | 1
+    }
+
+    #[inline]
+    fn first(&self, hash: u64) -> usize {
+        usize::try_from(hash).unwrap_or(0) & (self.buckets.len() - 1)
+    }
+
+    #[inline]
+    fn second(&self, hash: u64) -> usize {
+        let other = usize::from(Self::tag(hash)).wrapping_mul(0x9e37_79b1) | 1;
+        (self.first(hash) ^ other) & (self.buckets.len() - 1)
+    }
+
+    /// Fetches the line that a lookup of `hash` begins with.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        prefetch(&self.buckets[self.first(hash)]);
+    }
+
+    /// The number with this hash for which `is` says yes.
+    #[inline]
+    pub fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+        let tag = Self::tag(hash);
+        let bucket = &self.buckets[self.first(hash)];
+        if let Some(found) = bucket.find(tag, &mut is) {
+            return Some(found);
+        }
+        if bucket.away == 0 {
+            return None;
+        }
+        self.buckets[self.second(hash)].find(tag, &mut is)
+    }
+
+    /// The first number whose tag fits in the first bucket: right nearly always, and good to prefetch.
+    #[inline]
+    pub fn guess(&self, hash: u64) -> Option<u32> {
+        self.buckets[self.first(hash)].find(Self::tag(hash), &mut |_| true)
+    }
+
+    /// Adds a number under a hash.
+    pub fn insert(&mut self, hash: u64, number: u32) -> Result<(), Full> {
+        let tag = Self::tag(hash);
+        let (first, second) = (self.first(hash), self.second(hash));
+        if self.buckets[first].add(tag, number) {
+            return Ok(());
+        }
+        if first == second || !self.buckets[second].add(tag, number) {
+            return Err(Full);
+        }
+        self.buckets[first].away += 1;
+        Ok(())
+    }
+
+    /// Removes a number that is there under this hash.
+    pub fn remove(&mut self, hash: u64, number: u32) {
+        let tag = Self::tag(hash);
+        let (first, second) = (self.first(hash), self.second(hash));
+        if !self.buckets[first].remove(tag, number) && self.buckets[second].remove(tag, number) {
+            self.buckets[first].away -= 1;
+        }
+    }
+
+    /// Whether an entry with this hash would be refused.
+    pub fn is_crowded(&self, hash: u64) -> bool {
+        let full = |bucket: usize| self.buckets[bucket].tags.iter().all(|tag| *tag != 0);
+        full(self.first(hash)) && full(self.second(hash))
+    }
+
+    /// The numbers one of which must go before an entry with this hash can be added.
+    pub fn rivals(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
+        let of = |bucket: usize| {
+            let Bucket { tags, numbers, .. } = &self.buckets[bucket];
+            tags.iter().zip(numbers).filter(|(tag, _)| **tag != 0).map(|(_, number)| *number)
+        };
+        of(self.first(hash)).chain(of(self.second(hash)))
+    }
+}
+
+impl Bucket {
+    /// A bit for each place that has this tag.
+    #[inline]
+    fn with_tag(&self, tag: u16) -> u32 {
+        // A loop without branches, which becomes one vector comparison.
+        let mut places = 0;
+        for (n, other) in self.tags.iter().enumerate() {
+            places |= u32::from(*other == tag) << n;
+        }
+        places
+    }
+
+    #[inline]
+    fn find(&self, tag: u16, is: &mut impl FnMut(u32) -> bool) -> Option<u32> {
+        let mut places = self.with_tag(tag);
+        while places != 0 {
+            let number = self.numbers[places.trailing_zeros() as usize % WAYS];
+            if is(number) {
+                return Some(number);
+            }
+            places &= places - 1;
+        }
+        None
+    }
+
+    fn add(&mut self, tag: u16, number: u32) -> bool {
+        let free = self.tags.iter().position(|tag| *tag == 0);
+        if let Some(place) = free {
+            (self.tags[place], self.numbers[place]) = (tag, number);
+        }
+        free.is_some()
+    }
+
+    fn remove(&mut self, tag: u16, number: u32) -> bool {
+        let mut places = self.tags.iter().zip(&self.numbers);
+        let place = places.position(|entry| entry == (&tag, &number));
+        if let Some(place) = place {
+            self.tags[place] = 0;
+        }
+        place.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    proptest! {
+        /// Many entries share few hashes, so that buckets overflow and tags collide.
+        #[test]
+        fn it_agrees_with_a_map(steps in prop::collection::vec((any::<bool>(), 0..40u64, 0..64u32), 0..400)) {
+            let mut index = Index::new(64);
+            let mut model: HashMap<u32, u64> = HashMap::new();
+            for (add, hash, number) in steps {
+                let hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                if add && !model.contains_key(&number) {
+                    if index.insert(hash, number).is_ok() {
+                        model.insert(number, hash);
+                    } else {
+                        prop_assert!(index.rivals(hash).count() >= WAYS);
+                    }
+                } else if let Some(hash) = model.remove(&number) {
+                    index.remove(hash, number);
+                }
+                for (number, hash) in &model {
+                    prop_assert_eq!(index.find(*hash, |n| n == *number), Some(*number));
+                }
+                prop_assert_eq!(index.find(hash, |n| !model.contains_key(&n)), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_a_cache_line() {
+        assert_eq!((size_of::<Bucket>(), align_of::<Bucket>()), (64, 64));
+    }
+
+    #[test]
+    fn random_hashes_fill_three_quarters() {
+        let mut index = Index::new(30_000);
+        let seed = crate::Seed(3);
+        let refused = (0..24_000u32)
+            .filter(|n| index.insert(seed.hash([u64::from(*n)]), *n).is_err())
+            .count();
+        assert!(refused < 24, "{refused} refused");
+    }
+}

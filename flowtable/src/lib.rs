@@ -1,0 +1,40 @@
+//! From a packet's key to the program for it. Pure.
+
+mod cache;
+mod change;
+mod draft;
+mod index;
+pub mod interpreter;
+mod mac;
+mod mask;
+mod megaflow;
+mod normal;
+mod paths;
+mod ports;
+mod program;
+mod programs;
+mod ring;
+mod rule;
+mod runs;
+mod step;
+mod sync;
+mod table;
+mod tables;
+mod translate;
+mod trie;
+
+pub use cache::{Cache, CacheStats, Found, Limits};
+pub use change::{Basis, Change, History};
+pub use index::{Full, Index};
+pub use mac::{Epoch, Learned, MacTable, Outcome, Station, Version};
+pub use mask::{Mask, Seed};
+pub use megaflow::{Lead, MaskId, MegaflowId, Megaflows, NoRoom, Serial, Stamp};
+pub use paths::{Count, PathId, PathReader, Paths, paths};
+pub use ports::{BridgeId, PortView, Ports, VlanMode};
+pub use program::Op;
+pub use programs::{ProgramId, Programs};
+pub use rule::{Millis, Rule, RuleId, RuleStats};
+pub use step::Step;
+pub use table::{Looked, Table};
+pub use tables::{Applied, Bridge, Edit, Refused, Tables};
+pub use translate::{DEPTH, Lesson, Note, RESUBMITS, Record, Translation};

@@ -1,0 +1,489 @@
+//! Cached flows by wildcarded match: one worker's answers to packets it has not met before.
+//!
+//! A megaflow is what a translation looked at (a mask and the values there) and where it led (a program
+//! and a path). A packet that agrees in those bits has the same fate, so a lookup tries the masks in use
+//! on its port, one hash each, and any hit is right. Every port has masks of its own, so that one with
+//! many does not slow down the others.
+//!
+//! **Limits.** Entries in all, entries per port and masks per port are bounded. When a port has its
+//! share, the oldest of its own entries that share a bucket with the new one go; if there is none, the new
+//! one is not kept, and its packets take the long way.
+
+use bytemuck::Zeroable;
+use packet::memory::prefetch;
+use packet::{Key, PortId};
+
+use crate::change::Basis;
+use crate::index::Index;
+use crate::mac::Version;
+use crate::mask::{Mask, Seed};
+use crate::paths::PathId;
+use crate::ports::BridgeId;
+use crate::programs::ProgramId;
+use crate::rule::Millis;
+use crate::translate::Translation;
+
+/// The place of a megaflow of one worker. Another one may be there later.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Zeroable)]
+#[repr(transparent)]
+pub struct MegaflowId(pub(crate) u32);
+
+/// One use of a place: never the same for two megaflows that could be mistaken for each other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Zeroable)]
+#[repr(transparent)]
+pub struct Serial(pub(crate) u32);
+
+/// The number of a mask of one worker.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct MaskId(u16);
+
+/// The part of a megaflow that a hit reads. The first line suffices for masks of up to four words.
+#[derive(Clone, Copy, Debug, Zeroable)]
+#[repr(C, align(64))]
+struct Entry {
+    /// When it was last known to be right, in the worker's count of changes.
+    epoch: u32,
+    program: u32,
+    path: u32,
+    port: u16,
+    mask: u16,
+    hash: u64,
+    /// Seconds of its last hit.
+    used: u32,
+    /// Which use of this place it is; 0 if it is not in use.
+    serial: u32,
+    values: [u64; Key::PACKET_WORDS],
+}
+
+/// The part that only a change makes anybody read.
+#[derive(Clone, Debug)]
+struct Origin {
+    generation: u64,
+    basis: Basis,
+    stations: [Option<(BridgeId, Version)>; Translation::STATIONS],
+}
+
+const NO_ORIGIN: Origin = Origin {
+    generation: 0,
+    basis: Basis { tables: [0; 4], bridge: None, rewritten: 0 },
+    stations: [None; Translation::STATIONS],
+};
+
+/// A mask and how many megaflows have it.
+#[derive(Debug)]
+struct MaskUse {
+    mask: Mask,
+    hash: u64,
+    users: u32,
+}
+
+/// What one port has cached.
+#[derive(Debug, Default)]
+struct PortUse {
+    /// Its masks, those hit more often nearer to the front, with its megaflows of each.
+    masks: Vec<(MaskId, u32)>,
+    flows: u32,
+    /// The megaflow that was added last, or [`GONE`].
+    newest: u32,
+}
+
+const GONE: u32 = u32::MAX;
+
+/// How a port's packets find their megaflow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lead {
+    /// There is one for all of them.
+    All(MegaflowId),
+    /// By the one mask that is in use.
+    One(MaskId),
+    /// By one of several masks, or none yet.
+    Many,
+}
+
+/// Why an entry was not kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NoRoom;
+
+/// A place for a megaflow.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    port: PortId,
+    mask: MaskId,
+    hash: u64,
+}
+
+/// When a megaflow was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// In the worker's count of changes.
+    pub epoch: u32,
+    /// In the generations of the tables.
+    pub generation: u64,
+    /// In time.
+    pub now: Millis,
+}
+
+/// One worker's megaflows.
+#[derive(Debug)]
+pub struct Megaflows {
+    entries: Box<[Entry]>,
+    origins: Vec<Origin>,
+    free: Vec<u32>,
+    index: Index,
+    masks: Vec<MaskUse>,
+    ports: Vec<PortUse>,
+    seed: Seed,
+    /// Where the next sweep goes on.
+    hand: u32,
+    next_serial: u32,
+}
+
+impl Megaflows {
+    /// Most masks in use on one port.
+    pub const MASKS: usize = 128;
+    /// Most masks in use at all.
+    const ALL_MASKS: usize = 4096;
+
+    /// Room for `most` megaflows, of which one port may have three quarters. Memory is taken as it is
+    /// touched.
+    pub fn new(most: u32, seed: Seed) -> Self {
+        Self {
+            entries: bytemuck::allocation::zeroed_slice_box(most as usize),
+            origins: Vec::with_capacity(most as usize),
+            free: Vec::with_capacity(most as usize),
+            index: Index::new(most as usize),
+            masks: Vec::with_capacity(Self::ALL_MASKS),
+            ports: Vec::new(),
+            seed,
+            hand: 0,
+            next_serial: 1,
+        }
+    }
+
+    /// Makes room for the ports up to `port`. Allocates: for the moment in which a port is added.
+    pub fn prepare(&mut self, port: PortId) {
+        while self.ports.len() <= usize::from(port.0) {
+            self.ports.push(PortUse {
+                masks: Vec::with_capacity(Self::MASKS),
+                flows: 0,
+                newest: 0,
+            });
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.origins.len() - self.free.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Masks in use on `port`.
+    pub fn masks(&self, port: PortId) -> usize {
+        self.ports.get(usize::from(port.0)).map_or(0, |port| port.masks.len())
+    }
+
+    /// How packets of `port` find their megaflow.
+    pub fn lead(&self, port: PortId) -> Lead {
+        match self.ports.get(usize::from(port.0)) {
+            // A mask that looks at nothing but where packets come from has one megaflow a port.
+            Some(PortUse { masks, flows: 1, newest })
+                if *newest != GONE && self.mask(masks[0].0).words() == [0] =>
+            {
+                Lead::All(MegaflowId(*newest))
+            }
+            Some(PortUse { masks, .. }) if masks.len() == 1 => Lead::One(masks[0].0),
+            _ => Lead::Many,
+        }
+    }
+
+    /// A mask in use.
+    #[inline]
+    pub fn mask(&self, mask: MaskId) -> &Mask {
+        &self.masks[usize::from(mask.0)].mask
+    }
+
+    /// The hash of what `key` has under a mask.
+    #[inline]
+    pub fn hash(&self, mask: MaskId, key: &Key) -> u64 {
+        let seed = Seed(self.seed.0 ^ u64::from(mask.0));
+        seed.hash(self.mask(mask).values(key))
+    }
+
+    /// Fetches what [`Megaflows::guess`] needs.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Fetches what [`Megaflows::find`] will most likely need.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64) {
+        if let Some(guess) = self.index.guess(hash) {
+            prefetch(&self.entries[guess as usize]);
+        }
+    }
+
+    /// The megaflow of this mask that the packet agrees with.
+    #[inline]
+    pub fn find(&self, mask: MaskId, hash: u64, key: &Key) -> Option<MegaflowId> {
+        let words = self.mask(mask);
+        let is = |entry: u32| {
+            let entry = &self.entries[entry as usize];
+            entry.mask == mask.0
+                && words.values(key).zip(&entry.values).all(|(ours, theirs)| ours == *theirs)
+        };
+        self.index.find(hash, is).map(MegaflowId)
+    }
+
+    /// The megaflow that a packet of `port` agrees with, by whatever mask.
+    pub fn lookup(&mut self, port: PortId, key: &Key) -> Option<MegaflowId> {
+        let masks = self.ports.get(usize::from(port.0))?.masks.len();
+        for at in 0..masks {
+            let mask = self.ports[usize::from(port.0)].masks[at].0;
+            if let Some(found) = self.find(mask, self.hash(mask, key), key) {
+                // A step towards the front: masks settle in the order of their hits.
+                if at > 0 {
+                    self.ports[usize::from(port.0)].masks.swap(at - 1, at);
+                }
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// Which use of its place a megaflow is.
+    #[inline]
+    pub fn serial(&self, flow: MegaflowId) -> Serial {
+        Serial(self.entries[flow.0 as usize].serial)
+    }
+
+    /// Whether a megaflow was right at `epoch`.
+    #[inline]
+    pub fn is_of(&self, flow: MegaflowId, epoch: u32) -> bool {
+        self.entries[flow.0 as usize].epoch == epoch
+    }
+
+    /// Notes that a megaflow is right at `epoch`.
+    pub fn stamp(&mut self, flow: MegaflowId, epoch: u32) {
+        self.entries[flow.0 as usize].epoch = epoch;
+    }
+
+    /// What a megaflow leads to; it has been hit at `now`.
+    #[inline]
+    pub fn hit(&mut self, flow: MegaflowId, now: Millis) -> (ProgramId, PathId) {
+        let entry = &mut self.entries[flow.0 as usize];
+        let seconds = seconds(now);
+        if entry.used != seconds {
+            entry.used = seconds;
+        }
+        (ProgramId(entry.program), PathId(entry.path))
+    }
+
+    /// What a megaflow leads to.
+    pub fn result(&self, flow: MegaflowId) -> (ProgramId, PathId) {
+        let entry = &self.entries[flow.0 as usize];
+        (ProgramId(entry.program), PathId(entry.path))
+    }
+
+    /// Which packets a megaflow is for: key and mask.
+    pub fn matching(&self, flow: MegaflowId) -> (Key, &Key) {
+        let entry = &self.entries[flow.0 as usize];
+        let mask = self.mask(MaskId(entry.mask));
+        (mask.expand(&entry.values), mask.bits())
+    }
+
+    /// What a megaflow rests on: the generation it is from, its tables, the learned entries.
+    pub fn origin(
+        &self,
+        flow: MegaflowId,
+    ) -> (u64, &Basis, impl Iterator<Item = (BridgeId, Version)> + '_) {
+        let origin = &self.origins[flow.0 as usize];
+        (origin.generation, &origin.basis, origin.stations.iter().flatten().copied())
+    }
+
+    /// Notes that a megaflow rests on this translation, of `generation`, as it is now.
+    pub fn renew(&mut self, flow: MegaflowId, generation: u64, translation: &Translation) {
+        let mut stations = [None; Translation::STATIONS];
+        for (place, station) in stations.iter_mut().zip(&translation.stations) {
+            *place = Some(*station);
+        }
+        self.origins[flow.0 as usize] = Origin { generation, basis: translation.basis, stations };
+    }
+
+    /// Notes that a megaflow is known to be right in `generation`.
+    pub fn confirm(&mut self, flow: MegaflowId, generation: u64) {
+        self.origins[flow.0 as usize].generation = generation;
+    }
+
+    /// Finds a place for a megaflow of `port`, by giving up others of the same port if need be: what each
+    /// led to is handed to `gone`.
+    pub fn make_room(
+        &mut self,
+        port: PortId,
+        looked: &Key,
+        key: &Key,
+        mut gone: impl FnMut((ProgramId, PathId)),
+    ) -> Result<Place, NoRoom> {
+        let mask = self.intern_mask(looked)?;
+        let hash = self.hash(mask, key);
+        let own = self.ports.get(usize::from(port.0)).ok_or(NoRoom)?;
+        let has_mask = own.masks.iter().any(|(own, _)| *own == mask);
+        if !has_mask && own.masks.len() >= Self::MASKS {
+            return Err(NoRoom);
+        }
+        let has_share = own.flows as usize >= self.entries.len() / 4 * 3;
+        let is_full = self.free.is_empty() && self.origins.len() >= self.entries.len();
+        if has_share || is_full || self.index.is_crowded(hash) {
+            let rivals = self.index.rivals(hash);
+            let own = rivals.filter(|rival| self.entries[*rival as usize].port == port.0);
+            let oldest =
+                own.min_by_key(|rival| self.entries[*rival as usize].used).ok_or(NoRoom)?;
+            gone(self.remove(MegaflowId(oldest)));
+        }
+        Ok(Place { port, mask, hash })
+    }
+
+    /// Adds a megaflow at a place that was just made.
+    pub fn insert(
+        &mut self,
+        Place { port, mask, hash }: Place,
+        key: &Key,
+        translation: &Translation,
+        result: (ProgramId, PathId),
+        stamp: Stamp,
+    ) -> Result<MegaflowId, NoRoom> {
+        let number = self.take_number().ok_or(NoRoom)?;
+        if self.index.insert(hash, number).is_err() {
+            self.free.push(number);
+            return Err(NoRoom);
+        }
+        let entry = &mut self.entries[number as usize];
+        *entry = Entry {
+            epoch: stamp.epoch,
+            program: result.0.0,
+            path: result.1.0,
+            port: port.0,
+            mask: mask.0,
+            hash,
+            used: seconds(stamp.now),
+            serial: self.next_serial,
+            values: [0; Key::PACKET_WORDS],
+        };
+        let words = &self.masks[usize::from(mask.0)].mask;
+        for (place, value) in entry.values.iter_mut().zip(words.values(key)) {
+            *place = value;
+        }
+        self.next_serial = self.next_serial.wrapping_add(1).max(1);
+        self.renew(MegaflowId(number), stamp.generation, translation);
+        self.count(port, mask, number);
+        Ok(MegaflowId(number))
+    }
+
+    fn take_number(&mut self) -> Option<u32> {
+        self.free.pop().or_else(|| {
+            let next = u32::try_from(self.origins.len()).ok()?;
+            (self.origins.len() < self.entries.len()).then(|| self.origins.push(NO_ORIGIN))?;
+            Some(next)
+        })
+    }
+
+    /// The number of a mask, which may have no users yet.
+    fn intern_mask(&mut self, bits: &Key) -> Result<MaskId, NoRoom> {
+        let hash = self.seed.hash(bits.words().iter().copied());
+        let known =
+            self.masks.iter().position(|known| known.hash == hash && known.mask.bits() == bits);
+        let unused = || self.masks.iter().position(|known| known.users == 0);
+        let at = match known.or_else(unused) {
+            Some(at) if self.masks[at].mask.bits() == bits => at,
+            Some(unused) => {
+                self.masks[unused] = MaskUse { mask: Mask::new(*bits), hash, users: 0 };
+                unused
+            }
+            None if self.masks.len() < Self::ALL_MASKS => {
+                self.masks.push(MaskUse { mask: Mask::new(*bits), hash, users: 0 });
+                self.masks.len() - 1
+            }
+            None => return Err(NoRoom),
+        };
+        u16::try_from(at).map(MaskId).map_err(|_wide| NoRoom)
+    }
+
+    fn count(&mut self, port: PortId, mask: MaskId, number: u32) {
+        self.masks[usize::from(mask.0)].users += 1;
+        let own = &mut self.ports[usize::from(port.0)];
+        own.flows += 1;
+        own.newest = number;
+        match own.masks.iter_mut().find(|(own, _)| *own == mask) {
+            Some((_, flows)) => *flows += 1,
+            None => own.masks.push((mask, 1)),
+        }
+    }
+
+    /// Removes a megaflow; answers with what it led to, which has one user less.
+    pub fn remove(&mut self, flow: MegaflowId) -> (ProgramId, PathId) {
+        let entry = &mut self.entries[flow.0 as usize];
+        entry.serial = 0;
+        let Entry { hash, port, mask, program, path, .. } = *entry;
+        self.index.remove(hash, flow.0);
+        self.masks[usize::from(mask)].users -= 1;
+        let own = &mut self.ports[usize::from(port)];
+        own.flows -= 1;
+        if let Some(at) = own.masks.iter().position(|(own, _)| own.0 == mask) {
+            own.masks[at].1 -= 1;
+            if own.masks[at].1 == 0 {
+                own.masks.remove(at);
+            }
+        }
+        if own.newest == flow.0 {
+            own.newest = GONE;
+        }
+        self.free.push(flow.0);
+        (ProgramId(program), PathId(path))
+    }
+
+    /// Looks at the next few megaflows and removes those that have had no packet for `idle` seconds.
+    pub fn sweep(&mut self, now: Millis, idle: u32, mut gone: impl FnMut((ProgramId, PathId))) {
+        const STEPS: usize = 16;
+        for _ in 0..STEPS.min(self.origins.len()) {
+            self.hand = if (self.hand as usize) < self.origins.len() { self.hand } else { 0 };
+            let entry = &self.entries[self.hand as usize];
+            if entry.serial != 0 && seconds(now).saturating_sub(entry.used) >= idle {
+                gone(self.remove(MegaflowId(self.hand)));
+            }
+            self.hand += 1;
+        }
+    }
+
+    /// Every megaflow of `port`, or of all ports.
+    pub fn iter(&self, port: Option<PortId>) -> impl Iterator<Item = MegaflowId> + '_ {
+        let live =
+            (0..).zip(&self.entries[..self.origins.len()]).filter(|(_, entry)| entry.serial != 0);
+        let wanted = live.filter(move |(_, entry)| port.is_none_or(|port| port.0 == entry.port));
+        wanted.map(|(number, _)| MegaflowId(number))
+    }
+
+    /// The port a megaflow belongs to, and the second of its last hit.
+    pub fn usage(&self, flow: MegaflowId) -> (PortId, u32) {
+        let entry = &self.entries[flow.0 as usize];
+        (PortId(entry.port), entry.used)
+    }
+}
+
+fn seconds(now: Millis) -> u32 {
+    u32::try_from(now.0 / 1000).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hit_by_a_small_mask_reads_one_line() {
+        assert_eq!((size_of::<Entry>(), align_of::<Entry>()), (192, 64));
+        assert_eq!(std::mem::offset_of!(Entry, values), 32);
+    }
+}

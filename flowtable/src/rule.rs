@@ -1,0 +1,99 @@
+//! A flow as it stands in a table.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use api::{Action, FlowFlags, Match, TableId};
+
+use crate::mask::Mask;
+
+/// A flow's identity: never used twice by one switch. A modified flow keeps it, and with it its counters.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RuleId(pub u64);
+
+/// A point in time: milliseconds since a moment of the caller's choice.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// Milliseconds from `earlier` to this; 0 if it is later.
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// What has been counted for a rule outside of paths: what retired paths left, and packets that were
+/// carried without a cache entry. See [`crate::path`] for the rest.
+#[derive(Debug, Default)]
+pub struct RuleStats {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+    used: AtomicU64,
+}
+
+impl RuleStats {
+    /// Credits packets. Any thread may; the order does not matter to a sum.
+    pub fn credit(&self, packets: u64, bytes: u64, used: Millis) {
+        self.packets.fetch_add(packets, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.used.fetch_max(used.0, Relaxed);
+    }
+
+    /// Packets, bytes, and when the last one came (the start of time if none did).
+    pub fn load(&self) -> (u64, u64, Millis) {
+        (self.packets.load(Relaxed), self.bytes.load(Relaxed), Millis(self.used.load(Relaxed)))
+    }
+
+    /// Begins at zero again.
+    pub fn reset(&self) {
+        self.packets.store(0, Relaxed);
+        self.bytes.store(0, Relaxed);
+    }
+}
+
+/// A flow in a table. Immutable: a change makes a new one.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Which flow it is.
+    pub id: RuleId,
+    /// Its age: lower is older. A rule that replaces another takes its place.
+    pub order: u64,
+    /// The table it is in.
+    pub table: TableId,
+    /// Higher goes first; among equals the older one.
+    pub priority: u16,
+    /// Which bits it matches, shared with the rules of its tuple.
+    pub mask: Arc<Mask>,
+    /// What it matches there: the mask's words in order, masked.
+    pub values: Box<[u64]>,
+    /// What it does; nothing drops.
+    pub actions: Arc<[Action]>,
+    /// The controller's mark.
+    pub cookie: u64,
+    /// Seconds without a packet after which it goes; 0 is never.
+    pub idle_timeout: u16,
+    /// Seconds after which it goes; 0 is never.
+    pub hard_timeout: u16,
+    /// The controller's rank for eviction.
+    pub importance: u16,
+    /// Flags.
+    pub flags: FlowFlags,
+    /// When it was added.
+    pub created: Millis,
+    /// When it was added or last modified.
+    pub modified: Millis,
+    /// Its counters.
+    pub stats: Arc<RuleStats>,
+}
+
+impl Rule {
+    /// Its match.
+    pub fn matching(&self) -> Match {
+        Match::from_parts(self.mask.expand(&self.values), *self.mask.bits())
+    }
+
+    /// Whether it goes before `other` when both match.
+    pub fn precedes(&self, other: &Self) -> bool {
+        (self.priority, other.order) > (other.priority, self.order)
+    }
+}

@@ -1,0 +1,392 @@
+//! One generation of everything that translation reads, and how the next one is made.
+//!
+//! [`Tables`] is a value: workers read the one that was published last, the control thread makes the
+//! next from it with [`Edit`] and publishes that whole. What did not change is shared between the two.
+
+use std::sync::Arc;
+
+use api::{Command, FlowMod, Match, TableId};
+
+use crate::change::{Change, History};
+use crate::mac::{Epoch, MacTable};
+use crate::mask::Seed;
+use crate::ports::{BridgeId, PortView, Ports};
+use crate::rule::{Millis, Rule, RuleId, RuleStats};
+use crate::table::Table;
+
+/// Why a change was refused. Nothing of the tables has changed when one is returned.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// The flow's match and that of another one of the same priority have packets in common.
+    #[error(
+        "overlaps with a flow of the same priority, cookie {cookie:#x}, which check_overlap forbids"
+    )]
+    Overlap {
+        /// That flow's cookie.
+        cookie: u64,
+    },
+    /// The table holds no more.
+    #[error("table {table} is full ({limit} flows)")]
+    TableFull {
+        /// Which table.
+        table: TableId,
+        /// What it holds.
+        limit: usize,
+    },
+    /// A flow to be added or modified must say what it does.
+    #[error("the flow has no actions")]
+    NoActions,
+    /// All tables at once can only be emptied.
+    #[error("only deleting can be done in all tables at once")]
+    NoTable,
+    /// There is no such bridge.
+    #[error("there is no such bridge")]
+    NoBridge,
+}
+
+/// The tables and ports of one bridge.
+#[derive(Clone, Debug)]
+pub struct Bridge {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its tables by number; those beyond the end are empty.
+    tables: Vec<Arc<Table>>,
+    /// Its ports.
+    pub ports: Arc<Ports>,
+    /// The addresses it has learned.
+    pub macs: Arc<MacTable>,
+    /// Packets that no rule of a table matched, as far as paths do not count them.
+    misses: Arc<[RuleStats]>,
+}
+
+impl Bridge {
+    /// Table `table`, unless it is empty.
+    pub fn table(&self, table: TableId) -> Option<&Table> {
+        self.tables.get(usize::from(table)).map(Arc::as_ref)
+    }
+
+    /// Every table that holds rules, with its number.
+    pub fn tables(&self) -> impl Iterator<Item = (TableId, &Table)> {
+        (0..)
+            .zip(&self.tables)
+            .map(|(n, table)| (n, table.as_ref()))
+            .filter(|(_, table)| !table.is_empty())
+    }
+
+    /// What counts the packets that no rule of `table` matched.
+    pub fn missed(&self, table: TableId) -> &RuleStats {
+        &self.misses[usize::from(table)]
+    }
+
+    /// Every rule, table by table.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.tables.iter().flat_map(|table| table.rules())
+    }
+}
+
+/// One generation of all bridges. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    bridges: Vec<Option<Arc<Bridge>>>,
+    history: History,
+    seed: Seed,
+    epoch: Arc<Epoch>,
+    next_rule: u64,
+    table_limit: usize,
+}
+
+impl Tables {
+    /// Flows that one table holds unless said otherwise.
+    pub const TABLE_LIMIT: usize = 1_000_000;
+    /// Bridges in a switch.
+    pub const BRIDGES: usize = 64;
+
+    /// A switch without bridges, whose tables hash with `seed`.
+    pub fn new(seed: Seed) -> Self {
+        Self {
+            bridges: Vec::new(),
+            history: History::default(),
+            seed,
+            epoch: Arc::default(),
+            next_rule: 1,
+            table_limit: Self::TABLE_LIMIT,
+        }
+    }
+
+    /// The same with another limit of flows per table.
+    #[must_use]
+    pub fn with_table_limit(self, table_limit: usize) -> Self {
+        Self { table_limit, ..self }
+    }
+
+    /// The number of this generation.
+    pub const fn generation(&self) -> u64 {
+        self.history.newest()
+    }
+
+    /// What changed in the last generations.
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Counts changes of what is learned.
+    pub const fn epoch(&self) -> &Arc<Epoch> {
+        &self.epoch
+    }
+
+    /// The seed of all hashes.
+    pub const fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// A bridge.
+    pub fn bridge(&self, bridge: BridgeId) -> Option<&Bridge> {
+        self.bridges.get(usize::from(bridge.0))?.as_deref()
+    }
+
+    /// Every bridge, with its number.
+    pub fn bridges(&self) -> impl Iterator<Item = (BridgeId, &Bridge)> {
+        let numbered = (0..).map(BridgeId).zip(&self.bridges);
+        numbered.filter_map(|(n, bridge)| bridge.as_deref().map(|bridge| (n, bridge)))
+    }
+
+    /// Begins the next generation.
+    pub fn edit(&self) -> Edit {
+        Edit { tables: self.clone(), changes: Vec::new(), applied: Applied::default() }
+    }
+}
+
+/// What an [`Edit`] did to rules.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// New rules, and new versions of modified ones.
+    pub added: Vec<Arc<Rule>>,
+    /// Rules that are gone, modified ones (in their old version) included.
+    pub removed: Vec<Arc<Rule>>,
+}
+
+/// The next generation while it is being made. Dropping it leaves everything as it was.
+#[derive(Debug)]
+pub struct Edit {
+    tables: Tables,
+    changes: Vec<Change>,
+    applied: Applied,
+}
+
+impl Edit {
+    /// The next generation, and what became of rules.
+    pub fn finish(mut self) -> (Tables, Applied) {
+        self.tables.history.push(self.changes);
+        (self.tables, self.applied)
+    }
+
+    /// The state so far.
+    pub const fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Adds a bridge without ports or flows; `None` if there are [`Tables::BRIDGES`] of them.
+    pub fn add_bridge(&mut self, name: Arc<str>) -> Option<BridgeId> {
+        let bridges = &mut self.tables.bridges;
+        let free = bridges.iter().position(Option::is_none).unwrap_or(bridges.len());
+        let id = BridgeId(u8::try_from(free).ok().filter(|_| free < Tables::BRIDGES)?);
+        let macs = Arc::new(MacTable::new(self.tables.seed, Arc::clone(&self.tables.epoch)));
+        let misses = (0..=u8::MAX).map(|_| RuleStats::default()).collect();
+        let bridge = Bridge { name, tables: Vec::new(), ports: Arc::default(), macs, misses };
+        let bridge = Arc::new(bridge);
+        match bridges.get_mut(free) {
+            Some(place) => *place = Some(bridge),
+            None => bridges.push(Some(bridge)),
+        }
+        self.changes.push(Change::Everything);
+        Some(id)
+    }
+
+    /// Removes a bridge with its flows.
+    pub fn remove_bridge(&mut self, bridge: BridgeId) -> Result<(), Refused> {
+        let place = self.tables.bridges.get_mut(usize::from(bridge.0)).ok_or(Refused::NoBridge)?;
+        let bridge = place.take().ok_or(Refused::NoBridge)?;
+        self.applied.removed.extend(bridge.rules().cloned());
+        self.changes.push(Change::Everything);
+        Ok(())
+    }
+
+    /// Adds a port to its bridge, or changes what is known of it.
+    pub fn set_port(&mut self, port: PortView) -> Result<(), Refused> {
+        let bridge = self.bridge_mut(port.bridge)?;
+        Arc::make_mut(&mut bridge.ports).insert(port);
+        self.changes.push(Change::Everything);
+        Ok(())
+    }
+
+    /// Removes a port from its bridge; what was learned there is forgotten.
+    pub fn remove_port(&mut self, bridge: BridgeId, number: u16) -> Result<(), Refused> {
+        let bridge = self.bridge_mut(bridge)?;
+        if let Some(port) = Arc::make_mut(&mut bridge.ports).remove(number) {
+            bridge.macs.expire(|entry| entry.port == port.id);
+        }
+        self.changes.push(Change::Everything);
+        Ok(())
+    }
+
+    fn bridge_mut(&mut self, bridge: BridgeId) -> Result<&mut Bridge, Refused> {
+        let place = self.tables.bridges.get_mut(usize::from(bridge.0)).and_then(Option::as_mut);
+        place.map(Arc::make_mut).ok_or(Refused::NoBridge)
+    }
+
+    /// Carries out one change of flows.
+    ///
+    /// Cost: O(log rules) for adding and strict commands; the loose ones look at every rule of the table.
+    pub fn flow_mod(
+        &mut self,
+        bridge: BridgeId,
+        change: &FlowMod,
+        now: Millis,
+    ) -> Result<(), Refused> {
+        match change.command {
+            Command::Add => self.add(bridge, change, now),
+            Command::Modify | Command::ModifyStrict => self.modify(bridge, change, now),
+            Command::Delete | Command::DeleteStrict => self.delete(bridge, change),
+        }
+    }
+
+    fn add(&mut self, bridge: BridgeId, change: &FlowMod, now: Millis) -> Result<(), Refused> {
+        let table = change.table.ok_or(Refused::NoTable)?;
+        let actions = change.actions.as_ref().ok_or(Refused::NoActions)?;
+        let (id, limit) = (RuleId(self.tables.next_rule), self.tables.table_limit);
+        let into = self.table_mut(bridge, table)?;
+        let mask = into.mask(*change.matching.mask());
+        let values: Box<[u64]> = mask.values(change.matching.key()).collect();
+        let old = into.find(&mask, &values, change.priority).cloned();
+        if old.is_none() {
+            if change.flags.check_overlap {
+                refuse_overlap(into, change)?;
+            }
+            if into.len() >= limit {
+                return Err(Refused::TableFull { table, limit });
+            }
+        }
+        // OpenFlow 1.3 §6.4: a flow that replaces one goes on counting, unless it says reset_counts.
+        let keep = old.as_ref().filter(|_| !change.flags.reset_counts);
+        let rule = Arc::new(Rule {
+            id: keep.map_or(id, |old| old.id),
+            order: old.as_ref().map_or(id.0, |old| old.order),
+            table,
+            priority: change.priority,
+            mask,
+            values,
+            actions: actions.clone().into(),
+            cookie: change.cookie.unwrap_or(0),
+            idle_timeout: change.idle_timeout,
+            hard_timeout: change.hard_timeout,
+            importance: change.importance,
+            flags: change.flags,
+            created: now,
+            modified: now,
+            stats: keep.map_or_else(Arc::<RuleStats>::default, |old| Arc::clone(&old.stats)),
+        });
+        into.insert(Arc::clone(&rule));
+        self.tables.next_rule += 1;
+        self.changed(bridge, table, change.matching);
+        self.applied.removed.extend(old);
+        self.applied.added.push(rule);
+        Ok(())
+    }
+
+    fn modify(&mut self, bridge: BridgeId, change: &FlowMod, now: Millis) -> Result<(), Refused> {
+        let table = change.table.ok_or(Refused::NoTable)?;
+        let actions: Arc<[_]> = change.actions.as_ref().ok_or(Refused::NoActions)?.clone().into();
+        for old in self.selected(bridge, Some(table), change)? {
+            let mut new = Rule::clone(&old);
+            new.actions = Arc::clone(&actions);
+            new.cookie = change.cookie.unwrap_or(old.cookie);
+            new.modified = now;
+            if change.flags.reset_counts {
+                new.id = RuleId(self.tables.next_rule);
+                new.stats = Arc::default();
+                self.tables.next_rule += 1;
+            }
+            let new = Arc::new(new);
+            self.table_mut(bridge, table)?.insert(Arc::clone(&new));
+            self.changed(bridge, table, old.matching());
+            self.applied.removed.push(old);
+            self.applied.added.push(new);
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, bridge: BridgeId, change: &FlowMod) -> Result<(), Refused> {
+        for rule in self.selected(bridge, change.table, change)? {
+            self.remove_rule(bridge, &rule)?;
+        }
+        Ok(())
+    }
+
+    /// Removes one rule, if it is still there: what a timeout does.
+    pub fn remove_rule(&mut self, bridge: BridgeId, rule: &Rule) -> Result<(), Refused> {
+        if let Some(removed) = self.table_mut(bridge, rule.table)?.remove(rule) {
+            self.changed(bridge, rule.table, removed.matching());
+            self.applied.removed.push(removed);
+        }
+        Ok(())
+    }
+
+    /// The rules that a command is about.
+    fn selected(
+        &mut self,
+        bridge: BridgeId,
+        table: Option<TableId>,
+        change: &FlowMod,
+    ) -> Result<Vec<Arc<Rule>>, Refused> {
+        let bridge = self.tables.bridge(bridge).ok_or(Refused::NoBridge)?;
+        let wanted = bridge.tables().filter(|(n, _)| table.is_none_or(|table| table == *n));
+        let strict = matches!(change.command, Command::ModifyStrict | Command::DeleteStrict);
+        let mut selected = Vec::new();
+        for (_, table) in wanted {
+            if strict {
+                let mask = table.mask(*change.matching.mask());
+                let values: Vec<_> = mask.values(change.matching.key()).collect();
+                selected.extend(table.find(&mask, &values, change.priority).cloned());
+            } else {
+                let covered = |rule: &&Arc<Rule>| change.matching.contains(&rule.matching());
+                selected.extend(table.rules().filter(covered).cloned());
+            }
+        }
+        selected.retain(|rule| is_meant(rule, change));
+        Ok(selected)
+    }
+
+    fn table_mut(&mut self, bridge: BridgeId, table: TableId) -> Result<&mut Table, Refused> {
+        let seed = self.tables.seed;
+        let tables = &mut self.bridge_mut(bridge)?.tables;
+        while tables.len() <= usize::from(table) {
+            tables.push(Arc::new(Table::new(seed)));
+        }
+        Ok(Arc::make_mut(&mut tables[usize::from(table)]))
+    }
+
+    fn changed(&mut self, bridge: BridgeId, table: TableId, matching: Match) {
+        // The history tells so many apart; what is behind is not worth keeping.
+        if self.changes.len() <= History::CHANGES {
+            self.changes.push(Change::Rules { bridge, table, matching });
+        }
+    }
+}
+
+/// Whether the filters of a command that are not its match let this rule through.
+fn is_meant(rule: &Rule, change: &FlowMod) -> bool {
+    let cookie = change.cookie_filter.is_none_or(|(value, mask)| (rule.cookie ^ value) & mask == 0);
+    let output = |port| rule.actions.iter().any(|action| action.outputs_to(port));
+    cookie && change.out_port.is_none_or(output)
+}
+
+fn refuse_overlap(table: &Table, change: &FlowMod) -> Result<(), Refused> {
+    let overlaps = |rule: &&Arc<Rule>| {
+        rule.priority == change.priority && rule.matching().overlaps(&change.matching)
+    };
+    match table.rules().find(overlaps) {
+        None => Ok(()),
+        Some(rule) => Err(Refused::Overlap { cookie: rule.cookie }),
+    }
+}

@@ -1,0 +1,80 @@
+//! The accounts: what became of every packet, by the port it came in by.
+//!
+//! For each port, always:
+//!
+//! ```text
+//! rx + copied + generated + split = tx + dropped (by reason) + consumed + merged + held
+//! ```
+//!
+//! Every number is counted where the thing happens, none is computed from others. Each worker has its own
+//! accounts and is their only writer; readers add up.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use api::DropReason;
+
+const REASONS: usize = DropReason::ALL.len();
+
+/// A counter with one writer and any number of readers.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to it. For its one writer alone: a load and a store, nothing that locks.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed) + n, Relaxed);
+    }
+
+    /// Gives it a value that is kept elsewhere. For its one writer alone.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// Its value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What became of the packets that came in by one port, as one worker has seen it; and what it sent there.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct Account {
+    /// Packets received.
+    pub rx: Counter,
+    /// Their bytes.
+    pub rx_bytes: Counter,
+    /// Copies made for a second output.
+    pub copied: Counter,
+    /// Packets beyond the first that a super-frame was cut into.
+    pub split: Counter,
+    /// Packets of this account sent, by whatever port.
+    pub tx: Counter,
+    /// Packets dropped, by reason.
+    dropped: [Counter; REASONS],
+    /// Packets sent out by this port, wherever they came from.
+    pub out: Counter,
+    /// Their bytes.
+    pub out_bytes: Counter,
+}
+
+impl Account {
+    /// The packets dropped for a reason.
+    #[inline]
+    pub const fn dropped(&self, reason: DropReason) -> &Counter {
+        &self.dropped[reason as usize]
+    }
+
+    /// Reasons that have dropped packets, and how many.
+    pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
+        let all = DropReason::ALL.iter().map(|reason| (*reason, self.dropped(*reason).get()));
+        all.filter(|(_, packets)| *packets > 0)
+    }
+
+    /// Both sides of the equation; nothing is generated, consumed, merged or held yet.
+    pub fn balance(&self) -> (u64, u64) {
+        let dropped: u64 = self.dropped.iter().map(Counter::get).sum();
+        (self.rx.get() + self.copied.get() + self.split.get(), self.tx.get() + dropped)
+    }
+}

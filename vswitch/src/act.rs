@@ -1,0 +1,360 @@
+//! Carrying out a program: what is written into a packet's headers, and where it goes.
+//!
+//! Whatever is written, the checksums over it stay as right or wrong as they were: they are changed by
+//! the difference (RFC 1624), never made anew. A checksum that is still to be made holds the sum of the
+//! pseudo-header, so that only addresses change it.
+
+use api::DropReason;
+use flowtable::Op;
+use packet::checksum::{update, update_partial32, update32};
+use packet::ipv4::Ipv4;
+use packet::ipv6::Ipv6;
+use packet::{
+    Checksum, FramePool, Headers, Memory, Network, Packet, PortId, Transport, arp, ethernet, icmp,
+    ipv4, ipv6, sctp, tcp, udp, vlan,
+};
+
+use crate::account::Account;
+
+/// Where packets go when a program sends or drops them.
+pub trait Exit {
+    /// Sends a packet out by `port`.
+    fn send(&mut self, port: PortId, packet: Packet, pool: &mut FramePool, account: &Account);
+    /// Drops a packet; `account` has not counted it yet.
+    fn drop(&mut self, packet: Packet, reason: DropReason, pool: &mut FramePool, account: &Account);
+}
+
+/// Carries out the program at the head of `ops` on a packet, whose fate it is.
+///
+/// * `headers`: where the packet's headers are. A program that writes into a header was made for packets
+///   that have it; one that has it not stays as it is.
+/// * Cost: a step per operation. Only outputs before the last one copy.
+#[inline]
+pub fn act(
+    mut ops: &[Op],
+    mut packet: Packet,
+    mut headers: Headers,
+    memory: &Memory,
+    pool: &mut FramePool,
+    account: &Account,
+    exit: &mut impl Exit,
+) {
+    while let Some((op, rest)) = ops.split_first() {
+        ops = rest;
+        match *op {
+            Op::Send(port) => return exit.send(port, packet, pool, account),
+            Op::Drop(reason) => return exit.drop(packet, reason, pool, account),
+            Op::Output(port) => {
+                if let Some(copy) = copy(&packet, pool, account) {
+                    exit.send(port, copy, pool, account);
+                }
+            }
+            Op::Clone(len) => {
+                let (part, rest) = ops.split_at(usize::from(len).min(ops.len()));
+                ops = rest;
+                if let Some(copy) = copy(&packet, pool, account) {
+                    act(part, copy, headers, memory, pool, account, exit);
+                }
+            }
+            Op::PushVlan { tpid } => {
+                if !push_vlan(tpid, &mut packet, &mut headers, memory) {
+                    return exit.drop(packet, DropReason::NoHeadroom, pool, account);
+                }
+            }
+            Op::PopVlan => pop_vlan(&mut packet, &mut headers, memory),
+            op => write(op, &mut packet, headers, memory),
+        }
+    }
+    // Programs end with Send or Drop; one that does not is not carried further.
+    exit.drop(packet, DropReason::ProgramLimit, pool, account);
+}
+
+/// A copy that is accounted for, also when there are no frames for it.
+fn copy(packet: &Packet, pool: &mut FramePool, account: &Account) -> Option<Packet> {
+    account.copied.add(1);
+    let copy = packet.duplicate(pool);
+    if copy.is_none() {
+        account.dropped(DropReason::NoFrames).add(1);
+    }
+    copy
+}
+
+/// Puts an empty tag behind the addresses. Answers whether there was room in front of them.
+fn push_vlan(tpid: u16, packet: &mut Packet, headers: &mut Headers, memory: &Memory) -> bool {
+    if !packet.push_front(4) {
+        return false;
+    }
+    let head = packet.head_mut(memory);
+    head.copy_within(vlan::LEN..vlan::LEN + ethernet::TYPE, 0);
+    head[ethernet::TYPE..ethernet::TYPE + 2].copy_from_slice(&tpid.to_be_bytes());
+    head[ethernet::TYPE + 2..ethernet::TYPE + 4].fill(0);
+    headers.vlans += 1;
+    // What is not there has no place; where it would be does not matter then.
+    headers.l3 = headers.l3.wrapping_add(4);
+    headers.l4 = headers.l4.wrapping_add(4);
+    true
+}
+
+fn pop_vlan(packet: &mut Packet, headers: &mut Headers, memory: &Memory) {
+    if headers.vlans == 0 {
+        return;
+    }
+    packet.head_mut(memory).copy_within(..ethernet::TYPE, vlan::LEN);
+    if packet.pull_front(4) {
+        headers.vlans -= 1;
+        headers.l3 = headers.l3.wrapping_sub(4);
+        headers.l4 = headers.l4.wrapping_sub(4);
+    }
+}
+
+/// Writes into a header.
+#[inline]
+fn write(op: Op, packet: &mut Packet, headers: Headers, memory: &Memory) {
+    let checksum = packet.checksum;
+    let head = Head { bytes: packet.head_mut(memory), headers, checksum };
+    // A packet without the header that is written, or cut short in it, stays as it is.
+    let _ = head.write(op);
+}
+
+/// The head of a packet that is written into.
+struct Head<'a> {
+    bytes: &'a mut [u8],
+    headers: Headers,
+    checksum: Checksum,
+}
+
+impl Head<'_> {
+    /// `None` if the header is not there, or not all of it.
+    #[inline]
+    fn write(mut self, op: Op) -> Option<()> {
+        match op {
+            Op::Eth(addresses) => self.bytes.get_mut(..12)?.copy_from_slice(&addresses),
+            Op::EthDst { value, mask } => self.mac(0, value, mask)?,
+            Op::EthSrc { value, mask } => self.mac(ethernet::SRC, value, mask)?,
+            Op::VlanTci { value, mask } if self.headers.vlans > 0 => {
+                self.half(ethernet::TYPE + 2, value, mask)?;
+            }
+            Op::Ipv4Src { value, mask } => self.address(Network::Ipv4, ipv4::SRC, value, mask)?,
+            Op::Ipv4Dst { value, mask } => self.address(Network::Ipv4, ipv4::DST, value, mask)?,
+            Op::Ipv6 { word, value, mask } => {
+                self.address(Network::Ipv6, ipv6::SRC + usize::from(word) * 4, value, mask)?;
+            }
+            Op::Ipv6Label { value, mask } if self.headers.network == Network::Ipv6 => {
+                self.word(self.l3(), value, mask)?;
+            }
+            Op::Tos { value, mask } => self.tos(value, mask)?,
+            Op::Ttl(ttl) => self.ttl(|_| ttl)?,
+            Op::DecTtl => self.ttl(|ttl| ttl.saturating_sub(1))?,
+            Op::TpSrc { value, mask } => self.port(0, value, mask)?,
+            Op::TpDst { value, mask } => self.port(2, value, mask)?,
+            Op::IcmpType(kind) => self.icmp(u16::from(kind) << 8, 0xff00)?,
+            Op::IcmpCode(code) => self.icmp(code.into(), 0x00ff)?,
+            Op::ArpOp(op) if self.is_arp() => {
+                // An operation that does not fit the field is none of those that flows know.
+                if self.bytes.get(self.l3() + arp::OP) == Some(&0) {
+                    self.half(self.l3() + arp::OP, op.into(), u16::MAX)?;
+                }
+            }
+            Op::ArpSpa { value, mask } if self.is_arp() => {
+                self.word(self.l3() + arp::SPA, value, mask)?;
+            }
+            Op::ArpTpa { value, mask } if self.is_arp() => {
+                self.word(self.l3() + arp::TPA, value, mask)?;
+            }
+            Op::ArpSha { value, mask } if self.is_arp() => {
+                self.mac(self.l3() + arp::SHA, value, mask)?
+            }
+            Op::ArpTha { value, mask } if self.is_arp() => {
+                self.mac(self.l3() + arp::THA, value, mask)?
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn l3(&self) -> usize {
+        self.headers.l3.into()
+    }
+
+    fn l4(&self) -> usize {
+        self.headers.l4.into()
+    }
+
+    /// Bytes from the transport header to the end of the packet, as the network header has it.
+    fn transport_len(&self) -> Option<usize> {
+        let end = match self.headers.network {
+            Network::Ipv4 => Ipv4::split(self.bytes.get(self.l3()..)?).ok()?.0.total_len(),
+            Network::Ipv6 => {
+                Ipv6::split(self.bytes.get(self.l3()..)?).ok()?.0.payload_len() + ipv6::LEN
+            }
+            Network::None | Network::Arp => return None,
+        };
+        (self.l3() + end).checked_sub(self.l4())
+    }
+
+    fn is_arp(&self) -> bool {
+        self.headers.network == Network::Arp
+    }
+
+    fn mac(&mut self, at: usize, value: [u8; 6], mask: [u8; 6]) -> Option<()> {
+        let bytes = self.bytes.get_mut(at..at + 6)?;
+        for ((byte, value), mask) in bytes.iter_mut().zip(value).zip(mask) {
+            *byte = *byte & !mask | value;
+        }
+        Some(())
+    }
+
+    /// Writes bits of the 16-bit word at `at`; answers with the word before and after.
+    #[inline]
+    fn half(&mut self, at: usize, value: u16, mask: u16) -> Option<(u16, u16)> {
+        let bytes: &mut [u8; 2] = self.bytes.get_mut(at..at + 2)?.try_into().ok()?;
+        let old = u16::from_be_bytes(*bytes);
+        let new = old & !mask | value;
+        *bytes = new.to_be_bytes();
+        Some((old, new))
+    }
+
+    /// Writes bits of the 32-bit word at `at`; answers with the word before and after.
+    #[inline]
+    fn word(&mut self, at: usize, value: u32, mask: u32) -> Option<(u32, u32)> {
+        let bytes: &mut [u8; 4] = self.bytes.get_mut(at..at + 4)?.try_into().ok()?;
+        let old = u32::from_be_bytes(*bytes);
+        let new = old & !mask | value;
+        *bytes = new.to_be_bytes();
+        Some((old, new))
+    }
+
+    fn address(&mut self, network: Network, at: usize, value: u32, mask: u32) -> Option<()> {
+        if self.headers.network != network {
+            return None;
+        }
+        let (old, new) = self.word(self.l3() + at, value, mask)?;
+        if network == Network::Ipv4 {
+            self.correct(self.l3() + ipv4::CHECKSUM, |sum| update32(sum, old, new))?;
+        }
+        match self.headers.transport {
+            Transport::Tcp | Transport::Udp | Transport::Icmpv6 if self.is_partial() => {
+                let at = self.checksum_at()?;
+                self.correct(at, |sum| update_partial32(sum, old, new))
+            }
+            Transport::Tcp | Transport::Icmpv6 => {
+                let at = self.checksum_at()?;
+                self.correct(at, |sum| update32(sum, old, new))
+            }
+            Transport::Udp => self.correct_udp(|sum| update32(sum, old, new)),
+            Transport::None | Transport::Icmp | Transport::Sctp => Some(()),
+        }
+    }
+
+    fn tos(&mut self, value: u8, mask: u8) -> Option<()> {
+        match self.headers.network {
+            Network::Ipv4 => {
+                let (old, new) = self.half(self.l3(), value.into(), mask.into())?;
+                self.correct(self.l3() + ipv4::CHECKSUM, |sum| update(sum, old, new))
+            }
+            Network::Ipv6 => {
+                self.half(self.l3(), u16::from(value) << 4, u16::from(mask) << 4).map(|_| ())
+            }
+            Network::None | Network::Arp => None,
+        }
+    }
+
+    #[inline]
+    fn ttl(&mut self, change: impl FnOnce(u8) -> u8) -> Option<()> {
+        match self.headers.network {
+            Network::Ipv4 => {
+                // TTL and protocol are one word of what the checksum covers.
+                let at = self.l3() + ipv4::TTL;
+                let ttl = change(*self.bytes.get(at)?);
+                let (old, new) = self.half(at, u16::from(ttl) << 8, 0xff00)?;
+                self.correct(self.l3() + ipv4::CHECKSUM, |sum| update(sum, old, new))
+            }
+            Network::Ipv6 => {
+                let at = self.l3() + ipv6::HOP_LIMIT;
+                let limit = self.bytes.get_mut(at)?;
+                *limit = change(*limit);
+                Some(())
+            }
+            Network::None | Network::Arp => None,
+        }
+    }
+
+    fn port(&mut self, at: usize, value: u16, mask: u16) -> Option<()> {
+        match self.headers.transport {
+            Transport::Tcp => {
+                let (old, new) = self.half(self.l4() + at, value, mask)?;
+                self.correct_transport(old, new)
+            }
+            Transport::Udp => {
+                let (old, new) = self.half(self.l4() + at, value, mask)?;
+                if self.is_partial() {
+                    Some(())
+                } else {
+                    self.correct_udp(|sum| update(sum, old, new))
+                }
+            }
+            Transport::Sctp => {
+                let (old, new) = self.half(self.l4() + at, value, mask)?;
+                let behind = self.transport_len()?.checked_sub(at + 2)?;
+                let field = self
+                    .bytes
+                    .get_mut(self.l4() + sctp::CHECKSUM..self.l4() + sctp::CHECKSUM + 4)?;
+                let field: &mut [u8; 4] = field.try_into().ok()?;
+                *field = sctp::update(*field, old, new, behind);
+                Some(())
+            }
+            Transport::None | Transport::Icmp | Transport::Icmpv6 => None,
+        }
+    }
+
+    fn icmp(&mut self, value: u16, mask: u16) -> Option<()> {
+        if !matches!(self.headers.transport, Transport::Icmp | Transport::Icmpv6) {
+            return None;
+        }
+        let (old, new) = self.half(self.l4(), value, mask)?;
+        self.correct_transport(old, new)
+    }
+
+    /// Whether the transport's own checksum is still to be made (and not that of something inside).
+    fn is_partial(&self) -> bool {
+        matches!(self.checksum, Checksum::Partial { start, .. } if start == self.headers.l4)
+    }
+
+    fn checksum_at(&self) -> Option<usize> {
+        let offset = match self.headers.transport {
+            Transport::Tcp => tcp::CHECKSUM,
+            Transport::Udp => udp::CHECKSUM,
+            Transport::Icmp | Transport::Icmpv6 => icmp::CHECKSUM,
+            Transport::None | Transport::Sctp => return None,
+        };
+        Some(self.l4() + offset)
+    }
+
+    /// Corrects the transport checksum after a word of the transport header changed.
+    fn correct_transport(&mut self, old: u16, new: u16) -> Option<()> {
+        if self.is_partial() {
+            return Some(());
+        }
+        let at = self.checksum_at()?;
+        self.correct(at, |sum| update(sum, old, new))
+    }
+
+    /// Zero is "no checksum" to UDP, and stays that; all ones is the zero that is meant (RFC 768).
+    fn correct_udp(&mut self, change: impl FnOnce(u16) -> u16) -> Option<()> {
+        let at = self.checksum_at()?;
+        self.correct(at, |sum| match sum {
+            0 => 0,
+            sum => match change(sum) {
+                0 => u16::MAX,
+                sum => sum,
+            },
+        })
+    }
+
+    #[inline]
+    fn correct(&mut self, at: usize, change: impl FnOnce(u16) -> u16) -> Option<()> {
+        let field: &mut [u8; 2] = self.bytes.get_mut(at..at + 2)?.try_into().ok()?;
+        *field = change(u16::from_be_bytes(*field)).to_be_bytes();
+        Some(())
+    }
+}

@@ -1,0 +1,72 @@
+//! What one worker has done, for `ofctl worker-stats`.
+
+use flowtable::CacheStats;
+
+use crate::account::Counter;
+use crate::session::SessionStats;
+
+macro_rules! counters {
+    ($($name:ident $sentence:literal,)*) => {
+        /// Counters of one worker, which it alone writes.
+        #[derive(Debug, Default)]
+        #[repr(align(64))]
+        pub struct WorkerCounters {
+            $(#[doc = $sentence] pub $name: Counter,)*
+        }
+
+        impl WorkerCounters {
+            /// Every counter's name, value and meaning.
+            pub fn all(&self) -> Vec<(&'static str, u64, &'static str)> {
+                vec![$((stringify!($name), self.$name.get(), $sentence),)*]
+            }
+        }
+    };
+}
+
+counters! {
+    turns "Turns in which there was something to do.",
+    batches "Batches received.",
+    packets "Packets received.",
+    busy_ns "Nanoseconds spent on batches.",
+    sleeps "Times it went to sleep.",
+    syscalls "System calls made for packets.",
+    session_hits "Packets that met a session (tier 1).",
+    session_misses "Packets that could have a session and met none.",
+    sessions_made "Sessions made.",
+    sessions_unfit "Sessions not made because what was looked at does not fit.",
+    sessions_refused "Sessions not made for want of room.",
+    megaflow_hits "Packets that met a megaflow (tier 2).",
+    translated "Packets that were translated because no megaflow knew them (tier 3).",
+    retranslated "Packets that were translated again because something had changed.",
+    confirmed "Translations whose result was the old one.",
+    megaflows_made "Megaflows made.",
+    megaflows_refused "Megaflows not made for want of room.",
+    sessions "Sessions in use.",
+    megaflows "Megaflows in use.",
+    programs "Programs in use.",
+}
+
+impl WorkerCounters {
+    /// Brings the counters of the caches up to date.
+    pub fn follow(&self, cache: CacheStats, sessions: SessionStats) {
+        self.session_hits.set(sessions.hits);
+        self.session_misses.set(sessions.misses);
+        self.sessions_made.set(sessions.made);
+        self.sessions_unfit.set(sessions.unfit);
+        self.sessions_refused.set(sessions.refused);
+        self.megaflow_hits.set(cache.hits);
+        self.translated.set(cache.misses);
+        self.retranslated.set(cache.retranslated);
+        self.confirmed.set(cache.confirmed);
+        self.megaflows_made.set(cache.installed);
+        self.megaflows_refused.set(cache.refused);
+    }
+
+    /// Brings up to date what is in use.
+    pub fn set_levels(&self, syscalls: u64, sessions: usize, megaflows: usize, programs: usize) {
+        self.syscalls.set(syscalls);
+        self.sessions.set(sessions as u64);
+        self.megaflows.set(megaflows as u64);
+        self.programs.set(programs as u64);
+    }
+}

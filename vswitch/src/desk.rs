@@ -1,0 +1,188 @@
+//! What control and one worker leave for each other: orders one way, things to be put away the other.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use flowtable::Tables;
+use hw::{Capabilities, RxQueue, TxQueue};
+use packet::PortId;
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::account::Account;
+use crate::capture::Watch;
+use crate::dump::DumpRequest;
+use crate::publish::Seen;
+
+/// What control wants a worker to do between two turns.
+pub enum Order {
+    /// Poll this queue of a port.
+    Receive {
+        /// The port.
+        port: PortId,
+        /// The queue's number within the port.
+        number: u32,
+        /// The queue.
+        queue: Box<dyn RxQueue>,
+        /// Whether packets may have a checksum still to be made that nothing marks.
+        unmarked_partial: bool,
+        /// What counts its packets.
+        account: Arc<Account>,
+    },
+    /// Send packets for a port by this queue.
+    Send {
+        /// The port.
+        port: PortId,
+        /// The queue.
+        queue: Box<dyn TxQueue>,
+        /// What the port can do.
+        capabilities: Capabilities,
+        /// What counts its packets.
+        account: Arc<Account>,
+    },
+    /// A port can do something else now.
+    Change(PortId, Capabilities),
+    /// Let go of a port.
+    Leave(PortId),
+    /// Show packets.
+    Watch(Watch),
+    /// Stop that.
+    Unwatch(u64),
+    /// Describe some of the caches.
+    Dump(DumpRequest),
+    /// End.
+    Stop,
+}
+
+/// What a worker has no use for any more. Control puts it away, since that may take time.
+pub enum Returned {
+    /// A receiving end.
+    Rx(PortId, Box<dyn RxQueue>),
+    /// A sending end.
+    Tx(PortId, Box<dyn TxQueue>),
+    /// Tables of an older generation.
+    Tables(Arc<Tables>),
+}
+
+/// The desk of one worker.
+#[derive(Debug)]
+pub struct Desk {
+    /// Counts orders and generations, so that a worker need only look here.
+    signal: AtomicU64,
+    orders: Mutex<Vec<Order>>,
+    returned: Mutex<Vec<Returned>>,
+    /// The generation of tables in use.
+    pub tables: Seen,
+    /// The signal up to which all orders have been carried out.
+    pub orders_done: Seen,
+    /// Turns taken.
+    pub turns: AtomicU64,
+    /// The port being served, for the watchdog.
+    pub serving: AtomicU32,
+    /// Whether it sleeps.
+    pub asleep: AtomicBool,
+    wake: OwnedFd,
+}
+
+impl Desk {
+    /// An empty desk.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            signal: AtomicU64::new(0),
+            orders: Mutex::new(Vec::new()),
+            returned: Mutex::new(Vec::new()),
+            tables: Seen::new(),
+            orders_done: Seen::new(),
+            turns: AtomicU64::new(0),
+            serving: AtomicU32::new(0),
+            asleep: AtomicBool::new(false),
+            wake: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
+        })
+    }
+
+    /// Leaves orders, in order, and wakes the worker. Answers with the signal to wait for.
+    pub fn order(&self, orders: impl IntoIterator<Item = Order>) -> u64 {
+        let mut waiting = self.orders.lock();
+        waiting.extend(orders);
+        // Under the lock: whoever sees the signal finds the orders.
+        let signal = self.signal.fetch_add(1, Ordering::Release) + 1;
+        drop(waiting);
+        self.wake();
+        signal
+    }
+
+    /// Makes the worker look up: there are new tables.
+    pub fn ring(&self) {
+        self.signal.fetch_add(1, Ordering::Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // It fails only if the counter is full, and then the worker is awake.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    /// The worker has been woken.
+    pub fn woken(&self) {
+        let mut count = [0; 8];
+        // Nothing to read means that somebody else's event woke it.
+        let _ = rustix::io::read(&self.wake, &mut count);
+    }
+
+    /// The signal now.
+    #[inline]
+    pub fn signal(&self) -> u64 {
+        self.signal.load(Ordering::Acquire)
+    }
+
+    /// Takes all orders.
+    pub fn take_orders(&self) -> Vec<Order> {
+        std::mem::take(&mut self.orders.lock())
+    }
+
+    /// Leaves something to be put away.
+    pub fn give_back(&self, returned: Returned) {
+        self.returned.lock().push(returned);
+    }
+
+    /// Takes everything that is to be put away.
+    pub fn take_returned(&self) -> Vec<Returned> {
+        std::mem::take(&mut self.returned.lock())
+    }
+}
+
+impl AsFd for Desk {
+    /// Readable when the worker is wanted.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Receive { port, number, .. } => {
+                write!(f, "receive from port {port}, queue {number}")
+            }
+            Self::Send { port, .. } => write!(f, "send to port {port}"),
+            Self::Change(port, _) => write!(f, "port {port} changed"),
+            Self::Leave(port) => write!(f, "leave port {port}"),
+            Self::Watch(watch) => write!(f, "watch {}", watch.number),
+            Self::Unwatch(number) => write!(f, "unwatch {number}"),
+            Self::Dump(_) => f.write_str("dump"),
+            Self::Stop => f.write_str("stop"),
+        }
+    }
+}
+
+impl fmt::Debug for Returned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rx(port, _) => write!(f, "a queue of port {port}"),
+            Self::Tx(port, _) => write!(f, "a way out to port {port}"),
+            Self::Tables(tables) => write!(f, "tables of generation {}", tables.generation()),
+        }
+    }
+}

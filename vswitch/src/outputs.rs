@@ -1,0 +1,309 @@
+//! The way out: packets wait for the end of their batch, are finished for what their port cannot do, and
+//! are sent together.
+
+use std::sync::Arc;
+
+use api::DropReason;
+use hw::{Capabilities, Refusal, TxQueue};
+use packet::segment::{self, Cut, Unfinished};
+use packet::{Batch, Checksum, FramePool, Kind, Memory, Packet, PortId, ethernet, vlan};
+
+use crate::account::Account;
+use crate::act::Exit;
+use crate::capture::{Capture, Direction};
+
+/// One port's way out of one worker.
+struct Output {
+    queue: Box<dyn TxQueue>,
+    abilities: Abilities,
+    waiting: Batch,
+    account: Arc<Account>,
+    /// Whether the queue may have something to clear up.
+    busy: bool,
+}
+
+/// What a port can do, as far as sending needs to know.
+#[derive(Clone, Copy, Debug)]
+struct Abilities {
+    checksum: bool,
+    segmentation: bool,
+    chains: bool,
+    max_frame: usize,
+}
+
+/// One worker's ways out, by port.
+pub struct Outputs {
+    ports: Vec<Option<Output>>,
+    /// Ports with packets waiting, each once.
+    touched: Vec<PortId>,
+    /// Finished packets of the port that is being flushed.
+    finished: Batch,
+    refused: Vec<(Packet, Refusal)>,
+    memory: Arc<Memory>,
+    /// Who wants to see what is sent or dropped.
+    pub capture: Capture,
+}
+
+impl Outputs {
+    /// No ways out, for packets in `memory`.
+    pub fn new(memory: Arc<Memory>) -> Self {
+        Self {
+            ports: Vec::new(),
+            touched: Vec::with_capacity(Batch::CAPACITY),
+            finished: Batch::new(),
+            refused: Vec::with_capacity(Batch::CAPACITY),
+            memory,
+            capture: Capture::default(),
+        }
+    }
+
+    /// Opens a way out to `port`, whose packets `account` counts.
+    pub fn add(
+        &mut self,
+        port: PortId,
+        queue: Box<dyn TxQueue>,
+        capabilities: &Capabilities,
+        account: Arc<Account>,
+    ) {
+        let at = usize::from(port.0);
+        while self.ports.len() <= at {
+            self.ports.push(None);
+        }
+        let abilities = Abilities::of(capabilities);
+        self.ports[at] =
+            Some(Output { queue, abilities, waiting: Batch::new(), account, busy: false });
+    }
+
+    /// Notes that a port can do something else now.
+    pub fn change(&mut self, port: PortId, capabilities: &Capabilities) {
+        if let Some(output) = self.port(port) {
+            output.abilities = Abilities::of(capabilities);
+        }
+    }
+
+    /// Closes the way out to `port`; nothing is waiting there between batches.
+    pub fn remove(&mut self, port: PortId) -> Option<Box<dyn TxQueue>> {
+        let output = self.ports.get_mut(usize::from(port.0))?.take()?;
+        debug_assert!(output.waiting.is_empty(), "packets are sent at the end of their batch");
+        Some(output.queue)
+    }
+
+    fn port(&mut self, port: PortId) -> Option<&mut Output> {
+        self.ports.get_mut(usize::from(port.0))?.as_mut()
+    }
+
+    /// Sends all that waits; `account` is that of the port it came in by.
+    pub fn flush(&mut self, pool: &mut FramePool, account: &Account) {
+        while let Some(port) = self.touched.pop() {
+            self.flush_port(port, pool, account);
+        }
+    }
+
+    fn flush_port(&mut self, port: PortId, pool: &mut FramePool, account: &Account) {
+        let Some(output) = self.port(port) else { return };
+        let abilities = output.abilities;
+        let mut waiting = std::mem::take(&mut output.waiting);
+        if !waiting.iter().all(|packet| abilities.suffice(packet)) {
+            self.finish_all(port, &mut waiting, abilities, pool, account);
+        }
+        self.transmit(port, &mut waiting, pool, account);
+        if let Some(output) = self.port(port) {
+            output.waiting = waiting;
+        }
+    }
+
+    /// Makes packets that the port can send of all that wait; what is more than a batch is sent at once.
+    fn finish_all(
+        &mut self,
+        port: PortId,
+        waiting: &mut Batch,
+        abilities: Abilities,
+        pool: &mut FramePool,
+        account: &Account,
+    ) {
+        let mut finished = std::mem::take(&mut self.finished);
+        for packet in waiting.drain(..) {
+            if abilities.suffice(&packet) {
+                finished.push(packet);
+            } else {
+                self.finish(packet, abilities, &mut finished, pool, account);
+            }
+            if finished.len() >= Batch::CAPACITY {
+                self.transmit(port, &mut finished, pool, account);
+            }
+        }
+        waiting.append(&mut finished);
+        self.finished = finished;
+    }
+
+    /// Does for a packet what its port cannot, and puts it among the `finished`.
+    fn finish(
+        &mut self,
+        mut packet: Packet,
+        abilities: Abilities,
+        finished: &mut Batch,
+        pool: &mut FramePool,
+        account: &Account,
+    ) {
+        if self.frame_len(&packet) > abilities.max_frame {
+            return self.drop(packet, DropReason::TxTooLong, pool, account);
+        }
+        if packet.segmentation.kind != Kind::None && !abilities.segmentation {
+            match segment::segment(packet, pool, |segment| finished.push(segment)) {
+                Ok(Cut { made, lost }) => {
+                    // The super-frame became its first segment; the others are new.
+                    account.split.add(u64::from(made + lost - 1));
+                    account.dropped(DropReason::NoFrames).add(lost.into());
+                }
+                Err((packet, _)) => self.drop(packet, DropReason::NotSegmentable, pool, account),
+            }
+            return;
+        }
+        if packet.is_chained() && !abilities.chains {
+            return self.drop(packet, DropReason::TxTooLong, pool, account);
+        }
+        if !abilities.checksum
+            && let Err(Unfinished::NoPlace | Unfinished::NotSegmentable) =
+                segment::fill_checksum(&mut packet, &self.memory)
+        {
+            return self.drop(packet, DropReason::ChecksumPlace, pool, account);
+        }
+        finished.push(packet);
+    }
+
+    /// How long the frames are that a packet makes on the wire, without their VLAN tags, which no MTU
+    /// counts.
+    fn frame_len(&self, packet: &Packet) -> usize {
+        let len = match packet.segmentation.kind {
+            Kind::None => packet.len(),
+            _ => usize::from(packet.segmentation.header) + usize::from(packet.segmentation.size),
+        };
+        let head = packet.head(&self.memory);
+        let tags = [ethernet::TYPE, ethernet::TYPE + vlan::LEN].into_iter().take_while(|at| {
+            let tpid = head.get(*at..*at + 2).map(|tpid| u16::from_be_bytes([tpid[0], tpid[1]]));
+            tpid.is_some_and(vlan::is_tag)
+        });
+        len - tags.count() * vlan::LEN
+    }
+
+    /// Hands packets to the port, and drops those it refuses.
+    fn transmit(
+        &mut self,
+        port: PortId,
+        packets: &mut Batch,
+        pool: &mut FramePool,
+        account: &Account,
+    ) {
+        if packets.is_empty() {
+            return;
+        }
+        if self.capture.sees(port, Direction::Out) {
+            packets
+                .iter()
+                .for_each(|packet| self.capture.packet(port, Direction::Out, packet, &self.memory));
+        }
+        let Some(output) = self.ports.get_mut(usize::from(port.0)).and_then(Option::as_mut) else {
+            return;
+        };
+        let (mut sent, mut bytes) = (packets.len() as u64, 0);
+        for packet in packets.iter() {
+            bytes += packet.len() as u64;
+        }
+        output.queue.tx(packets, pool, &mut self.refused);
+        output.busy = true;
+        for (packet, _) in &self.refused {
+            sent -= 1;
+            bytes -= packet.len() as u64;
+        }
+        account.tx.add(sent);
+        output.account.out.add(sent);
+        output.account.out_bytes.add(bytes);
+        while let Some((packet, refusal)) = self.refused.pop() {
+            self.drop(packet, reason_of(refusal), pool, account);
+        }
+    }
+
+    /// Lets every port that sent something take its frames back and urge its kernel on. Answers whether
+    /// some port wants that again before the worker sleeps.
+    pub fn clear_up(&mut self, pool: &mut FramePool) -> bool {
+        let mut again = false;
+        for output in self.ports.iter_mut().flatten().filter(|output| output.busy) {
+            output.busy = output.queue.flush(pool);
+            again |= output.busy;
+        }
+        again
+    }
+
+    /// System calls made so far.
+    pub fn syscalls(&self) -> u64 {
+        self.ports.iter().flatten().map(|output| output.queue.syscalls()).sum()
+    }
+}
+
+impl Exit for Outputs {
+    #[inline]
+    fn send(&mut self, port: PortId, packet: Packet, pool: &mut FramePool, account: &Account) {
+        let Some(output) = self.ports.get_mut(usize::from(port.0)).and_then(Option::as_mut) else {
+            return self.drop(packet, DropReason::TxDown, pool, account);
+        };
+        if output.waiting.is_empty() {
+            self.touched.push(port);
+        }
+        output.waiting.push(packet);
+        if output.waiting.len() >= Batch::CAPACITY {
+            self.flush_port(port, pool, account);
+            self.touched.retain(|touched| *touched != port);
+        }
+    }
+
+    #[inline]
+    fn drop(
+        &mut self,
+        packet: Packet,
+        reason: DropReason,
+        pool: &mut FramePool,
+        account: &Account,
+    ) {
+        account.dropped(reason).add(1);
+        if self.capture.sees_drops() {
+            self.capture.dropped(reason, &packet, &self.memory);
+        }
+        packet.free(pool);
+    }
+}
+
+impl Abilities {
+    fn of(capabilities: &Capabilities) -> Self {
+        Self {
+            checksum: capabilities.checksum.is_yes(),
+            segmentation: capabilities.segmentation.is_yes(),
+            chains: capabilities.chains.is_yes(),
+            max_frame: capabilities.max_frame,
+        }
+    }
+
+    /// Whether a packet can be sent as it is. Nearly all can, and this is all that is looked at then.
+    #[inline]
+    fn suffice(&self, packet: &Packet) -> bool {
+        packet.len() <= self.max_frame
+            && packet.segmentation.kind == Kind::None
+            && (self.checksum || !matches!(packet.checksum, Checksum::Partial { .. }))
+            && (self.chains || !packet.is_chained())
+    }
+}
+
+const fn reason_of(refusal: Refusal) -> DropReason {
+    match refusal {
+        Refusal::Full => DropReason::TxFull,
+        Refusal::Down => DropReason::TxDown,
+        Refusal::TooLong => DropReason::TxTooLong,
+        Refusal::Error => DropReason::TxError,
+    }
+}
+
+impl std::fmt::Debug for Outputs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ports = self.ports.iter().enumerate().filter(|(_, output)| output.is_some());
+        f.debug_struct("Outputs").field("ports", &ports.map(|(n, _)| n).collect::<Vec<_>>()).finish_non_exhaustive()
+    }
+}

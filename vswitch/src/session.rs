@@ -1,0 +1,366 @@
+//! Tier 1: sessions, exact matches on where a packet came in and its 5-tuple.
+//!
+//! Where a port's packets are told apart by many masks, trying them one after the other costs a hash
+//! each. A session takes one: it names the program and the path that the long way led to. What that way
+//! looked at beyond the 5-tuple (addresses, a VLAN, DSCP, TCP flags) is kept with it and compared on every
+//! hit, so that a session is right for exactly the packets its megaflow is right for; what does not fit
+//! into those four words is not made a session, and counted.
+//!
+//! **Who gets one.** TCP and UDP over IPv4 or IPv6 in whole packets without options, with a TTL that can
+//! be decremented; of TCP only what belongs to the middle of a connection. A tuple that is seen once gets
+//! none: the second packet makes it, so that a scan of random tuples throws no real session out.
+//!
+//! **When it is right.** A session of the worker's current epoch is. An older one asks its megaflow; if
+//! that is gone or no longer right, the packet goes the long way, and the session is made anew.
+
+use bytemuck::Zeroable;
+use flowtable::{Cache, Found, Index, MegaflowId, Millis, PathId, ProgramId, Seed, Serial};
+use packet::memory::prefetch;
+use packet::{Fragment, Headers, Key, Network, Span, Transport, tcp};
+
+/// What tells one session from another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Zeroable)]
+#[repr(C)]
+pub struct SessionKey {
+    /// Ports, ingress, protocol and family; never 0.
+    who: u64,
+    /// Both addresses; IPv4's take the first word.
+    addresses: [u64; 4],
+}
+
+impl SessionKey {
+    /// The key of a packet; `None` if no session is made for its kind.
+    #[inline]
+    pub fn of(key: &Key, headers: Headers) -> Option<Self> {
+        const ENDS: u64 = (tcp::FIN | tcp::SYN | tcp::RST) as u64;
+        let whole =
+            headers.fragment == Fragment::No && !headers.options && key.word(Key::TTL_LEFT) == 1;
+        let middle = match headers.transport {
+            Transport::Tcp => key.word(Key::TCP_FLAGS) & ENDS == 0,
+            Transport::Udp => true,
+            _ => false,
+        };
+        if !whole || !middle {
+            return None;
+        }
+        let addresses = match headers.network {
+            Network::Ipv4 => [key[4], 0, 0, 0],
+            Network::Ipv6 => [key[7], key[8], key[9], key[10]],
+            Network::None | Network::Arp => return None,
+        };
+        let family = if headers.network == Network::Ipv4 { 4 } else { 6 };
+        let ports = key[6] >> 32 << 32;
+        let who = ports | key.word(Key::INGRESS) << 16 | key.word(Key::NW_PROTO) << 8 | family;
+        Some(Self { who, addresses })
+    }
+
+    /// Its hash.
+    #[inline]
+    pub fn hash(&self, seed: Seed) -> u64 {
+        let [a, b, c, d] = self.addresses;
+        if self.who & 0xff == 4 {
+            seed.hash([self.who, a])
+        } else {
+            seed.hash([self.who, a, b, c, d])
+        }
+    }
+}
+
+/// The words of a key that a session compares beside its own key, as far as they were looked at.
+const REST: [usize; 4] = [1, 2, 5, 6];
+
+/// What every packet that can have a session agrees in, so that it need not be compared.
+const IMPLIED: [Span; 8] = [
+    Key::ETH_TYPE,
+    Key::NW_PROTO,
+    Key::NW_FRAG,
+    Key::HAS_NETWORK,
+    Key::HAS_TRANSPORT,
+    Key::TTL_LEFT,
+    Key::TP_SRC,
+    Key::TP_DST,
+];
+
+/// A session: the line that every hit reads, and the one that is read if more than the 5-tuple counts.
+#[derive(Clone, Copy, Debug, Zeroable)]
+#[repr(C, align(128))]
+struct Session {
+    key: SessionKey,
+    epoch: u32,
+    program: ProgramId,
+    path: PathId,
+    flow: MegaflowId,
+    serial: Serial,
+    /// Seconds of its last hit; the upper bit says that there is a rest to compare.
+    used: u32,
+    rest_mask: [u64; REST.len()],
+    rest: [u64; REST.len()],
+}
+
+const HAS_REST: u32 = 1 << 31;
+
+/// How often tier 1 answered, and what became of its sessions.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SessionStats {
+    /// Packets that met a session.
+    pub hits: u64,
+    /// Packets that could have one and met none.
+    pub misses: u64,
+    /// Sessions made.
+    pub made: u64,
+    /// Sessions that were not made because what was looked at does not fit.
+    pub unfit: u64,
+    /// Sessions that were not made because there was no room.
+    pub refused: u64,
+}
+
+/// One worker's sessions.
+#[derive(Debug)]
+pub struct Sessions {
+    index: Index,
+    sessions: Box<[Session]>,
+    /// Places that were in use and are free again.
+    free: Vec<u32>,
+    /// Places beyond this were never in use.
+    next: u32,
+    /// The tags of tuples that were seen, each where its hash leads.
+    seen: Box<[u16]>,
+    seed: Seed,
+    hand: u32,
+    stats: SessionStats,
+}
+
+impl Sessions {
+    /// Seconds without a packet after which a session goes.
+    const IDLE: u32 = 10;
+
+    /// Room for `most` sessions. Memory is taken as it is touched.
+    pub fn new(most: u32, seed: Seed) -> Self {
+        Self {
+            index: Index::new(most as usize),
+            sessions: bytemuck::allocation::zeroed_slice_box(most as usize),
+            free: Vec::with_capacity(most as usize),
+            next: 0,
+            seen: bytemuck::allocation::zeroed_slice_box(
+                (most as usize).next_power_of_two().max(64),
+            ),
+            seed,
+            hand: 0,
+            stats: SessionStats::default(),
+        }
+    }
+
+    /// What tier 1 did.
+    pub const fn stats(&self) -> SessionStats {
+        self.stats
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.next as usize - self.free.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The seed of [`SessionKey::hash`].
+    pub const fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// Fetches what a lookup begins with.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Fetches what a lookup will most likely need.
+    #[inline]
+    pub fn prefetch_session(&self, hash: u64) {
+        if let Some(guess) = self.index.guess(hash) {
+            prefetch(&self.sessions[guess as usize]);
+        }
+    }
+
+    /// What the packet's session says, if it has one and that is right.
+    #[inline]
+    pub fn lookup(
+        &mut self,
+        wanted: &SessionKey,
+        hash: u64,
+        key: &Key,
+        cache: &mut Cache,
+        now: Millis,
+    ) -> Option<Found> {
+        let sessions = &self.sessions;
+        let Some(at) = self.index.find(hash, |at| sessions[at as usize].key == *wanted) else {
+            self.stats.misses += 1;
+            return None;
+        };
+        let session = &mut self.sessions[at as usize];
+        if session.used & HAS_REST != 0 && !session.agrees(key) {
+            self.stats.misses += 1;
+            return None;
+        }
+        if session.epoch != cache.epoch() {
+            if !cache.is_right(session.flow, session.serial) {
+                self.remove(at, hash, cache);
+                self.stats.misses += 1;
+                return None;
+            }
+            session.epoch = cache.epoch();
+        }
+        let seconds = seconds(now);
+        if session.used & !HAS_REST != seconds {
+            session.used = session.used & HAS_REST | seconds;
+            cache.touch(session.flow, session.serial, now);
+        }
+        self.stats.hits += 1;
+        Some(Found::Cached(session.flow, session.program, session.path))
+    }
+
+    /// Makes a session of what the long way led to, if the packet is not the first of its tuple.
+    pub fn learn(
+        &mut self,
+        wanted: &SessionKey,
+        hash: u64,
+        key: &Key,
+        found: Found,
+        cache: &mut Cache,
+        now: Millis,
+    ) {
+        let Found::Cached(flow, program, path) = found else { return };
+        if !self.is_seen_again(hash) {
+            return;
+        }
+        let looked = *cache.megaflows().matching(flow).1;
+        let Some((rest_mask, rest)) = rest_of(&looked, key) else {
+            self.stats.unfit += 1;
+            return;
+        };
+        let sessions = &self.sessions;
+        if let Some(old) = self.index.find(hash, |at| sessions[at as usize].key == *wanted) {
+            self.remove(old, hash, cache);
+        }
+        let Some(at) = self.make_room(hash, cache, now) else {
+            self.stats.refused += 1;
+            return;
+        };
+        if self.index.insert(hash, at).is_err() {
+            self.free.push(at);
+            self.stats.refused += 1;
+            return;
+        }
+        cache.retain(program, path);
+        let has_rest = if rest_mask == [0; REST.len()] { 0 } else { HAS_REST };
+        self.sessions[at as usize] = Session {
+            key: *wanted,
+            epoch: cache.epoch(),
+            program,
+            path,
+            flow,
+            serial: cache.megaflows().serial(flow),
+            used: has_rest | seconds(now),
+            rest_mask,
+            rest,
+        };
+        self.stats.made += 1;
+    }
+
+    /// Whether a tuple of this hash was seen before; from now on it was.
+    fn is_seen_again(&mut self, hash: u64) -> bool {
+        let at = usize::try_from(hash).unwrap_or(0) & (self.seen.len() - 1);
+        let tag = u16::try_from(hash >> 48).unwrap_or(0) | 1;
+        std::mem::replace(&mut self.seen[at], tag) == tag
+    }
+
+    /// A place for a session with this hash; if need be that of one which has been quiet for a while.
+    fn make_room(&mut self, hash: u64, cache: &mut Cache, now: Millis) -> Option<u32> {
+        let is_full = self.free.is_empty() && self.next as usize >= self.sessions.len();
+        if is_full || self.index.is_crowded(hash) {
+            let used = |at: &u32| self.sessions[*at as usize].used & !HAS_REST;
+            let oldest = self.index.rivals(hash).min_by_key(used)?;
+            if used(&oldest) >= seconds(now) {
+                return None;
+            }
+            let hash = self.sessions[oldest as usize].key.hash(self.seed);
+            self.remove(oldest, hash, cache);
+        }
+        self.free.pop().or_else(|| {
+            let next = self.next;
+            self.next = next.checked_add(1).filter(|end| *end as usize <= self.sessions.len())?;
+            Some(next)
+        })
+    }
+
+    fn remove(&mut self, at: u32, hash: u64, cache: &mut Cache) {
+        let session = &mut self.sessions[at as usize];
+        self.index.remove(hash, at);
+        cache.release(session.program, session.path);
+        session.key.who = 0;
+        self.free.push(at);
+    }
+
+    /// Looks at the next few sessions and removes those that have had no packet for long.
+    pub fn sweep(&mut self, cache: &mut Cache, now: Millis) {
+        const STEPS: u32 = 16;
+        for _ in 0..STEPS.min(self.next) {
+            self.hand = if self.hand < self.next { self.hand } else { 0 };
+            let session = &self.sessions[self.hand as usize];
+            let idle = seconds(now).saturating_sub(session.used & !HAS_REST) >= Self::IDLE;
+            if session.key.who != 0 && idle {
+                let hash = session.key.hash(self.seed);
+                self.remove(self.hand, hash, cache);
+            }
+            self.hand += 1;
+        }
+    }
+}
+
+impl Session {
+    #[inline]
+    fn agrees(&self, key: &Key) -> bool {
+        let mut differ = 0;
+        for (n, word) in REST.iter().enumerate() {
+            differ |= key[*word] & self.rest_mask[n] ^ self.rest[n];
+        }
+        differ == 0
+    }
+}
+
+/// What must be compared beside the session's key: mask and values. `None` if it does not fit.
+fn rest_of(looked: &Key, key: &Key) -> Option<([u64; REST.len()], [u64; REST.len()])> {
+    let mut mask = *looked;
+    for span in IMPLIED {
+        mask.set(span, 0u8);
+    }
+    for word in [0, 4, 7, 8, 9, 10] {
+        mask[word] = 0;
+    }
+    let rest_mask = REST.map(|word| mask[word]);
+    for word in REST {
+        mask[word] = 0;
+    }
+    mask.is_zero().then(|| {
+        let mut rest = REST.map(|word| key[word]);
+        rest.iter_mut().zip(&rest_mask).for_each(|(value, mask)| *value &= mask);
+        (rest_mask, rest)
+    })
+}
+
+fn seconds(now: Millis) -> u32 {
+    u32::try_from(now.0 / 1000).unwrap_or(u32::MAX) & !HAS_REST
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hit_without_rest_reads_one_line() {
+        assert_eq!(size_of::<Session>(), 128);
+        assert_eq!(std::mem::offset_of!(Session, rest_mask), 64);
+    }
+}

@@ -1,0 +1,357 @@
+//! A switch in memory: a real worker, ports that are lists, and the interpreter beside it.
+
+#![allow(dead_code, reason = "each test uses some of it")]
+#![allow(clippy::allow_attributes, reason = "which part is unused differs between tests")]
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use api::{DropReason, FlowMod};
+use flowtable::interpreter::{Fate, Interpreter};
+use flowtable::{
+    BridgeId, Limits, Millis, PathReader, PortView, Seed, Step, Tables, VlanMode, paths,
+};
+use hw::{Capabilities, Capability, Refusal, RxQueue, TxQueue, Wake};
+use packet::{Batch, Chainer, Depot, FramePool, HEADROOM, Memory, Packet, PortId};
+use vswitch::account::Account;
+use vswitch::clock::Clock;
+use vswitch::counters::WorkerCounters;
+use vswitch::desk::{Desk, Order};
+use vswitch::publish::Publication;
+use vswitch::worker::{Setup, Worker};
+
+/// A port whose wires are two lists.
+#[derive(Clone, Debug, Default)]
+pub struct Wires {
+    pub incoming: Arc<Mutex<VecDeque<Vec<u8>>>>,
+    pub outgoing: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+struct Receiving(Wires, PortId);
+struct Sending(Wires);
+
+impl RxQueue for Receiving {
+    fn rx(&mut self, batch: &mut Batch, limit: usize, pool: &mut FramePool) {
+        let mut incoming = self.0.incoming.lock().unwrap();
+        while batch.len() < limit
+            && let Some(bytes) = incoming.pop_front()
+        {
+            batch.push(Chainer::copy_of(&bytes, HEADROOM, self.1, pool).expect("frames enough"));
+        }
+    }
+    fn wake(&self) -> Wake<'_> {
+        Wake::Never
+    }
+    fn syscalls(&self) -> u64 {
+        0
+    }
+}
+
+impl TxQueue for Sending {
+    fn tx(&mut self, batch: &mut Batch, pool: &mut FramePool, _: &mut Vec<(Packet, Refusal)>) {
+        let memory = Arc::clone(pool.memory());
+        for packet in batch.drain(..) {
+            self.0.outgoing.lock().unwrap().push(packet.to_vec(&memory));
+            packet.free(pool);
+        }
+    }
+    fn flush(&mut self, _: &mut FramePool) -> bool {
+        false
+    }
+    fn syscalls(&self) -> u64 {
+        0
+    }
+}
+
+pub fn capabilities() -> Capabilities {
+    let no = || Capability::No("a list".to_owned());
+    Capabilities {
+        checksum: no(),
+        segmentation: no(),
+        chains: Capability::Yes,
+        zero_copy: no(),
+        unmarked_partial: false,
+        max_frame: 9014,
+    }
+}
+
+/// How a switch in memory is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub sessions: u32,
+    pub megaflows: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { sessions: 256, megaflows: 1024 }
+    }
+}
+
+/// One bridge with ports 1 to `n`, carried by one worker.
+pub struct Bench {
+    pub worker: Worker,
+    pub tables: Arc<Publication<Tables>>,
+    pub desk: Arc<Desk>,
+    pub depot: Arc<Depot>,
+    pub counters: Arc<WorkerCounters>,
+    pub reader: PathReader,
+    pub ports: Vec<(Wires, Arc<Account>)>,
+    pub literal: Interpreter,
+    pub now: Duration,
+    frames: u32,
+}
+
+pub const BRIDGE: BridgeId = BridgeId(0);
+
+impl Bench {
+    pub fn new(vlans: &[VlanMode], options: Options) -> Self {
+        const FRAMES: u32 = 4096;
+        let tables = Tables::new(Seed(99));
+        let mut edit = tables.edit();
+        assert_eq!(edit.add_bridge("br0".into()), Some(BRIDGE));
+        let mut literal = Interpreter::default();
+        for (vlan, number) in vlans.iter().zip(1..) {
+            let port = PortView {
+                // Not the OpenFlow number, so that nobody mistakes one for the other.
+                id: PortId(number + 10),
+                number,
+                bridge: BRIDGE,
+                name: format!("p{number}").into(),
+                vlan: vlan.clone(),
+                no_flood: number == 4,
+            };
+            literal.ports.insert(port.clone());
+            edit.set_port(port).unwrap();
+        }
+        let tables = Arc::new(Publication::new(Arc::new(edit.finish().0)));
+        let depot = Depot::new(Memory::heap(FRAMES));
+        let desk = Arc::new(Desk::new().unwrap());
+        let counters = Arc::new(WorkerCounters::default());
+        let (paths, reader) = paths(options.megaflows, Seed(99));
+        let worker = Worker::new(Setup {
+            desk: Arc::clone(&desk),
+            tables: Arc::clone(&tables),
+            depot: Arc::clone(&depot),
+            paths,
+            counters: Arc::clone(&counters),
+            clock: Clock::start(),
+            limits: Limits { megaflows: options.megaflows, operations: 4096, idle: 10 },
+            sessions: options.sessions,
+            busy_poll: false,
+        })
+        .unwrap();
+        let mut bench = Self {
+            worker,
+            tables,
+            desk,
+            depot,
+            counters,
+            reader,
+            ports: Vec::new(),
+            literal,
+            now: Duration::from_secs(1),
+            frames: FRAMES,
+        };
+        for number in 1..=u16::try_from(vlans.len()).unwrap() {
+            let (wires, account) = (Wires::default(), Arc::new(Account::default()));
+            let port = PortId(number + 10);
+            bench.desk.order([
+                Order::Receive {
+                    port,
+                    number: 0,
+                    queue: Box::new(Receiving(wires.clone(), port)),
+                    unmarked_partial: false,
+                    account: Arc::clone(&account),
+                },
+                Order::Send {
+                    port,
+                    queue: Box::new(Sending(wires.clone())),
+                    capabilities: capabilities(),
+                    account: Arc::clone(&account),
+                },
+            ]);
+            bench.ports.push((wires, account));
+        }
+        bench.turn();
+        bench
+    }
+
+    pub fn turn(&mut self) {
+        self.worker.turn(self.now);
+        self.desk.take_returned();
+    }
+
+    pub fn generation(&self) -> Arc<Tables> {
+        self.tables.get().1
+    }
+
+    /// Changes flows, here and there: all of them, or none if one is refused.
+    pub fn flow_mods(&mut self, changes: &[FlowMod]) {
+        let mut edit = self.generation().edit();
+        if changes.iter().any(|change| edit.flow_mod(BRIDGE, change, Millis(1)).is_err()) {
+            return;
+        }
+        changes.iter().for_each(|change| self.literal.flow_mod(change));
+        self.tables.publish(Arc::new(edit.finish().0));
+        self.desk.ring();
+    }
+
+    /// Puts a packet on the wire into port `number`.
+    pub fn put(&mut self, number: u16, bytes: &[u8]) {
+        self.ports[usize::from(number) - 1].0.incoming.lock().unwrap().push_back(bytes.to_vec());
+    }
+
+    /// Everything that has left by each port since the last time.
+    pub fn take(&mut self) -> Vec<(u16, Vec<u8>)> {
+        let each = self.ports.iter().zip(1..).flat_map(|((wires, _), number)| {
+            let outgoing = std::mem::take(&mut *wires.outgoing.lock().unwrap());
+            outgoing.into_iter().map(move |bytes| (number, bytes))
+        });
+        each.collect()
+    }
+
+    /// Drops so far, by ingress port and reason.
+    pub fn drops(&self) -> Vec<(u16, DropReason, u64)> {
+        let each = self.ports.iter().zip(1..).flat_map(|((_, account), number)| {
+            account.drops().map(move |(reason, packets)| (number, reason, packets)).collect::<Vec<_>>()
+        });
+        each.collect()
+    }
+
+    /// Carries packets that all come in by port `number`, and what the interpreter makes of them.
+    pub fn carry(&mut self, number: u16, packets: &[Vec<u8>]) -> (Outcome, Outcome) {
+        let before = self.drops();
+        packets.iter().for_each(|bytes| self.put(number, bytes));
+        self.turn();
+        let mut dropped = self.drops();
+        dropped.retain_mut(|(port, reason, packets)| {
+            let old = before.iter().find(|old| (old.0, old.1) == (*port, *reason));
+            *packets -= old.map_or(0, |old| old.2);
+            *packets > 0
+        });
+        let real = Outcome { sent: self.take(), dropped };
+        let mut expected = Outcome { sent: Vec::new(), dropped: Vec::new() };
+        for bytes in packets {
+            match self.literal.packet(number, bytes) {
+                Fate::Sent(sent) => expected.sent.extend(sent),
+                Fate::Dropped(reason) => expected.dropped.push((number, reason, 1)),
+            }
+        }
+        (real.sorted(), expected.sorted())
+    }
+
+    /// Packets and bytes of every rule, by table, priority and match; and the misses of every table.
+    pub fn counts(&self) -> Counts {
+        let tables = self.generation();
+        let bridge = tables.bridge(BRIDGE).unwrap();
+        let mut counts = Counts::default();
+        let mut live: std::collections::HashMap<Step, (u64, u64)> = Default::default();
+        self.reader.for_each(|steps, count| {
+            for step in steps {
+                let sum = live.entry(step).or_default();
+                (sum.0, sum.1) = (sum.0 + count.packets, sum.1 + count.bytes);
+            }
+        });
+        for rule in bridge.rules() {
+            let (packets, bytes, _) = rule.stats.load();
+            let more = live.get(&Step::Rule(rule.id)).copied().unwrap_or_default();
+            let flow = format!("table={} {} {:?}", rule.table, rule.priority, rule.matching());
+            counts.rules.push((flow, packets + more.0, bytes + more.1));
+        }
+        for table in 0..=253 {
+            let more = live.get(&Step::Miss { bridge: BRIDGE, table }).copied().unwrap_or_default();
+            let packets = bridge.missed(table).load().0 + more.0;
+            if packets > 0 {
+                counts.misses.push((table, packets));
+            }
+        }
+        counts.rules.sort();
+        counts
+    }
+
+    /// Folds retired paths, as the control thread does now and then.
+    pub fn fold(&self) {
+        let tables = self.generation();
+        let bridge = tables.bridge(BRIDGE).unwrap();
+        self.reader.fold(|steps, count| {
+            for step in steps {
+                match step {
+                    Step::Rule(id) => {
+                        if let Some(rule) = bridge.rules().find(|rule| rule.id == id) {
+                            rule.stats.credit(count.packets, count.bytes, count.used);
+                        }
+                    }
+                    Step::Miss { table, .. } => {
+                        bridge.missed(table).credit(count.packets, count.bytes, count.used);
+                    }
+                    Step::Station { .. } => {}
+                }
+            }
+        });
+    }
+
+    /// The same from the interpreter.
+    pub fn expected_counts(&self) -> Counts {
+        let rules = self.literal.rules.iter().map(|rule| {
+            let flow = format!("table={} {} {:?}", rule.table, rule.priority, rule.matching);
+            (flow, rule.packets, rule.bytes)
+        });
+        let mut counts = Counts { rules: rules.collect(), misses: Vec::new() };
+        counts.misses = self.literal.misses.iter().map(|(table, packets)| (*table, *packets)).collect();
+        counts.misses.sort_unstable();
+        counts.rules.sort();
+        counts
+    }
+
+    /// Asserts what is always true: the accounts balance, no frame is lost.
+    pub fn check(&self) {
+        for ((_, account), number) in self.ports.iter().zip(1..) {
+            let (came, went) = account.balance();
+            assert_eq!(came, went, "the account of port {number}: {account:?}");
+        }
+        let free = self.depot.len() + self.worker.free_frames();
+        assert_eq!(free, self.frames as usize, "free frames");
+    }
+}
+
+#[derive(Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    pub rules: Vec<(String, u64, u64)>,
+    pub misses: Vec<(u8, u64)>,
+}
+
+/// What became of some packets, in an order that does not depend on how they were carried: the packets of
+/// each port in theirs.
+#[derive(Eq, PartialEq)]
+pub struct Outcome {
+    pub sent: Vec<(u16, Vec<u8>)>,
+    pub dropped: Vec<(u16, DropReason, u64)>,
+}
+
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (port, bytes) in &self.sent {
+            let hex: String = bytes.iter().take(54).map(|byte| format!("{byte:02x}")).collect();
+            writeln!(f, "\n  port {port}: {} bytes {hex}", bytes.len())?;
+        }
+        write!(f, "  dropped: {:?}", self.dropped)
+    }
+}
+
+impl Outcome {
+    fn sorted(mut self) -> Self {
+        self.sent.sort_by_key(|(port, _)| *port);
+        self.dropped.sort_unstable();
+        let mut sums: Vec<(u16, DropReason, u64)> = Vec::new();
+        for (port, reason, packets) in self.dropped.drain(..) {
+            match sums.last_mut() {
+                Some(last) if (last.0, last.1) == (port, reason) => last.2 += packets,
+                _ => sums.push((port, reason, packets)),
+            }
+        }
+        self.dropped = sums;
+        self
+    }
+}
