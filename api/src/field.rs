@@ -1,4 +1,5 @@
-//! The fields of a flow: one row each, with everything that text, matching and writing need to know.
+//! The fields of a flow: one row each, with everything that text, matching and writing need to
+//! know.
 //!
 //! Names, aliases, widths and prerequisites are those of Open vSwitch (`ovs-fields(7)`).
 
@@ -6,8 +7,8 @@ use std::fmt;
 
 use packet::{Key, Span};
 
-/// A field that flows match, set, or both. Two fields may share bits: `tcp_src` and `udp_src` lie at
-/// the same place and differ in what must be matched first.
+/// A field that flows match, set, or both. Two fields may share bits: `tcp_src` and `udp_src` lie
+/// at the same place and differ in what must be matched first.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[expect(missing_docs, reason = "the names say it; the table below says the rest")]
 pub enum Field {
@@ -106,7 +107,8 @@ struct Row {
     field: Field,
     /// The name that output uses, then the others that input may.
     names: &'static [&'static str],
-    /// The name in references to parts of it (`NXM_OF_ETH_SRC[]`), then the others that input may use.
+    /// The name in references to parts of it (`NXM_OF_ETH_SRC[]`), then the others that input may
+    /// use.
     nxm: &'static [&'static str],
     span: Span,
     maskable: bool,
@@ -253,8 +255,8 @@ impl Field {
     }
 
     /// How many bits OVS says it has, which is what `FIELD[]` means in an action. Two differ from
-    /// [`Field::span`]: `vlan_vid` is written without its presence bit, and of the 16 bits of `arp_op` a
-    /// key holds 8.
+    /// [`Field::span`]: `vlan_vid` is written without its presence bit, and of the 16 bits of
+    /// `arp_op` a key holds 8.
     pub fn width(self) -> u8 {
         match self {
             Self::VlanVid => 12,

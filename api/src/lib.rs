@@ -3,17 +3,32 @@
 //! * [`Field`] names what a flow can match and set; [`Match`], [`Action`] and [`FlowMod`] are flows
 //!   as values: legal by construction, no text left in them.
 //! * [`text`] reads and prints them in the syntax of `ovs-ofctl`.
+//! * [`Request`] is everything one may ask the switch, [`Reply`] everything it answers; their parts
+//!   are in [`request`] and [`reply`]. Neither knows how it travels.
+//! * [`codec`] is how they travel: lines of JSON-RPC 2.0 on a unix socket.
+//!
+//! The crate starts no thread, reads no clock and opens nothing.
 
 mod action;
+mod bytes;
+pub mod codec;
 mod drop;
 mod field;
 mod flow;
+mod method;
+pub mod reply;
+pub mod request;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod text;
+mod version;
 
 pub use action::{Action, OutPort, Subfield};
+pub use bytes::{HexBytes, InvalidHex};
+pub use codec::Failure;
 pub use drop::{DropReason, UnknownReason};
 pub use field::{Field, Format, Needs};
 pub use flow::{Command, FlowFilter, FlowFlags, FlowMod, Match, Prerequisite, TableId};
+pub use method::{Call, Notification, Reply, Request};
 pub use text::{FlowError, NoNames, PortNames};
+pub use version::VERSION;

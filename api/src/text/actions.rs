@@ -18,7 +18,7 @@ pub(super) fn parse(
 ) -> Result<Vec<Action>, FlowError> {
     let mut cursor = Cursor::new(text);
     let mut reader = Reader { ports, actions: 0 };
-    let list = reader.list(&mut cursor, &mut assumed, 1)?;
+    let list = reader.list(&mut cursor, &mut assumed, 1, usize::MAX)?;
     cursor.end()?;
     Ok(list)
 }
@@ -31,35 +31,31 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads up to the end of the text or to a closing parenthesis.
+    /// Reads up to the end of the text or to a closing parenthesis, or `limit` actions.
     fn list(
         &mut self,
         cursor: &mut Cursor<'_>,
         assumed: &mut Assumed<'_>,
         depth: usize,
+        limit: usize,
     ) -> Result<Vec<Action>, FlowError> {
         let mut list = Vec::new();
         let mut drop = None;
-        while let Some(word) = cursor.word()? {
+        for _ in 0..limit {
+            let Some(word) = cursor.word()? else { break };
             let name = word.text().to_ascii_lowercase();
-            match name.as_str() {
-                "drop" => {
-                    refuse_value(cursor, word)?;
-                    drop = Some(word);
-                    continue;
-                }
-                "clone" => {
-                    let inner = self.clone_list(cursor, word, assumed, depth)?;
-                    self.push(Action::Clone(inner), word, assumed, &mut list)?;
-                    continue;
-                }
-                _ if words::is_unsupported_action(&name) => {
-                    return Err(FlowError::Unsupported { at: word.at(), word: name });
-                }
-                _ => {}
+            if words::is_unsupported_action(&name) {
+                return Err(FlowError::Unsupported { at: word.at(), word: name });
+            } else if name == "drop" {
+                refuse(word, cursor.value(word)?)?;
+                drop = Some(word);
+            } else if name == "clone" {
+                let inner = self.clone_list(cursor, word, assumed, depth)?;
+                self.push(Action::Clone(inner), word, assumed, &mut list)?;
+            } else {
+                let value = cursor.value(word)?;
+                self.item(&name, word, value, assumed, &mut list)?;
             }
-            let value = cursor.value(word)?;
-            self.item(&name, word, value, assumed, &mut list)?;
         }
         match drop {
             Some(word) if !list.is_empty() => {
@@ -70,7 +66,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads the list within `clone(...)`, where what the copy becomes does not matter outside.
+    /// Reads the list of `clone(...)`, where what the copy becomes does not matter outside.
     fn clone_list(
         &mut self,
         cursor: &mut Cursor<'_>,
@@ -82,16 +78,17 @@ impl Reader<'_> {
             return Err(FlowError::TooDeep { at: word.at(), limit: MAX_NESTING });
         }
         let mut inside = assumed.nested();
-        if word.then == Then::Parenthesis {
-            let list = self.list(cursor, &mut inside, depth + 1)?;
-            cursor.close(word)?;
-            return Ok(list);
+        match word.then {
+            Then::Nothing => Ok(Vec::new()),
+            Then::Parenthesis => {
+                let list = self.list(cursor, &mut inside, depth + 1, usize::MAX)?;
+                cursor.close(word)?;
+                Ok(list)
+            }
+            // `clone:1`: such a value ends where its only item ends.
+            Then::Colon | Then::Equals if cursor.is_at_end_of_item() => Ok(Vec::new()),
+            Then::Colon | Then::Equals => self.list(cursor, &mut inside, depth + 1, 1),
         }
-        let Some(value) = cursor.value(word)? else { return Ok(Vec::new()) };
-        let mut cursor = Cursor::new(value);
-        let list = self.list(&mut cursor, &mut inside, depth + 1)?;
-        cursor.end()?;
-        Ok(list)
     }
 
     fn push(
@@ -377,10 +374,6 @@ fn tag_type(part: Part<'_>) -> Result<u16, FlowError> {
     };
     let number = value::fit(part, "push_vlan")?;
     if vlan::is_tag(number) { Ok(number) } else { Err(wrong()) }
-}
-
-fn refuse_value(cursor: &mut Cursor<'_>, word: Word<'_>) -> Result<(), FlowError> {
-    refuse(word, cursor.value(word)?)
 }
 
 fn refuse(word: Word<'_>, value: Option<Part<'_>>) -> Result<(), FlowError> {

@@ -212,6 +212,11 @@ impl<'a> Cursor<'a> {
         if self.peek().is_none() { Ok(()) } else { Err(self.unexpected("the end")) }
     }
 
+    /// Whether the item that is being read ends here.
+    pub(super) fn is_at_end_of_item(&self) -> bool {
+        self.peek().is_none_or(|byte| byte == b')' || is_separator(byte))
+    }
+
     /// All that follows.
     pub(super) fn rest(self) -> Part<'a> {
         self.part.slice(self.next..self.part.text.len())

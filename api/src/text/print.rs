@@ -12,6 +12,7 @@ use super::words;
 use crate::action::{Action, OutPort, Subfield};
 use crate::field::Field;
 use crate::flow::{Command, FlowFilter, FlowFlags, FlowMod, Match, TableId};
+use crate::reply::FlowStats;
 
 /// Something to be printed with the names of ports instead of their numbers.
 struct Named<'a, T: ?Sized> {
@@ -36,7 +37,7 @@ macro_rules! printed {
     )* };
 }
 
-printed! { FlowMod FlowFilter Match Action }
+printed! { FlowMod FlowStats FlowFilter Match Action }
 
 impl fmt::Display for Named<'_, FlowMod> {
     /// `[VERB ]cookie=0x5, table=2, idle_timeout=10, send_flow_rem priority=5,tcp
@@ -55,11 +56,24 @@ impl fmt::Display for Named<'_, FlowMod> {
         fmt_choice(f, flow.cookie_filter, flow.table.filter(|table| *table != 0 || !changes))?;
         fmt_timeouts(f, flow)?;
         fmt_out_port(f, flow.out_port, self.ports)?;
-        fmt_match(f, flow, self.ports)?;
-        match &flow.actions {
-            Some(actions) => write!(f, "actions={}", List { actions, ports: self.ports }),
-            None => Ok(()),
+        fmt_match_and_actions(f, flow, self.ports)
+    }
+}
+
+impl fmt::Display for Named<'_, FlowStats> {
+    /// `cookie=0x0, duration=1.5s, table=0, n_packets=3, n_bytes=294, idle_age=1, tcp
+    /// actions=drop`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FlowStats { flow, packets, bytes, duration_ms, idle_ms, .. } = self.what;
+        write!(f, "cookie={:#x}, duration={}", flow.cookie.unwrap_or(0), duration_ms / 1000)?;
+        if duration_ms % 1000 != 0 {
+            write!(f, ".{:03}", duration_ms % 1000)?;
         }
+        let table = flow.table.unwrap_or(0);
+        write!(f, "s, table={table}, n_packets={packets}, n_bytes={bytes}, ")?;
+        fmt_timeouts(f, flow)?;
+        write!(f, "idle_age={}, ", idle_ms / 1000)?;
+        fmt_match_and_actions(f, flow, self.ports)
     }
 }
 
@@ -123,14 +137,24 @@ fn flags(flags: FlowFlags) -> [(&'static str, bool); 5] {
     ]
 }
 
-/// Priority and match, and a blank if they print anything.
-fn fmt_match(f: &mut fmt::Formatter<'_>, flow: &FlowMod, ports: &dyn PortNames) -> fmt::Result {
+/// Priority and match, a blank if these print anything, and what is done.
+fn fmt_match_and_actions(
+    f: &mut fmt::Formatter<'_>,
+    flow: &FlowMod,
+    ports: &dyn PortNames,
+) -> fmt::Result {
     let mut list = Commas { f, first: true };
     if flow.priority != FlowMod::DEFAULT_PRIORITY {
         list.item(format_args!("priority={}", flow.priority))?;
     }
     fmt_fields(&mut list, &flow.matching, ports)?;
-    if list.first { Ok(()) } else { f.write_str(" ") }
+    if !list.first {
+        f.write_str(" ")?;
+    }
+    match &flow.actions {
+        Some(actions) => write!(f, "actions={}", List { actions, ports }),
+        None => Ok(()),
+    }
 }
 
 impl fmt::Display for Named<'_, Match> {

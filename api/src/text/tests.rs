@@ -3,6 +3,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::reply::FlowStats;
 use crate::testing::{any_flow_mod, any_match};
 
 #[test]
@@ -130,6 +131,32 @@ fn ports_go_by_their_names() {
     let short = line("in_port=p1,actions=p1,\"local\",set_field:p1->in_port", &names).unwrap();
     assert_eq!(short.to_string(), "in_port=1 actions=output:1,output:3,set_field:1->in_port");
     assert_eq!(message(line("actions=output:\"p9\"", &names)), "no port is named `\"p9\"`");
+}
+
+#[test]
+fn a_dump_can_be_read_back() {
+    let flow: FlowMod =
+        "table=2,priority=5,idle_timeout=10,importance=4,send_flow_rem,tcp,actions=2"
+            .parse()
+            .unwrap();
+    let stats = FlowStats {
+        id: 1,
+        flow: flow.clone(),
+        packets: 3,
+        bytes: 294,
+        duration_ms: 12_045,
+        idle_ms: 7_999,
+        hard_ms: 12_045,
+    };
+    let text = stats.to_string();
+    assert_eq!(
+        text,
+        "cookie=0x0, duration=12.045s, table=2, n_packets=3, n_bytes=294, idle_timeout=10, \
+         send_flow_rem importance=4, idle_age=7, priority=5,tcp actions=output:2",
+    );
+    assert_eq!(text.parse(), Ok(FlowMod { cookie: Some(0), ..flow }));
+    let whole = FlowStats { duration_ms: 5_000, ..stats };
+    assert!(whole.to_string().starts_with("cookie=0x0, duration=5s, table=2, "));
 }
 
 #[test]

@@ -1,0 +1,596 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::drop::DropReason;
+use crate::flow::FlowMod;
+use crate::method::Call;
+use crate::testing::any_flow;
+use crate::{HexBytes, NoNames, reply, request, text};
+
+fn br0() -> Option<String> {
+    Some("br0".to_owned())
+}
+
+fn port_add(kind: request::PortKind) -> Request {
+    let vlan = request::PortVlan::default();
+    request::PortAdd { bridge: br0(), name: "p".to_owned(), number: Some(7), kind, vlan }.into()
+}
+
+/// Requests of every method, with the parameters they cross the socket with.
+fn requests() -> Vec<(Request, &'static str)> {
+    use request::{
+        AfxdpMode, CaptureSource, Direction, PortKind, PortRef, PortVlan, TracePacket, WhenAway,
+    };
+    let bytes = || HexBytes(vec![2, 0, 255]);
+    let vlan = |number: u16| request::VlanId::try_from(number).unwrap();
+    let cursor = || Some(reply::Cursor("5/7".to_owned()));
+    let afxdp = request::AfxdpOptions {
+        queues: Some(4),
+        mode: AfxdpMode::Native,
+        when_away: WhenAway::Pass,
+    };
+    let internal = request::InternalOptions { mtu: Some(9000), mac: "2:0:0:0:0:1".parse().ok() };
+    let pcap = request::PcapOptions { rx: Some("/a".into()), repeat: true, tx: Some("/b".into()) };
+    let access = request::PortAdd {
+        bridge: None,
+        name: "p".to_owned(),
+        number: None,
+        kind: PortKind::Pod(request::PodOptions {}),
+        vlan: PortVlan::Access(vlan(5)),
+    };
+    let trunk =
+        request::PortAdd { vlan: PortVlan::Trunk(vec![vlan(5), vlan(4094)]), ..access.clone() };
+    let capture =
+        |source| request::CaptureStart { bridge: None, source, snaplen: Some(96), count: None };
+    let port = CaptureSource::Port { name: "p".to_owned(), direction: Direction::Rx };
+    let flow_dump = request::FlowDump {
+        bridge: br0(),
+        filter: Some("table=1,tcp".to_owned()),
+        after: cursor(),
+        limit: Some(10),
+    };
+    let cache_dump = request::CacheDump {
+        tier: Some(reply::Tier::Megaflow),
+        after: cursor(),
+        ..request::CacheDump::default()
+    };
+    vec![
+        (request::Version {}.into(), "{}"),
+        (request::BridgeAdd { name: "br0".to_owned() }.into(), r#"{"name":"br0"}"#),
+        (request::BridgeDel { name: "br0".to_owned() }.into(), r#"{"name":"br0"}"#),
+        (
+            port_add(PortKind::Afxdp(afxdp)),
+            r#"{"bridge":"br0","name":"p","number":7,"type":"afxdp","options":{"queues":4,"mode":"native","when_away":"pass"},"vlan":"all"}"#,
+        ),
+        (
+            port_add(PortKind::Afxdp(request::AfxdpOptions::default())),
+            r#"{"bridge":"br0","name":"p","number":7,"type":"afxdp","options":{"mode":"auto","when_away":"drop"},"vlan":"all"}"#,
+        ),
+        (
+            port_add(PortKind::Internal(internal)),
+            r#"{"bridge":"br0","name":"p","number":7,"type":"internal","options":{"mtu":9000,"mac":"02:00:00:00:00:01"},"vlan":"all"}"#,
+        ),
+        (
+            port_add(PortKind::Pcap(pcap)),
+            r#"{"bridge":"br0","name":"p","number":7,"type":"pcap","options":{"rx":"/a","loop":true,"tx":"/b"},"vlan":"all"}"#,
+        ),
+        (
+            port_add(PortKind::Null(request::NullOptions {})),
+            r#"{"bridge":"br0","name":"p","number":7,"type":"null","options":{},"vlan":"all"}"#,
+        ),
+        (
+            port_add(PortKind::Dummy(request::DummyOptions {})),
+            r#"{"bridge":"br0","name":"p","number":7,"type":"dummy","options":{},"vlan":"all"}"#,
+        ),
+        (access.into(), r#"{"name":"p","type":"pod","options":{},"vlan":{"access":5}}"#),
+        (trunk.into(), r#"{"name":"p","type":"pod","options":{},"vlan":{"trunk":[5,4094]}}"#),
+        (request::PortDel { bridge: None, name: "p".to_owned() }.into(), r#"{"name":"p"}"#),
+        (request::Show::default().into(), "{}"),
+        (
+            request::FlowChange { bridge: br0(), flows: vec!["delete".to_owned()] }.into(),
+            r#"{"bridge":"br0","flows":["delete"]}"#,
+        ),
+        (request::FlowBegin { bridge: br0() }.into(), r#"{"bridge":"br0"}"#),
+        (
+            request::FlowAppend { flows: vec!["actions=1".to_owned()] }.into(),
+            r#"{"flows":["actions=1"]}"#,
+        ),
+        (request::FlowCommit {}.into(), "{}"),
+        (flow_dump.into(), r#"{"bridge":"br0","filter":"table=1,tcp","after":"5/7","limit":10}"#),
+        (request::TableDump { bridge: br0() }.into(), r#"{"bridge":"br0"}"#),
+        (
+            request::PortStats { bridge: None, port: Some(PortRef::Name("p".to_owned())) }.into(),
+            r#"{"port":"p"}"#,
+        ),
+        (
+            request::PortStats { bridge: None, port: Some(PortRef::Number(7)) }.into(),
+            r#"{"port":7}"#,
+        ),
+        (
+            request::Trace { bridge: None, packet: TracePacket::Flow("tcp".to_owned()) }.into(),
+            r#"{"flow":"tcp"}"#,
+        ),
+        (
+            request::Trace {
+                bridge: br0(),
+                packet: TracePacket::Bytes { packet: bytes(), in_port: PortRef::Number(1) },
+            }
+            .into(),
+            r#"{"bridge":"br0","packet":"0200ff","in_port":1}"#,
+        ),
+        (cache_dump.into(), r#"{"tier":"megaflow","after":"5/7"}"#),
+        (request::WorkerStats {}.into(), "{}"),
+        (request::RxqShow {}.into(), "{}"),
+        (request::FdbShow::default().into(), "{}"),
+        (request::FdbFlush { bridge: br0() }.into(), r#"{"bridge":"br0"}"#),
+        (capture(port).into(), r#"{"source":{"port":{"name":"p","direction":"rx"}},"snaplen":96}"#),
+        (capture(CaptureSource::Drops).into(), r#"{"source":"drops","snaplen":96}"#),
+        (
+            request::DummyReceive { bridge: None, port: "p".to_owned(), packets: vec![bytes()] }
+                .into(),
+            r#"{"port":"p","packets":["0200ff"]}"#,
+        ),
+        (request::DummyTake { bridge: None, port: "p".to_owned() }.into(), r#"{"port":"p"}"#),
+    ]
+}
+
+#[test]
+fn every_request_round_trips() {
+    for (request, params) in requests() {
+        let line = encode_request(9, &request).unwrap();
+        let method = request.method();
+        let expected = format!(
+            "{{\"jsonrpc\":\"2.0\",\"id\":9,\"method\":\"{method}\",\"params\":{params}}}\n"
+        );
+        assert_eq!(line, expected);
+        let asked = Asked { id: Some(Id::Number(9.into())), request };
+        assert_eq!(decode_request(line.trim_end()), Ok(asked));
+    }
+    for method in Request::METHODS {
+        let met = requests().iter().any(|(request, _)| request.method() == *method);
+        assert!(met, "{method} has no example");
+    }
+}
+
+/// Sends a reply to itself and back, and answers with the text of the result.
+fn send<C: Call<Reply: PartialEq + fmt::Debug + Clone>>(
+    reply: &C::Reply,
+    wrap: impl Fn(C::Reply) -> Reply,
+) -> String {
+    let line = encode_reply(&Id::Text("a".to_owned()), &Ok(wrap(reply.clone()))).unwrap();
+    let Ok(Answer::Reply { id, result: Ok(result) }) = decode_answer(line.trim_end()) else {
+        panic!("no reply: {line}");
+    };
+    assert_eq!(id, Id::Text("a".to_owned()));
+    assert_eq!(from_json::<C::Reply>(result.get()).as_ref(), Ok(reply), "{line}");
+    result.get().to_owned()
+}
+
+fn some_port() -> reply::Port {
+    reply::Port {
+        number: 1,
+        name: "p".to_owned(),
+        kind: request::PortKind::Null(request::NullOptions {}),
+        vlan: request::PortVlan::default(),
+        state: reply::PortState::Down,
+        reason: Some("no carrier".to_owned()),
+        mtu: 1500,
+        mac: "02:00:00:00:00:01".parse().ok(),
+        queues: vec![reply::Queue {
+            queue: 0,
+            worker: Some(1),
+            mode: "native".to_owned(),
+            reason: None,
+        }],
+        capabilities: vec![reply::Capability {
+            name: "checksum".to_owned(),
+            available: false,
+            reason: Some("a file".to_owned()),
+        }],
+    }
+}
+
+fn some_trace() -> reply::Trace {
+    use reply::TraceNode;
+    let flow = reply::TraceFlow { id: 3, matching: "ip".to_owned(), priority: 5, cookie: u64::MAX };
+    let text = || "words".to_owned();
+    let nodes = [
+        TraceNode::Bridge { name: "br0".to_owned() },
+        TraceNode::Table { table: 0, flow: Some(flow) },
+        TraceNode::Action { text: text() },
+        TraceNode::Table { table: 1, flow: None },
+        TraceNode::Detail { text: text() },
+        TraceNode::Warning { text: text() },
+        TraceNode::Error { text: text() },
+    ];
+    // Deeper than any JSON could be nested.
+    let steps = (0u32..).step_by(100).zip(nodes);
+    let steps = steps.map(|(depth, what)| reply::TraceStep { depth, what }).collect();
+    reply::Trace {
+        passes: vec![reply::TracePass {
+            flow: "ip".to_owned(),
+            steps,
+            final_flow: "ip".to_owned(),
+            megaflow: "ip".to_owned(),
+            actions: "drop".to_owned(),
+        }],
+        verdict: reply::Verdict::Dropped(DropReason::TableMiss),
+        entries: vec![reply::TraceEntry {
+            tier: reply::Tier::Session,
+            matching: "ip".to_owned(),
+            actions: "drop".to_owned(),
+        }],
+    }
+}
+
+#[test]
+fn every_reply_round_trips() {
+    use crate::method::Reply as R;
+    assert_eq!(send::<request::BridgeAdd>(&reply::Done {}, R::BridgeAdd), "{}");
+    let version = reply::Version { version: "0.1.0".to_owned(), api: 1 };
+    assert_eq!(send::<request::Version>(&version, R::Version), r#"{"version":"0.1.0","api":1}"#);
+    assert_eq!(
+        send::<request::PortAdd>(&reply::PortAdded { number: 3 }, R::PortAdd),
+        r#"{"number":3}"#
+    );
+    let bridge = reply::Bridge { name: "br0".to_owned(), ports: vec![some_port()] };
+    let show = send::<request::Show>(&reply::Bridges { bridges: vec![bridge] }, R::Show);
+    assert!(show.contains(r#""name":"p","type":"null","options":{},"vlan":"all","state":"down""#));
+    let changed = reply::Changed { generation: u64::MAX, late: vec![2] };
+    assert_eq!(
+        send::<request::FlowChange>(&changed, R::FlowChange),
+        r#"{"generation":18446744073709551615,"late":[2]}"#
+    );
+    send::<request::FlowCommit>(&changed, R::FlowCommit);
+    send::<request::FlowAppend>(&reply::Collected { flows: 5 }, R::FlowAppend);
+    let table = reply::TableStats { table: 1, active: 2, lookups: 3, matched: u64::MAX };
+    send::<request::TableDump>(&reply::Tables { tables: vec![table] }, R::TableDump);
+    let stats = reply::PortStats {
+        bridge: "br0".to_owned(),
+        number: 1,
+        name: "p".to_owned(),
+        rx_packets: 1,
+        rx_bytes: 2,
+        rx_errors: 3,
+        tx_packets: 4,
+        tx_bytes: 5,
+        tx_errors: 6,
+        drops: vec![reply::Dropped { reason: DropReason::TxFull, packets: 7 }],
+    };
+    let ports = send::<request::PortStats>(&reply::Ports { ports: vec![stats] }, R::PortStats);
+    assert!(ports.contains(r#""drops":[{"reason":"tx-full","packets":7}]"#));
+    let trace = send::<request::Trace>(&some_trace(), R::Trace);
+    assert!(trace.contains(r#"{"depth":300,"node":"table","table":1}"#));
+    assert!(trace.contains(r#""verdict":{"dropped":"table-miss"}"#));
+    let sent = reply::Verdict::Sent(vec!["p".to_owned()]);
+    send::<request::Trace>(&reply::Trace { verdict: sent, ..some_trace() }, R::Trace);
+    let entry = reply::CacheEntry {
+        worker: 1,
+        tier: reply::Tier::Megaflow,
+        bridge: "br0".to_owned(),
+        matching: "ip".to_owned(),
+        actions: "drop".to_owned(),
+        packets: 1,
+        bytes: 2,
+        idle_ms: 3,
+        flows: vec![4],
+    };
+    let next = Some(reply::Cursor("x".to_owned()));
+    send::<request::CacheDump>(&reply::CacheEntries { entries: vec![entry], next }, R::CacheDump);
+    let queue = reply::RxQueue {
+        worker: None,
+        bridge: "br0".to_owned(),
+        port: "p".to_owned(),
+        queue: 0,
+        pinned: true,
+        load_permille: 1000,
+    };
+    send::<request::RxqShow>(&reply::RxQueues { queues: vec![queue] }, R::RxqShow);
+    let mac = "02:00:00:00:00:01".parse().unwrap();
+    let entry = reply::FdbEntry { bridge: "br0".to_owned(), port: 1, vlan: 0, mac, age_s: 5 };
+    let fdb = send::<request::FdbShow>(&reply::Fdb { entries: vec![entry] }, R::FdbShow);
+    assert!(fdb.contains(r#""mac":"02:00:00:00:00:01""#));
+    send::<request::FdbFlush>(&reply::Flushed { entries: 5 }, R::FdbFlush);
+    let packets = vec![HexBytes(vec![1, 2]), HexBytes(vec![])];
+    let taken = send::<request::DummyTake>(&reply::Taken { packets }, R::DummyTake);
+    assert_eq!(taken, r#"{"packets":["0102",""]}"#);
+}
+
+#[test]
+fn workers_round_trip() {
+    let worker = reply::Worker {
+        worker: 0,
+        cpu: Some(3),
+        generation: 1,
+        asleep: false,
+        busy_ns: 2,
+        idle_ns: 3,
+        sleeps: 4,
+        syscalls: 5,
+        batches: 6,
+        rx_packets: 7,
+        tx_packets: 8,
+        session_hits: 9,
+        megaflow_hits: 10,
+        misses: 11,
+        sessions: 12,
+        megaflows: 13,
+        masks: 14,
+        free_frames: 15,
+    };
+    send::<request::WorkerStats>(&reply::Workers { workers: vec![worker] }, Reply::WorkerStats);
+}
+
+#[test]
+fn a_notification_round_trips() {
+    let packet = reply::Captured {
+        time_ns: 5,
+        port: "p".to_owned(),
+        direction: request::Direction::Tx,
+        reason: Some(DropReason::TxDown),
+        len: 100,
+        data: vec![0, 0xff, 0x10],
+    };
+    let notification = Notification::Captured(packet);
+    let line = encode_notification(&notification).unwrap();
+    assert_eq!(
+        line,
+        concat!(
+            r#"{"jsonrpc":"2.0","method":"capture.packet","params":{"time_ns":5,"port":"p","#,
+            r#""direction":"tx","reason":"tx-down","len":100,"data":"AP8Q"}}"#,
+            "\n"
+        )
+    );
+    match decode_answer(line.trim_end()) {
+        Ok(Answer::Notification(read)) => assert_eq!(read, notification),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_failure_round_trips() {
+    let error = text::line("ip,nw_dsst=1,actions=1", &NoNames).unwrap_err();
+    let failure = Failure::flow(3, &error);
+    let line = encode_reply(&Id::Null, &Err(failure.clone())).unwrap();
+    assert_eq!(
+        line,
+        concat!(
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32602,"message":"flow 3, byte 3: "#,
+            r#"unknown word `nw_dsst`, did you mean `nw_dst`?","data":{"flow":3,"at":[3,10]}}}"#,
+            "\n"
+        )
+    );
+    match decode_answer(line.trim_end()) {
+        Ok(Answer::Reply { id: Id::Null, result: Err(read) }) => assert_eq!(read, failure),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn rejected(line: &str) -> (Option<Id>, i32, String, Option<String>) {
+    let Rejected { id, failure } = decode_request(line).unwrap_err();
+    let member = failure.data.and_then(|place| place.member);
+    (id, failure.code, failure.message, member)
+}
+
+#[test]
+fn what_is_no_request_is_answered_with_the_reason() {
+    for (line, code, message) in [
+        ("", -32700, "no JSON: EOF while parsing a value at line 1 column 0"),
+        ("{\"jsonrpc\":", -32700, "no JSON: EOF while parsing a value at line 1 column 11"),
+        ("{\"jsonrpc\" 5}", -32700, "no JSON: expected `:` at line 1 column 12"),
+        ("[]", -32600, "a request is one object"),
+        ("5", -32600, "no JSON-RPC request: invalid type: integer `5`, expected struct Line"),
+        (r#"{"id":{},"jsonrpc":"2.0"}"#, -32600, "`id` is neither a number nor a string nor null"),
+    ] {
+        assert_eq!(rejected(line), (Some(Id::Null), code, message.to_owned(), None), "{line}");
+    }
+    for (line, code, message) in [
+        (r#"{"id":1,"method":"show"}"#, -32600, "`\"jsonrpc\":\"2.0\"` is missing"),
+        (r#"{"id":1,"jsonrpc":"1.0","method":"show"}"#, -32600, "`\"jsonrpc\":\"2.0\"` is missing"),
+        (r#"{"id":1,"jsonrpc":"2.0"}"#, -32600, "`method` is missing or no string"),
+        (r#"{"id":1,"jsonrpc":"2.0","method":7}"#, -32600, "`method` is missing or no string"),
+        (r#"{"id":1,"jsonrpc":"2.0","method":"shwo"}"#, -32601, "no method `shwo`"),
+        (
+            r#"{"id":1,"jsonrpc":"2.0","method":"show","params":[]}"#,
+            -32602,
+            "`params` is no object",
+        ),
+        (
+            r#"{"id":1,"jsonrpc":"2.0","method":"show","params":null}"#,
+            -32602,
+            "`params` is no object",
+        ),
+        (r#"{"id":1,"jsonrpc":"2.0","method":"bridge.add"}"#, -32602, "missing field `name`"),
+    ] {
+        let id = Some(Id::Number(1.into()));
+        assert_eq!(rejected(line), (id, code, message.to_owned(), None), "{line}");
+    }
+}
+
+#[test]
+fn a_wrong_member_is_named() {
+    for (method, params, member, message) in [
+        (
+            "bridge.add",
+            r#"{"name":5}"#,
+            "name",
+            "`name`: invalid type: integer `5`, expected a string",
+        ),
+        (
+            "flow.mod",
+            r#"{"x":{"y":[]},"flows":["a,]\"",5]}"#,
+            "flows[1]",
+            "`flows[1]`: invalid type: integer `5`, expected a string",
+        ),
+        (
+            "flow.dump",
+            r#"{"limit":-1}"#,
+            "limit",
+            "`limit`: invalid value: integer `-1`, expected u32",
+        ),
+        (
+            "flow.dump",
+            r#"{"limit":4294967296}"#,
+            "limit",
+            "`limit`: invalid value: integer `4294967296`, expected u32",
+        ),
+        (
+            "cache.dump",
+            r#"{"tier":"l1"}"#,
+            "tier",
+            "`tier`: unknown variant `l1`, expected `session` or `megaflow`",
+        ),
+        (
+            "dummy.receive",
+            r#"{"port":"p","packets":["00","0x"]}"#,
+            "packets[1]",
+            "`packets[1]`: byte 0: expected two hexadecimal digits a byte",
+        ),
+        (
+            "port.stats",
+            r#"{"port":70000}"#,
+            "port",
+            "`port`: invalid value: integer `70000`, expected a port's number or its name",
+        ),
+        (
+            "capture.start",
+            r#"{"source":{"port":{"name":"p","direction":"up"}}}"#,
+            "source.port.direction",
+            "`source.port.direction`: unknown variant `up`, expected one of `rx`, `tx`, `both`",
+        ),
+        (
+            "port.add",
+            r#"{"name":7,"type":"null"}"#,
+            "name",
+            "`name`: invalid type: integer `7`, expected a string",
+        ),
+    ] {
+        let line = format!(r#"{{"jsonrpc":"2.0","id":"a","method":"{method}","params":{params}}}"#);
+        let (id, code, read, at) = rejected(&line);
+        assert_eq!((id, code), (Some(Id::Text("a".to_owned())), Failure::BAD_PARAMS), "{line}");
+        assert_eq!((read.as_str(), at.as_deref()), (message, Some(member)), "{line}");
+    }
+}
+
+/// What is read of a port depends on its type, so that the member is named in the message alone.
+#[test]
+fn a_wrong_option_is_named() {
+    for (params, message) in [
+        (r#"{"name":"p"}"#, "missing field `type`"),
+        (
+            r#"{"name":"p","type":"tap"}"#,
+            "type: `tap` is none of afxdp, pod, internal, pcap, null and dummy",
+        ),
+        (
+            r#"{"name":"p","type":"afxdp","options":{"mode":"x"}}"#,
+            "`options.mode`: unknown variant `x`, expected one of `native`, `generic`, `auto`",
+        ),
+        (
+            r#"{"name":"p","type":"afxdp","options":{"queues":"4"}}"#,
+            "`options.queues`: invalid type: string \"4\", expected u32",
+        ),
+        (
+            r#"{"name":"p","type":"internal","options":{"mac":"1"}}"#,
+            "`options.mac`: an Ethernet address is six hexadecimal bytes, such as 02:00:00:00:00:01",
+        ),
+        (
+            r#"{"name":"p","type":"null","vlan":{"access":4095}}"#,
+            "`vlan`: 4095 is no VLAN from 1 to 4094",
+        ),
+    ] {
+        let line = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"port.add","params":{params}}}"#);
+        let (_, code, read, _) = rejected(&line);
+        assert_eq!((code, read.as_str()), (Failure::BAD_PARAMS, message), "{line}");
+    }
+    let line = r#"{"jsonrpc":"2.0","id":1,"method":"trace","params":{"packet":"00"}}"#;
+    assert_eq!(rejected(line).2, "in_port: a packet needs the port it comes in by");
+}
+
+#[test]
+fn what_nobody_knows_is_ignored() {
+    let line = r#"{"x":[{}],"jsonrpc":"2.0","method":"port.add","params":{"name":"p","y":{"z":1},"type":"afxdp","options":{"w":0}}}"#;
+    let Asked { id, request } = decode_request(line).unwrap();
+    assert_eq!(id, None, "nobody waits for an answer");
+    assert_eq!(request.method(), "port.add");
+    let line = r#"{"jsonrpc":"2.0","method":"version","id":null}"#;
+    assert_eq!(decode_request(line).unwrap().id, Some(Id::Null));
+}
+
+#[test]
+fn a_path_that_is_no_text_is_no_request() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let rx = std::ffi::OsString::from_vec(vec![b'/', 0xff]);
+    let pcap = request::PcapOptions { rx: Some(rx.into()), ..request::PcapOptions::default() };
+    let request = port_add(request::PortKind::Pcap(pcap));
+    assert!(matches!(encode_request(1, &request), Err(EncodeError::Unwritable(_))));
+}
+
+#[test]
+fn a_line_has_a_limit() {
+    let flows = vec!["x".repeat(MAX_LINE)];
+    let request = request::FlowChange { bridge: None, flows }.into();
+    assert!(matches!(encode_request(1, &request), Err(EncodeError::TooLong { .. })));
+}
+
+#[test]
+fn deep_json_is_refused() {
+    let deep = "[".repeat(1_000_000);
+    let line = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"show","params":{deep}"#);
+    assert_eq!(rejected(&line).1, Failure::NOT_JSON);
+    let closed = "]".repeat(1_000_000);
+    let line =
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"show","params":{{"x":{deep}{closed}}}}}"#);
+    // Ignored without being built, or refused for its depth: either way without harm.
+    let _ = decode_request(&line);
+    let _ = decode_answer(&line);
+}
+
+fn almost_request() -> impl Strategy<Value = String> {
+    let lines: Vec<_> =
+        requests().iter().map(|(request, _)| encode_request(1, request).unwrap()).collect();
+    let edits = prop::collection::vec(
+        (any::<(prop::sample::Index, prop::sample::Index)>(), "[ -~]{0,3}|\\PC{0,2}"),
+        1..4,
+    );
+    let edited = (prop::sample::select(lines), edits).prop_map(|(line, edits)| {
+        let mut line: Vec<_> = line.chars().collect();
+        for ((at, length), with) in edits {
+            let at = at.index(line.len() + 1);
+            let end = at + length.index(8.min(line.len() - at) + 1);
+            line.splice(at..end, with.chars());
+        }
+        line.into_iter().collect()
+    });
+    prop_oneof![4 => edited, 1 => "\\PC{0,60}", 1 => "[\\[\\]{}\":,a-z0-9\\\\-]{0,60}"]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_line_is_read_or_refused(line in almost_request()) {
+        match decode_request(&line) {
+            Ok(asked) => {
+                let again = encode_request(1, &asked.request).unwrap();
+                prop_assert_eq!(decode_request(again.trim_end()).unwrap().request, asked.request);
+            }
+            Err(rejected) => prop_assert!(!rejected.failure.message.is_empty()),
+        }
+        let _ = decode_answer(&line);
+    }
+
+    #[test]
+    fn flows_cross_as_text(flow in any_flow(), counters: [u64; 5], id: u64) {
+        let [packets, bytes, duration_ms, idle_ms, hard_ms] = counters;
+        let stats = reply::FlowStats { id, flow: flow.clone(), packets, bytes, duration_ms, idle_ms, hard_ms };
+        let page = reply::Flows { flows: vec![stats], next: None };
+        let line = send::<request::FlowDump>(&page, Reply::FlowDump);
+        let text = serde_json::to_string(&flow.to_string()).unwrap();
+        prop_assert!(line.contains(&text), "{}", line);
+
+        let change = request::FlowChange { bridge: None, flows: vec![flow.to_string()] };
+        let line = encode_request(1, &change.into()).unwrap();
+        let Request::FlowChange(read) = decode_request(line.trim_end()).unwrap().request else { panic!() };
+        prop_assert_eq!(read.flows[0].parse::<FlowMod>(), Ok(flow));
+    }
+}

@@ -1,0 +1,511 @@
+//! What the switch answers: one type a method that has something to say, and
+//! [`Reply`](crate::Reply) for all of them.
+//!
+//! Counters are whole numbers of 64 bits, in JSON too. Times are in milliseconds unless their name
+//! says otherwise.
+
+use packet::MacAddr;
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::{HexBytes, as_base64, as_text, as_text_if_any};
+use crate::drop::DropReason;
+use crate::flow::{FlowMod, TableId};
+use crate::request::{Direction, PortKind, PortVlan};
+
+/// Done, and nothing more to say.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Done {}
+
+/// Which version answers.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Version {
+    /// The release, such as `0.1.0`.
+    pub version: String,
+    /// Its [`VERSION`](crate::VERSION).
+    pub api: u32,
+}
+
+/// A port was added.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PortAdded {
+    /// Its OpenFlow number.
+    pub number: u16,
+}
+
+/// Bridges, by name.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Bridges {
+    /// One after the other.
+    pub bridges: Vec<Bridge>,
+}
+
+/// A bridge.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Bridge {
+    /// Its name.
+    pub name: String,
+    /// Its ports, by number.
+    pub ports: Vec<Port>,
+}
+
+/// A port as it is.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Port {
+    /// Its OpenFlow number.
+    pub number: u16,
+    /// Its name.
+    pub name: String,
+    /// What it is made of.
+    #[serde(flatten)]
+    pub kind: PortKind,
+    /// Its VLANs, for `NORMAL`.
+    #[serde(default)]
+    pub vlan: PortVlan,
+    /// Whether it carries packets.
+    pub state: PortState,
+    /// Why it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The most bytes behind the Ethernet header and its tags.
+    pub mtu: u32,
+    /// Its Ethernet address, if it has one.
+    #[serde(default, with = "as_text_if_any", skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+    /// Its receive queues.
+    pub queues: Vec<Queue>,
+    /// What it can do, and why not.
+    pub capabilities: Vec<Capability>,
+}
+
+/// Whether a port carries packets.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum PortState {
+    Up,
+    Down,
+}
+
+/// A receive queue.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Queue {
+    /// Its number.
+    pub queue: u32,
+    /// The worker that polls it, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<u32>,
+    /// The mode it runs in: `zero-copy`, `native`, `generic`, `vnet_hdr`, `memory`.
+    pub mode: String,
+    /// Why it is no better mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Something that a port can do or cannot.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Capability {
+    /// What: `checksum`, `segmentation`, `chains`, `zero_copy`.
+    pub name: String,
+    /// Whether it can.
+    pub available: bool,
+    /// Why it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Flows were changed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Changed {
+    /// The number of these flows; every change has a higher one.
+    pub generation: u64,
+    /// Workers that had not begun to use them when the answer could wait no longer; usually none.
+    pub late: Vec<u32>,
+}
+
+/// Flows were taken into the change that the connection collects.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Collected {
+    /// How many it has now.
+    pub flows: u64,
+}
+
+/// Where a page ended. Its text means something to the switch alone, and to no other dump.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Cursor(pub String);
+
+/// A page of flows.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Flows {
+    /// By table, then by priority from the highest on, then by age.
+    pub flows: Vec<FlowStats>,
+    /// Where to go on, if there are more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Cursor>,
+}
+
+/// A flow and its counters.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FlowStats {
+    /// Its number, which no other flow has had since the switch began.
+    pub id: u64,
+    /// The flow, as it would be added.
+    pub flow: FlowMod,
+    /// Packets that met it.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How long it has been there.
+    pub duration_ms: u64,
+    /// How long no packet has met it.
+    pub idle_ms: u64,
+    /// How long ago it was changed last.
+    pub hard_ms: u64,
+}
+
+/// The tables of a bridge that have flows or have been looked into.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Tables {
+    /// By number.
+    pub tables: Vec<TableStats>,
+}
+
+/// The counters of a table.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TableStats {
+    /// Its number.
+    pub table: TableId,
+    /// Flows in it.
+    pub active: u64,
+    /// Packets looked up in it.
+    pub lookups: u64,
+    /// Those that met a flow.
+    pub matched: u64,
+}
+
+/// Counters of ports.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Ports {
+    /// By bridge and number.
+    pub ports: Vec<PortStats>,
+}
+
+/// The counters of a port.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PortStats {
+    /// Its bridge.
+    pub bridge: String,
+    /// Its OpenFlow number.
+    pub number: u16,
+    /// Its name.
+    pub name: String,
+    /// Packets that came in; a super-frame counts as its segments.
+    pub rx_packets: u64,
+    /// Their bytes.
+    pub rx_bytes: u64,
+    /// Packets that were lost or useless before the switch had them.
+    pub rx_errors: u64,
+    /// Packets that were sent out.
+    pub tx_packets: u64,
+    /// Their bytes.
+    pub tx_bytes: u64,
+    /// Packets that were handed on and refused.
+    pub tx_errors: u64,
+    /// Packets that came in by this port and were dropped, by reason; reasons without a packet are
+    /// left out.
+    pub drops: Vec<Dropped>,
+}
+
+/// Packets dropped for one reason.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Dropped {
+    /// The reason.
+    pub reason: DropReason,
+    /// How many.
+    pub packets: u64,
+}
+
+/// What becomes of a packet, and why.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Trace {
+    /// Each way through the tables; more than one if the packet is looked up again with what was
+    /// found out on the way.
+    pub passes: Vec<TracePass>,
+    /// What becomes of it in the end.
+    pub verdict: Verdict,
+    /// The cache entries that a real packet would make.
+    pub entries: Vec<TraceEntry>,
+}
+
+/// One way through the tables.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TracePass {
+    /// The packet as it begins, as the text of a match.
+    pub flow: String,
+    /// What happens, in order.
+    pub steps: Vec<TraceStep>,
+    /// The packet as it ends, as the text of a match.
+    pub final_flow: String,
+    /// The packets that would go the same way, as the text of a match.
+    pub megaflow: String,
+    /// What is done with them, as text.
+    pub actions: String,
+}
+
+/// A step of a trace. Steps form a tree: those that belong to one follow it at a greater depth.
+///
+/// It is not nested, so that a deep pipeline is no deep JSON.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TraceStep {
+    /// How deep it lies, the outermost at 0.
+    pub depth: u32,
+    /// What it is.
+    #[serde(flatten)]
+    pub what: TraceNode,
+}
+
+/// What a step of a trace is.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "node", rename_all = "lowercase")]
+pub enum TraceNode {
+    /// A bridge is entered.
+    Bridge {
+        /// Its name.
+        name: String,
+    },
+    /// A table is looked into.
+    Table {
+        /// Its number.
+        table: TableId,
+        /// The flow that is met; none if there is no match.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        flow: Option<TraceFlow>,
+    },
+    /// An action is executed.
+    Action {
+        /// The action's text.
+        text: String,
+    },
+    /// Something worth knowing.
+    Detail {
+        /// In words.
+        text: String,
+    },
+    /// Something is perhaps not as intended.
+    Warning {
+        /// In words.
+        text: String,
+    },
+    /// The packet cannot go on.
+    Error {
+        /// In words.
+        text: String,
+    },
+}
+
+/// A flow that a traced packet meets.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TraceFlow {
+    /// Its number, as in [`FlowStats::id`].
+    pub id: u64,
+    /// Its match, as text.
+    pub matching: String,
+    /// Its priority.
+    pub priority: u16,
+    /// Its cookie.
+    pub cookie: u64,
+}
+
+/// What becomes of a packet in the end.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It is sent out of these ports, by name, in this order.
+    Sent(Vec<String>),
+    /// It is dropped.
+    Dropped(DropReason),
+}
+
+/// A cache entry that a real packet would make.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TraceEntry {
+    /// Where.
+    pub tier: Tier,
+    /// For which packets, as text.
+    pub matching: String,
+    /// What is done with them, as text.
+    pub actions: String,
+}
+
+/// A cache.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// Exact: one entry a connection.
+    Session,
+    /// With masks: one entry for all packets that go the same way.
+    Megaflow,
+}
+
+/// A page of cache entries.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CacheEntries {
+    /// By worker and tier.
+    pub entries: Vec<CacheEntry>,
+    /// Where to go on, if there are more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Cursor>,
+}
+
+/// A cache entry.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CacheEntry {
+    /// Whose.
+    pub worker: u32,
+    /// Where.
+    pub tier: Tier,
+    /// The bridge by which its packets come in.
+    pub bridge: String,
+    /// For which packets, as text.
+    pub matching: String,
+    /// What is done with them, as text.
+    pub actions: String,
+    /// Packets that met it.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How long no packet has met it.
+    pub idle_ms: u64,
+    /// The flows it came from, by [`FlowStats::id`].
+    pub flows: Vec<u64>,
+}
+
+/// Counters of workers.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Workers {
+    /// By number.
+    pub workers: Vec<Worker>,
+}
+
+/// A worker and its counters.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Worker {
+    /// Its number.
+    pub worker: u32,
+    /// The CPU it is pinned to, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
+    /// The flows it uses, as in [`Changed::generation`].
+    pub generation: u64,
+    /// Whether it sleeps until a packet comes.
+    pub asleep: bool,
+    /// Time spent with packets, in nanoseconds.
+    pub busy_ns: u64,
+    /// Time spent looking for packets in vain, in nanoseconds.
+    pub idle_ns: u64,
+    /// How often it went to sleep.
+    pub sleeps: u64,
+    /// System calls made to receive and send.
+    pub syscalls: u64,
+    /// Batches that had a packet.
+    pub batches: u64,
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Packets that met a session.
+    pub session_hits: u64,
+    /// Packets that met a megaflow.
+    pub megaflow_hits: u64,
+    /// Packets that had to be looked up in the tables.
+    pub misses: u64,
+    /// Sessions there are.
+    pub sessions: u64,
+    /// Megaflows there are.
+    pub megaflows: u64,
+    /// Different masks among them.
+    pub masks: u64,
+    /// Packet buffers that are free.
+    pub free_frames: u64,
+}
+
+/// Which worker polls what.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RxQueues {
+    /// By worker, port and queue.
+    pub queues: Vec<RxQueue>,
+}
+
+/// A receive queue and its worker.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RxQueue {
+    /// The worker, if one polls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<u32>,
+    /// The port's bridge.
+    pub bridge: String,
+    /// The port's name.
+    pub port: String,
+    /// The queue's number.
+    pub queue: u32,
+    /// Whether it stays with this worker whatever the load.
+    pub pinned: bool,
+    /// The share of its worker's time that it took of late, in thousandths.
+    pub load_permille: u16,
+}
+
+/// Learned addresses.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Fdb {
+    /// By bridge, VLAN and address.
+    pub entries: Vec<FdbEntry>,
+}
+
+/// A learned address.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FdbEntry {
+    /// The bridge.
+    pub bridge: String,
+    /// The number of the port where it is.
+    pub port: u16,
+    /// The VLAN; 0 is none.
+    pub vlan: u16,
+    /// The address.
+    #[serde(with = "as_text")]
+    pub mac: MacAddr,
+    /// How long ago it was seen, in seconds.
+    pub age_s: u64,
+}
+
+/// Addresses were forgotten.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Flushed {
+    /// How many.
+    pub entries: u64,
+}
+
+/// Packets that a dummy port was given to send.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Taken {
+    /// In the order in which they were sent.
+    pub packets: Vec<HexBytes>,
+}
+
+/// A captured packet.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Captured {
+    /// When, in nanoseconds since 1970.
+    pub time_ns: u64,
+    /// The name of the port it passed; for a dropped packet the one it came in by.
+    pub port: String,
+    /// Which way it passed; never `both`.
+    pub direction: Direction,
+    /// Why it was dropped, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DropReason>,
+    /// How long it was, in bytes.
+    pub len: u32,
+    /// Its bytes, or as many as were asked for.
+    #[serde(with = "as_base64")]
+    pub data: Vec<u8>,
+}

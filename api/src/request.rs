@@ -1,0 +1,546 @@
+//! Everything one may ask the switch: one type a method, and [`Request`](crate::Request) for all of
+//! them.
+//!
+//! Where a bridge may be named it may be left out as long as there is only one.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use packet::MacAddr;
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::bytes::{HexBytes, as_text_if_any};
+use crate::reply::{Cursor, Tier};
+
+/// Asks which version answers.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Version {}
+
+/// Makes a bridge, without ports and flows.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BridgeAdd {
+    /// Its name.
+    pub name: String,
+}
+
+/// Removes a bridge with its ports and flows.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BridgeDel {
+    /// Its name.
+    pub name: String,
+}
+
+/// Adds a port to a bridge.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PortAdd {
+    /// The bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// The port's name, for `afxdp` that of the network interface.
+    pub name: String,
+    /// Its OpenFlow number, 1 to 65279; a free one is chosen if none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub number: Option<u16>,
+    /// What it is made of.
+    #[serde(flatten)]
+    pub kind: PortKind,
+    /// Its VLANs, for `NORMAL`.
+    #[serde(default)]
+    pub vlan: PortVlan,
+}
+
+/// What a port is made of: `"type": "afxdp", "options": {...}`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "TypeAndOptions")]
+pub enum PortKind {
+    /// A network interface by AF_XDP.
+    Afxdp(AfxdpOptions),
+    /// A pod's interface.
+    Pod(PodOptions),
+    /// An interface of the host's own.
+    Internal(InternalOptions),
+    /// Files of packets.
+    Pcap(PcapOptions),
+    /// Nothing: what is sent there is gone.
+    Null(NullOptions),
+    /// A port for tests, driven by `dummy.receive` and `dummy.take`.
+    Dummy(DummyOptions),
+}
+
+/// Options of [`PortKind::Afxdp`].
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct AfxdpOptions {
+    /// How many receive queues; as many as the interface has if none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queues: Option<u32>,
+    /// How the XDP program is attached.
+    pub mode: AfxdpMode,
+    /// What becomes of packets while no switch runs.
+    pub when_away: WhenAway,
+}
+
+/// How an XDP program is attached.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AfxdpMode {
+    /// In the driver, or not at all.
+    Native,
+    /// In the kernel's own receive path, which is slow and takes every driver.
+    Generic,
+    /// The best that works.
+    #[default]
+    Auto,
+}
+
+/// What becomes of packets while no switch runs.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenAway {
+    /// They are dropped.
+    #[default]
+    Drop,
+    /// The kernel has them.
+    Pass,
+}
+
+/// Options of [`PortKind::Pod`].
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PodOptions {}
+
+/// Options of [`PortKind::Internal`].
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct InternalOptions {
+    /// The interface's MTU in bytes, 1500 unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+    /// Its Ethernet address, a random one unless given.
+    #[serde(with = "as_text_if_any", skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+}
+
+/// Options of [`PortKind::Pcap`].
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct PcapOptions {
+    /// The file whose packets come in; none if none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rx: Option<PathBuf>,
+    /// Whether that file begins again at its end.
+    #[serde(rename = "loop")]
+    pub repeat: bool,
+    /// The file that takes what is sent; nothing is kept if none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tx: Option<PathBuf>,
+}
+
+/// Options of [`PortKind::Null`].
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NullOptions {}
+
+/// Options of [`PortKind::Dummy`].
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DummyOptions {}
+
+impl PortKind {
+    /// The word for it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Afxdp(_) => "afxdp",
+            Self::Pod(_) => "pod",
+            Self::Internal(_) => "internal",
+            Self::Pcap(_) => "pcap",
+            Self::Null(_) => "null",
+            Self::Dummy(_) => "dummy",
+        }
+    }
+}
+
+/// A [`PortKind`] as it is written: the type decides what the options are.
+#[derive(Deserialize)]
+struct TypeAndOptions {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    options: serde_json::Map<String, serde_json::Value>,
+}
+
+impl TryFrom<TypeAndOptions> for PortKind {
+    type Error = String;
+
+    fn try_from(written: TypeAndOptions) -> Result<Self, String> {
+        fn read<T: de::DeserializeOwned>(
+            options: serde_json::Map<String, serde_json::Value>,
+        ) -> Result<T, String> {
+            let text = serde_json::Value::from(options).to_string();
+            let options = crate::codec::from_json(&text);
+            options.map_err(|wrong| wrong.within("options").to_string())
+        }
+        let options = written.options;
+        match written.kind.as_str() {
+            "afxdp" => read(options).map(Self::Afxdp),
+            "pod" => read(options).map(Self::Pod),
+            "internal" => read(options).map(Self::Internal),
+            "pcap" => read(options).map(Self::Pcap),
+            "null" => read(options).map(Self::Null),
+            "dummy" => read(options).map(Self::Dummy),
+            other => Err(format!(
+                "type: `{other}` is none of afxdp, pod, internal, pcap, null and dummy"
+            )),
+        }
+    }
+}
+
+impl Serialize for PortKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut written = serializer.serialize_struct("PortKind", 2)?;
+        written.serialize_field("type", self.name())?;
+        match self {
+            Self::Afxdp(options) => written.serialize_field("options", options)?,
+            Self::Pod(options) => written.serialize_field("options", options)?,
+            Self::Internal(options) => written.serialize_field("options", options)?,
+            Self::Pcap(options) => written.serialize_field("options", options)?,
+            Self::Null(options) => written.serialize_field("options", options)?,
+            Self::Dummy(options) => written.serialize_field("options", options)?,
+        }
+        written.end()
+    }
+}
+
+/// The VLANs of a port, for `NORMAL`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PortVlan {
+    /// All of them, tagged.
+    #[default]
+    All,
+    /// One, without tags.
+    Access(VlanId),
+    /// These, tagged.
+    Trunk(Vec<VlanId>),
+}
+
+/// The identifier of a VLAN, 1 to 4094.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub struct VlanId(u16);
+
+impl TryFrom<u16> for VlanId {
+    type Error = String;
+
+    fn try_from(number: u16) -> Result<Self, String> {
+        match number {
+            1..=4094 => Ok(Self(number)),
+            _ => Err(format!("{number} is no VLAN from 1 to 4094")),
+        }
+    }
+}
+
+impl From<VlanId> for u16 {
+    fn from(vlan: VlanId) -> Self {
+        vlan.0
+    }
+}
+
+/// Removes a port.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PortDel {
+    /// The bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// The port's name.
+    pub name: String,
+}
+
+/// Asks for a bridge, or all of them, with their ports.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Show {
+    /// The bridge; all if none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+}
+
+/// Changes flows: all of these changes or, if one is refused, none.
+///
+/// The answer comes when every worker uses the new flows, or names those that are late.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FlowChange {
+    /// The bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// The changes, each as [`text::line`](crate::text::line()) reads it: a flow behind a verb,
+    /// which is `add` if there is none. Ports may go by their names.
+    pub flows: Vec<String>,
+}
+
+/// Begins a change that is too large for one line: it is collected by `flow.append` and takes place
+/// with `flow.commit`, all or nothing.
+///
+/// A connection collects one change at a time; another `flow.begin` drops what was collected, and
+/// so does the end of the connection.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FlowBegin {
+    /// The bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+}
+
+/// Adds to the change that this connection collects. When one flow is refused so is the whole
+/// change, and nothing is collected any more.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FlowAppend {
+    /// As in [`FlowChange`].
+    pub flows: Vec<String>,
+}
+
+/// Makes the change that this connection has collected.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FlowCommit {}
+
+/// Asks for flows with their counters, a page at a time.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FlowDump {
+    /// The bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// Which flows, as [`text::filter`](crate::text::filter()) reads it; all if none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Where the last page ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Cursor>,
+    /// The most flows to answer with; the switch may answer with fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Asks for the counters of tables.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TableDump {
+    /// The bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+}
+
+/// Asks for the counters of ports.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PortStats {
+    /// The bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// The port; all if none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<PortRef>,
+}
+
+/// A port of a bridge: a number or a string.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum PortRef {
+    /// By its OpenFlow number.
+    Number(u16),
+    /// By its name.
+    Name(String),
+}
+
+impl<'de> Deserialize<'de> for PortRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberOrName;
+
+        impl de::Visitor<'_> for NumberOrName {
+            type Value = PortRef;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a port's number or its name")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<PortRef, E> {
+                let fits = u16::try_from(number).ok().map(PortRef::Number);
+                fits.ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(number), &self))
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<PortRef, E> {
+                Ok(PortRef::Name(name.to_owned()))
+            }
+        }
+
+        // Derived, an error would not say which member of the request it is about.
+        deserializer.deserialize_any(NumberOrName)
+    }
+}
+
+/// Asks what would become of a packet, and why. Nothing is sent and nothing changes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Trace {
+    /// The bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// The packet.
+    #[serde(flatten)]
+    pub packet: TracePacket,
+}
+
+/// A packet to be traced: `"flow": "in_port=1,tcp,..."`, or `"packet": "0200...", "in_port": 1`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "FlowOrPacket", into = "FlowOrPacket")]
+pub enum TracePacket {
+    /// Described by its fields, as [`text::packet`](crate::text::packet()) reads them.
+    Flow(String),
+    /// Given by its bytes.
+    Bytes {
+        /// Ethernet header and on.
+        packet: HexBytes,
+        /// Where it comes in.
+        in_port: PortRef,
+    },
+}
+
+/// A [`TracePacket`] as it is written.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct FlowOrPacket {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flow: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packet: Option<HexBytes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_port: Option<PortRef>,
+}
+
+impl TryFrom<FlowOrPacket> for TracePacket {
+    type Error = &'static str;
+
+    fn try_from(written: FlowOrPacket) -> Result<Self, &'static str> {
+        match (written.flow, written.packet, written.in_port) {
+            (Some(flow), None, None) => Ok(Self::Flow(flow)),
+            (None, Some(packet), Some(in_port)) => Ok(Self::Bytes { packet, in_port }),
+            (None, Some(_), None) => Err("in_port: a packet needs the port it comes in by"),
+            (Some(_), None, Some(_)) => Err("in_port: a flow names it in its text"),
+            (Some(_), Some(_), _) => Err("packet: give either a flow or a packet"),
+            (None, None, _) => Err("flow: give either a flow or a packet"),
+        }
+    }
+}
+
+impl From<TracePacket> for FlowOrPacket {
+    fn from(packet: TracePacket) -> Self {
+        match packet {
+            TracePacket::Flow(flow) => Self { flow: Some(flow), ..Self::default() },
+            TracePacket::Bytes { packet, in_port } => {
+                Self { packet: Some(packet), in_port: Some(in_port), ..Self::default() }
+            }
+        }
+    }
+}
+
+/// Asks for the entries of caches, a page at a time.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CacheDump {
+    /// Only entries of packets that came in by this bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// Only entries of this tier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<Tier>,
+    /// Where the last page ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Cursor>,
+    /// The most entries to answer with; the switch may answer with fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Asks for the counters of workers.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct WorkerStats {}
+
+/// Asks which worker polls which receive queue.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RxqShow {}
+
+/// Asks for the addresses that `NORMAL` has learned.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FdbShow {
+    /// The bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+}
+
+/// Forgets the addresses that `NORMAL` has learned.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FdbFlush {
+    /// The bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+}
+
+/// Begins a capture. The answer comes first; from then on the connection carries
+/// [`Notification`](crate::Notification)s and nothing else, until the client closes it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CaptureStart {
+    /// The bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// What to capture.
+    pub source: CaptureSource,
+    /// The most bytes of a packet to keep; all of them if none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snaplen: Option<u32>,
+    /// After how many packets to end, the switch then closing the connection; never if none is
+    /// given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+}
+
+/// What to capture: `"drops"` or `{"port": {"name": "eth0", "direction": "rx"}}`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CaptureSource {
+    /// What passes a port.
+    Port {
+        /// The port's name.
+        name: String,
+        /// Which way.
+        #[serde(default)]
+        direction: Direction,
+    },
+    /// What is dropped, with the reason.
+    Drops,
+}
+
+/// Which way packets pass a port, seen from the switch.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Into the switch.
+    Rx,
+    /// Out of it.
+    Tx,
+    /// Either.
+    #[default]
+    Both,
+}
+
+/// Lets packets come in by a dummy port.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DummyReceive {
+    /// The bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// The port's name.
+    pub port: String,
+    /// The packets, Ethernet header and on.
+    pub packets: Vec<HexBytes>,
+}
+
+/// Takes what has been sent out of a dummy port since it was last asked.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DummyTake {
+    /// The bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// The port's name.
+    pub port: String,
+}
