@@ -5,16 +5,19 @@
 //! * [`text`] reads and prints them in the syntax of `ovs-ofctl`.
 //! * [`Request`] is everything one may ask the switch, [`Reply`] everything it answers; their parts
 //!   are in [`request`] and [`reply`]. Neither knows how it travels.
-//! * [`codec`] is how they travel: lines of JSON-RPC 2.0 on a unix socket.
+//! * [`codec`] is how they travel: lines of JSON-RPC 2.0 on a unix socket. [`LineReader`] finds the
+//!   lines, [`Client`] asks.
 //!
-//! The crate starts no thread, reads no clock and opens nothing.
+//! The crate starts no thread and reads no clock; but for the [`Client`] it opens nothing.
 
 mod action;
 mod bytes;
+mod client;
 pub mod codec;
 mod drop;
 mod field;
 mod flow;
+mod line;
 mod method;
 pub mod reply;
 pub mod request;
@@ -25,10 +28,12 @@ mod version;
 
 pub use action::{Action, OutPort, Subfield};
 pub use bytes::{HexBytes, InvalidHex};
+pub use client::{Capture, Client, ClientError};
 pub use codec::Failure;
 pub use drop::{DropReason, UnknownReason};
 pub use field::{Field, Format, Needs};
 pub use flow::{Command, FlowFilter, FlowFlags, FlowMod, Match, Prerequisite, TableId};
+pub use line::{LineError, LineReader};
 pub use method::{Call, Notification, Reply, Request};
 pub use text::{FlowError, NoNames, PortNames};
 pub use version::VERSION;
