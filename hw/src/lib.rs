@@ -31,6 +31,7 @@ mod pcap;
 mod pod;
 mod port;
 mod sys;
+mod takeover;
 mod tap;
 mod tc;
 mod xdp;
@@ -46,4 +47,5 @@ pub use pod::{Pod, PodOptions};
 pub use port::{
     Capabilities, Capability, Port, PortCounters, QueueStatus, Refusal, RxQueue, TxQueue, Wake,
 };
+pub use takeover::Handover;
 pub use xdp::{AfXdp, AfXdpOptions, BindPreference, WhenAway};

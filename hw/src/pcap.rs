@@ -206,23 +206,38 @@ const LINE: usize = 64;
 const AHEAD: usize = 8;
 
 impl PcapRx {
-    /// A copy of `template`; `None` if there is no frame for it.
+    /// Appends a copy of `template` to `batch`; answers whether there was a frame for it.
     #[inline]
-    fn copy(&self, template: Template, pool: &mut FramePool, memory: &Memory) -> Option<Packet> {
+    fn copy(
+        &self,
+        template: Template,
+        memory: &Memory,
+        pool: &mut FramePool,
+        batch: &mut Batch,
+    ) -> bool {
         let len = template.len as usize;
-        let room = FRAME_SIZE - usize::from(HEADROOM);
-        if len > room {
-            let bytes = self.templates.bytes(template);
-            return Chainer::copy_of(&bytes, HEADROOM, self.port, pool);
+        if len > FRAME_SIZE - usize::from(HEADROOM) {
+            return self.copy_long(template, pool, batch);
         }
-        let mut frame = pool.alloc()?;
+        let Some(mut frame) = pool.alloc() else { return false };
         let (from, _) = self.templates.first(template).as_chunks::<LINE>();
         let (to, _) = memory.bytes_mut(&mut frame)[usize::from(HEADROOM)..].as_chunks_mut::<LINE>();
         // Whole lines: of fixed length, each is a move or two, and what is behind the packet is free.
         for (to, from) in to.iter_mut().zip(from).take(len.div_ceil(LINE)) {
             *to = *from;
         }
-        Some(Packet::new(frame, HEADROOM, u16::try_from(len).unwrap_or(0), self.port))
+        // Pushed right here: a packet handed round first would be read back before it is written.
+        batch.push(Packet::new(frame, HEADROOM, u16::try_from(len).unwrap_or(0), self.port));
+        true
+    }
+
+    #[cold]
+    fn copy_long(&self, template: Template, pool: &mut FramePool, batch: &mut Batch) -> bool {
+        let bytes = self.templates.bytes(template);
+        let packet = Chainer::copy_of(&bytes, HEADROOM, self.port, pool);
+        let copied = packet.is_some();
+        batch.extend(packet);
+        copied
     }
 }
 
@@ -240,11 +255,10 @@ impl RxQueue for PcapRx {
             if let Some(ahead) = self.templates.packets.get(self.next + AHEAD) {
                 prefetch(self.templates.first(*ahead));
             }
-            let Some(packet) = self.copy(self.templates.packets[self.next], pool, &memory) else {
+            if !self.copy(self.templates.packets[self.next], &memory, pool, batch) {
                 self.no_frames.fetch_add(1, Relaxed);
                 return;
-            };
-            batch.push(packet);
+            }
             self.next += 1;
         }
     }

@@ -16,6 +16,7 @@
 //! which whoever comes by empties, into a pool of his own: frames do not belong to workers.
 
 mod binding;
+mod estate;
 mod port;
 mod program;
 pub(crate) mod ring;
@@ -23,6 +24,8 @@ mod rx;
 mod shared;
 mod socket;
 mod tx;
+
+pub(crate) use estate::Estate;
 
 pub use binding::{AfXdpOptions, BindPreference};
 pub use port::AfXdp;

@@ -29,8 +29,8 @@ pub struct AfXdp {
     pub(crate) ring_size: u32,
     pub(crate) shared: Arc<Shared>,
     reason: String,
-    /// Those that have not been given out.
-    rx: Vec<Rx>,
+    /// Ends that have not been given out.
+    pub(crate) rx: Vec<Rx>,
     /// How many further sockets send, which go round the queues.
     further_senders: usize,
 }
@@ -129,6 +129,14 @@ impl AfXdp {
         let socket = Arc::new(socket);
         self.shared.further_sockets.lock().push(Arc::clone(&socket));
         Ok(Sender { queue, socket, ring })
+    }
+
+    /// Adds a further sender that a predecessor has made.
+    pub(crate) fn adopt_sender(&mut self, sender: Sender) {
+        self.further_senders += 1;
+        self.shared.further_sockets.lock().push(Arc::clone(&sender.socket));
+        // At the front: they are taken from the end, where the queues' own are.
+        self.shared.spare_senders.lock().insert(0, sender);
     }
 }
 

@@ -66,48 +66,49 @@ impl Rx {
         }
     }
 
-    /// What `descriptor` stands for: a packet, or nothing (yet).
+    /// Appends the packet that `descriptor` stands for to `batch`, unless it goes on in the next.
     #[inline]
-    fn accept(&mut self, descriptor: Descriptor, pool: &mut FramePool) -> Option<Packet> {
+    fn accept(&mut self, descriptor: Descriptor, pool: &mut FramePool, batch: &mut Batch) {
         let last = descriptor.options & Descriptor::CONTINUED == 0;
         let chunk = FRAME_SIZE as u64;
         let Some(frame) = self.shared.loans.take_back(descriptor.address / chunk) else {
-            self.refuse(last, pool);
-            return None;
+            return self.refuse(last, pool);
         };
         let start = u16::try_from(descriptor.address % chunk).unwrap_or(0);
         let len = u16::try_from(descriptor.len).unwrap_or(u16::MAX);
         if usize::from(start) + usize::from(len) > FRAME_SIZE || len == 0 {
             pool.free(frame);
-            self.refuse(last, pool);
-            return None;
+            return self.refuse(last, pool);
         }
-        if last && self.partial.is_empty() && !self.skipping {
-            return Some(Packet::new(frame, start, len, self.port));
+        if !last || self.skipping || !self.partial.is_empty() {
+            return self.extend((frame, start, len), last, pool, batch);
         }
-        self.extend(frame, start, len, last, pool)
+        // Pushed right here: a packet handed round first would be read back before it is written.
+        batch.push(Packet::new(frame, start, len, self.port));
     }
 
     /// Adds a frame to a packet of several.
     #[cold]
     fn extend(
         &mut self,
-        frame: Frame,
-        start: u16,
-        len: u16,
+        (frame, start, len): (Frame, u16, u16),
         last: bool,
         pool: &mut FramePool,
-    ) -> Option<Packet> {
-        if self.skipping || (self.partial.is_empty() && len < HEADER_WINDOW) {
+        batch: &mut Batch,
+    ) {
+        let headless = self.partial.is_empty() && len < HEADER_WINDOW;
+        if self.skipping || headless {
             pool.free(frame);
-            self.skipping = !last;
-            if self.partial.is_empty() && !self.skipping {
+            if headless && !self.skipping {
                 self.count_invalid();
             }
-            return None;
+            self.skipping = !last;
+            return;
         }
         self.partial.push(self.shared.loans.memory(), frame, start, len, self.port);
-        if last { std::mem::take(&mut self.partial).finish() } else { None }
+        if last {
+            batch.extend(std::mem::take(&mut self.partial).finish());
+        }
     }
 
     /// A descriptor that makes no sense takes the rest of its packet with it.
@@ -147,15 +148,16 @@ impl Rx {
 
 impl RxQueue for Rx {
     fn rx(&mut self, batch: &mut Batch, limit: usize, pool: &mut FramePool) {
-        let mut left = limit;
-        while left > 0 && self.ring.ready(1) > 0 {
+        let end = batch.len() + limit;
+        while batch.len() < end && self.ring.ready(1) > 0 {
+            let before = batch.len();
             let descriptor = self.ring.read();
-            let Some(mut packet) = self.accept(descriptor, pool) else { continue };
-            if self.tags {
-                self.insert_tag(&mut packet);
+            self.accept(descriptor, pool, batch);
+            if self.tags
+                && let Some(packet) = batch.get_mut(before)
+            {
+                self.insert_tag(packet);
             }
-            batch.push(packet);
-            left -= 1;
         }
         self.ring.release();
         self.refill(pool);
