@@ -33,13 +33,13 @@ mod port;
 mod sys;
 mod takeover;
 mod tap;
-mod tc;
+pub mod tc;
 mod xdp;
 
 pub use dummy::{Dummy, DummyHandle, Injected};
 pub use error::Error;
 pub use internal::{Internal, InternalOptions};
-pub use links::{AttachedProgram, Link, LinkChange, LinkEvent, LinkMonitor, Links};
+pub use links::{AttachedProgram, Link, LinkChange, LinkEvent, LinkMonitor, Links, XdpPlace};
 pub use null::Null;
 pub use open::{Context, PortKind, PortSpec, open};
 pub use pcap::{Pcap, PcapOptions};

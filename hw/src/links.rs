@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use netlink_packet_core::NLM_F_CREATE;
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-    LinkXdp, Prop, Stats64,
+    LinkXdp, Prop, Stats64, XdpAttached,
 };
-use netlink_packet_route::{AddressFamily, link};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use packet::MacAddr;
 
+use crate::bpf::Program;
 use crate::error::Error;
 use crate::netlink::{Netlink, Payload, messages};
 
@@ -48,8 +49,18 @@ pub struct Link {
 pub struct AttachedProgram {
     /// Its number, as `bpftool prog` shows it.
     pub id: u32,
-    /// Whether it runs behind the driver, on finished socket buffers, and not in it.
-    pub generic: bool,
+    /// Where it runs.
+    pub place: XdpPlace,
+}
+
+/// Where an XDP program runs, by the flag that says so.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u32)]
+pub enum XdpPlace {
+    /// Behind the driver, on finished socket buffers: slow, but any driver will do.
+    Generic = 1 << 1,
+    /// In the driver.
+    Native = 1 << 2,
 }
 
 /// A way to ask about interfaces and change them.
@@ -139,9 +150,19 @@ impl Links {
         }
     }
 
-    /// Attaches the XDP program behind descriptor `program`, or none if it is -1.
-    pub(crate) fn set_xdp(&mut self, link: &Link, program: i32, flags: u32) -> Result<(), Error> {
-        let xdp = LinkAttribute::Xdp(vec![LinkXdp::Fd(program), LinkXdp::Flags(flags)]);
+    /// Puts an XDP program on it in place of what is there, or takes that off.
+    ///
+    /// `place`: in the driver, or behind it. `only_if_none`: refuses to replace another.
+    pub fn set_xdp(
+        &mut self,
+        link: &Link,
+        program: Option<&Program>,
+        place: XdpPlace,
+        only_if_none: bool,
+    ) -> Result<(), Error> {
+        let fd = program.map_or(-1, |program| program.as_fd().as_raw_fd());
+        let flags = u32::from(only_if_none) | place as u32;
+        let xdp = LinkAttribute::Xdp(vec![LinkXdp::Fd(fd), LinkXdp::Flags(flags)]);
         self.set_attribute(link, xdp, "attaching the XDP program")
     }
 
@@ -237,8 +258,11 @@ fn attached(xdp: &[LinkXdp]) -> Option<AttachedProgram> {
         LinkXdp::ProgId(id) => Some(*id),
         _ => None,
     })?;
-    let generic = xdp.contains(&LinkXdp::Attached(link::XdpAttached::SocketBuffer));
-    (id != 0).then_some(AttachedProgram { id, generic })
+    let place = match xdp.contains(&LinkXdp::Attached(XdpAttached::SocketBuffer)) {
+        true => XdpPlace::Generic,
+        false => XdpPlace::Native,
+    };
+    (id != 0).then_some(AttachedProgram { id, place })
 }
 
 /// Tells what happens to interfaces.
@@ -403,7 +427,7 @@ mod tests {
         monitor.compare(link.clone(), &mut events);
         (link.mtu, link.up) = (9000, true);
         monitor.compare(link.clone(), &mut events);
-        link.program = Some(AttachedProgram { id: 7, generic: false });
+        link.program = Some(AttachedProgram { id: 7, place: XdpPlace::Native });
         monitor.compare(link, &mut events);
         monitor.forget(9999, &mut events);
         monitor.forget(9999, &mut events);

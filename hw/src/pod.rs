@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::links::{Link, Links};
 use crate::port::{Capabilities, Port, PortCounters, QueueStatus, RxQueue, TxQueue};
 use crate::tap::TapPort;
-use crate::tc;
+use crate::tc::{self, Hook};
 
 /// Which pod.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -68,10 +68,10 @@ impl Pod {
         links.set_unaddressed(&tap.link)?;
         links.set_mtu(&tap.link, veth.mtu)?;
         tap.adopt_mtu(veth.mtu);
-        tc::attach(&tap.link, "vswitch_down", &redirect_to_peer(&veth)?)?;
+        tc::attach(&tap.link, Hook::Ingress, "vswitch_down", &redirect_to_peer(&veth)?)?;
         links.set_up(&tap.link, true)?;
         // Last, so that packets come when all else is ready.
-        tc::attach(&veth, "vswitch_up", &redirect(&tap.link)?)?;
+        tc::attach(&veth, Hook::Ingress, "vswitch_up", &redirect(&tap.link)?)?;
         links.set_up(&veth, true)?;
         tap.link = links.numbered(tap.link.ifindex, &tap.link.name)?;
         Ok(Self { veth, tap })
@@ -132,6 +132,6 @@ impl Port for Pod {
 
     fn release(&mut self) -> Result<(), Error> {
         // The program at the TAP goes with it.
-        tc::detach(&self.veth)
+        tc::detach(&self.veth, Hook::Ingress)
     }
 }

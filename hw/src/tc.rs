@@ -1,4 +1,5 @@
-//! Programs in the way of what an interface receives, before its network stack does.
+//! Programs in the way of what an interface receives, before its network stack does, or sends, after
+//! it.
 //!
 //! They hang on a `clsact` qdisc, as a filter of kind `bpf` with direct action. Such a filter needs no
 //! file system, works since Linux 4.5, and stays when our process ends: what it redirects to is gone
@@ -25,16 +26,37 @@ const OURS: &str = "vswitch_";
 const ALL: u32 = 0x0003_u16.to_be() as u32;
 /// The first of all priorities, the high half of `info`.
 const FIRST: u32 = 1 << 16;
-const INGRESS: TcHandle = TcHandle { major: TcHandle::CLSACT.major, minor: TcHandle::MIN_INGRESS };
 const HANDLE: TcHandle = TcHandle { major: 0, minor: 1 };
 
-/// Lets `program` decide about all that `link` receives. Replaces a filter of ours that is left from an
-/// earlier process; refuses if somebody else's would decide first.
-pub(crate) fn attach(link: &Link, name: &str, program: &Program) -> Result<(), Error> {
-    debug_assert!(name.starts_with(OURS), "`{name}` would not be known as ours");
+/// Which way packets go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Hook {
+    /// What the interface receives.
+    Ingress,
+    /// What it sends.
+    Egress,
+}
+
+impl Hook {
+    const fn parent(self) -> TcHandle {
+        let minor = match self {
+            Self::Ingress => TcHandle::MIN_INGRESS,
+            Self::Egress => TcHandle::MIN_EGRESS,
+        };
+        TcHandle { major: TcHandle::CLSACT.major, minor }
+    }
+}
+
+/// Lets `program` decide about all packets of `link` at `hook`. `name` begins with `vswitch_`. Replaces
+/// a filter of ours that is left from an earlier process; refuses if somebody else's would decide first.
+pub fn attach(link: &Link, hook: Hook, name: &str, program: &Program) -> Result<(), Error> {
+    if !name.starts_with(OURS) {
+        let reason = format!("a filter called `{name}` would not be known as ours");
+        return Err(Error::Spec { port: link.name.clone(), reason });
+    }
     let mut netlink = Netlink::open()?;
     ensure_clsact(&mut netlink, link)?;
-    if let Some(filter) = first_filter(&mut netlink, link)?
+    if let Some(filter) = first_filter(&mut netlink, link, hook)?
         && !filter.ours
     {
         return Err(Error::ForeignFilter { interface: link.name.clone(), filter: filter.name });
@@ -44,7 +66,7 @@ pub(crate) fn attach(link: &Link, name: &str, program: &Program) -> Result<(), E
         TcFilterBpfOption::ProgName(name.to_owned()),
         TcFilterBpfOption::Flags(TcBpfFlags::DirectAction),
     ];
-    let mut message = filter(link, HANDLE);
+    let mut message = filter(link, hook, HANDLE);
     message.attributes = vec![
         TcAttribute::Kind("bpf".to_owned()),
         TcAttribute::Options(options.map(TcOption::Bpf).into()),
@@ -55,12 +77,12 @@ pub(crate) fn attach(link: &Link, name: &str, program: &Program) -> Result<(), E
 }
 
 /// Takes our filter off. It is no error if there is none, or no interface any more.
-pub(crate) fn detach(link: &Link) -> Result<(), Error> {
+pub fn detach(link: &Link, hook: Hook) -> Result<(), Error> {
     let mut netlink = Netlink::open()?;
-    if !first_filter(&mut netlink, link)?.is_some_and(|filter| filter.ours) {
+    if !first_filter(&mut netlink, link, hook)?.is_some_and(|filter| filter.ours) {
         return Ok(());
     }
-    let message = RouteNetlinkMessage::DelTrafficFilter(filter(link, HANDLE));
+    let message = RouteNetlinkMessage::DelTrafficFilter(filter(link, hook, HANDLE));
     netlink
         .change(message, 0)
         .map_err(|refused| refused.about(&link.name, "deleting our tc filter"))
@@ -72,8 +94,8 @@ struct First {
     ours: bool,
 }
 
-fn first_filter(netlink: &mut Netlink, link: &Link) -> Result<Option<First>, Error> {
-    let question = RouteNetlinkMessage::GetTrafficFilter(filter(link, TcHandle::UNSPEC));
+fn first_filter(netlink: &mut Netlink, link: &Link, hook: Hook) -> Result<Option<First>, Error> {
+    let question = RouteNetlinkMessage::GetTrafficFilter(filter(link, hook, TcHandle::UNSPEC));
     let answers = match netlink.dump(question) {
         Ok(answers) => answers,
         // No such interface, or no qdisc to hang a filter on.
@@ -130,12 +152,12 @@ fn ensure_clsact(netlink: &mut Netlink, link: &Link) -> Result<(), Error> {
     }
 }
 
-fn filter(link: &Link, handle: TcHandle) -> TcMessage {
+fn filter(link: &Link, hook: Hook, handle: TcHandle) -> TcMessage {
     let mut message = TcMessage::default();
     message.header = TcHeader {
         index: link.ifindex.cast_signed(),
         handle,
-        parent: INGRESS,
+        parent: hook.parent(),
         info: FIRST | ALL,
         ..TcHeader::default()
     };

@@ -167,6 +167,16 @@ fn ring(fd: BorrowedFd<'_>) -> io::Result<IoUring> {
     Ok(ring)
 }
 
+impl Drop for Calls {
+    fn drop(&mut self) {
+        if let Some(ring) = &self.ring {
+            // The kernel clears up behind a ring when it has time. An interface that is to vanish with
+            // its port cannot wait for that.
+            drop(ring.submitter().unregister_files());
+        }
+    }
+}
+
 impl fmt::Debug for Calls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Calls")

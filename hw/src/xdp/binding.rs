@@ -52,6 +52,20 @@ pub enum BindPreference {
     Generic,
 }
 
+impl BindPreference {
+    const fn allows_zero_copy(self) -> bool {
+        matches!(self, Self::Best | Self::ZeroCopy)
+    }
+
+    const fn allows(self, mode: BindMode) -> bool {
+        if mode.zero_copy { self.allows_zero_copy() } else { !matches!(self, Self::ZeroCopy) }
+    }
+
+    const fn allows_generic(self) -> bool {
+        matches!(self, Self::Best | Self::Generic)
+    }
+}
+
 /// An interface with all that is bound to it.
 #[derive(Debug)]
 pub(crate) struct Binding {
@@ -107,43 +121,37 @@ impl Binding {
         }
         let mut links = Links::open()?;
         let link = links.named(&options.interface)?;
-        Self::bind(&mut links, &link, options, memory)
-            .inspect_err(|_| Self::undo(&mut links, &link))
-    }
-
-    fn bind(
-        links: &mut Links,
-        link: &Link,
-        options: &AfXdpOptions,
-        memory: &Memory,
-    ) -> Result<Self, Error> {
-        let first = Socket::new(&link.name, link.ifindex, 0)?;
-        // A driver that does not say how many queues it uses uses all that it has.
-        let queues = sys::active_rx_queues(first.as_fd(), &link.name);
-        let queues = queues.ok().filter(|queues| *queues > 0).unwrap_or(link.rx_queues.max(1));
-        let map = SocketMap::new(queues)?;
-        // With an empty map behind it, the program does what it does while we are away.
-        let places = [
-            options.bind != BindPreference::Generic,
-            matches!(options.bind, BindPreference::Best | BindPreference::Generic),
-        ];
-        let attachment = program::attach(links, link, &map, options.when_away, places)?;
-        first.register(memory)?;
-        let first = BoundQueue::new(first, options.ring_size)?;
-        let (mode, reason) = bind_best(&first.socket, options.bind, &attachment)?;
-        let mut bound = vec![first];
-        for queue in 1..queues {
-            let socket = Socket::new(&link.name, link.ifindex, queue)?;
-            let queue = BoundQueue::new(socket, options.ring_size)?;
-            queue.socket.bind_like(&bound[0].socket)?;
-            bound.push(queue);
+        if let Some(program) = program::foreign(&link) {
+            return Err(Error::ForeignProgram { interface: link.name, id: program.id });
         }
-        let (link, ring_size) = (link.clone(), options.ring_size);
-        Ok(Self { link, attachment, map, mode, reason, ring_size, queues: bound })
+        // The sockets come first: if another process has the queues, its program must stay in place.
+        // Until ours leads to them, nothing comes in, and nobody has been done harm.
+        let mut bound = Bound::new(&link, options, options.bind, memory)?;
+        let (queues, when_away) =
+            (u32::try_from(bound.queues.len()).unwrap_or(1), options.when_away);
+        let map = SocketMap::new(queues)?;
+        let attachment = match options.bind {
+            BindPreference::Generic => program::attach_generic(&mut links, &link, &map, when_away)?,
+            _ => match program::attach(&mut links, &link, &map, when_away) {
+                Ok(attachment) => attachment,
+                Err(refused) if options.bind.allows_generic() => {
+                    // What runs behind the driver cannot lead to sockets that the driver serves.
+                    if bound.mode.zero_copy {
+                        drop(bound);
+                        bound = Bound::new(&link, options, BindPreference::Generic, memory)?;
+                    }
+                    bound.reason = format!("no native XDP: {refused}");
+                    program::attach_generic(&mut links, &link, &map, when_away)?
+                }
+                Err(refused) => return Err(refused),
+            },
+        };
+        let Bound { mode, reason, queues } = bound;
+        Ok(Self { link, attachment, map, mode, reason, ring_size: options.ring_size, queues })
     }
 
-    /// Takes off what a failed binding has put on `link`. What was there before stays: it was ours, and
-    /// drops (fail closed).
+    /// Takes off what a failed opening has put on `link`, as it was before. What was there already
+    /// stays: it was ours, and drops (fail closed).
     pub(crate) fn undo(links: &mut Links, link: &Link) {
         if link.program.is_none()
             && let Ok(now) = links.numbered(link.ifindex, &link.name)
@@ -156,33 +164,56 @@ impl Binding {
     }
 }
 
-/// Binds `socket` in the best mode that works, and says why no better one does.
-fn bind_best(
-    socket: &Socket,
-    preference: BindPreference,
-    attachment: &Attachment,
-) -> Result<(BindMode, String), Error> {
-    let zero_copy: &[bool] = match preference {
-        BindPreference::ZeroCopy => &[true],
-        BindPreference::Best if !attachment.program.generic => &[true, false],
-        _ => &[false],
-    };
-    let mut reason = attachment.reason.clone();
-    let mut last = Error::interface(&attachment.reason, "binding", Errno::OPNOTSUPP);
-    for &zero_copy in zero_copy {
-        for chains in [true, false] {
-            let mode = BindMode { zero_copy, chains };
-            match socket.bind(mode) {
-                Ok(()) => return Ok((mode, reason)),
-                Err(error) if !matches!(error.errno(), Some(Errno::INVAL | Errno::OPNOTSUPP)) => {
-                    return Err(error);
-                }
-                Err(error) => last = error,
-            }
+/// A socket on each queue.
+struct Bound {
+    mode: BindMode,
+    reason: String,
+    queues: Vec<BoundQueue>,
+}
+
+impl Bound {
+    fn new(
+        link: &Link,
+        options: &AfXdpOptions,
+        preference: BindPreference,
+        memory: &Memory,
+    ) -> Result<Self, Error> {
+        let first = Socket::new(&link.name, link.ifindex, 0)?;
+        // A driver that does not say how many queues it uses uses all that it has.
+        let count = sys::active_rx_queues(first.as_fd(), &link.name);
+        let count = count.ok().filter(|count| *count > 0).unwrap_or(link.rx_queues.max(1));
+        first.register(memory)?;
+        let first = BoundQueue::new(first, options.ring_size)?;
+        let (mode, reason) = bind_best(&first.socket, preference)?;
+        let mut queues = vec![first];
+        for queue in 1..count {
+            let socket = Socket::new(&link.name, link.ifindex, queue)?;
+            let queue = BoundQueue::new(socket, options.ring_size)?;
+            queue.socket.bind_like(&queues[0].socket)?;
+            queues.push(queue);
         }
-        if reason.is_empty() {
-            reason = format!("no zero-copy: {last}");
+        Ok(Self { mode, reason, queues })
+    }
+}
+
+/// Binds `socket` in the best mode that works, and says why no better one does.
+fn bind_best(socket: &Socket, preference: BindPreference) -> Result<(BindMode, String), Error> {
+    let modes = [(true, true), (true, false), (false, true), (false, false)];
+    let modes = modes.map(|(zero_copy, chains)| BindMode { zero_copy, chains });
+    let mut refused: Option<Error> = None;
+    for mode in modes.into_iter().filter(|mode| preference.allows(*mode)) {
+        match socket.bind(mode) {
+            Ok(()) => {
+                // Of what was refused before, only zero-copy is a loss that must be explained.
+                let lost = refused.filter(|_| preference.allows_zero_copy() && !mode.zero_copy);
+                let reason = lost.map(|error| format!("no zero-copy: {error}")).unwrap_or_default();
+                return Ok((mode, reason));
+            }
+            Err(error) if !matches!(error.errno(), Some(Errno::INVAL | Errno::OPNOTSUPP)) => {
+                return Err(error);
+            }
+            Err(error) => refused = refused.or(Some(error)),
         }
     }
-    Err(last)
+    Err(refused.unwrap_or_else(|| Error::system("binding in no mode at all", Errno::OPNOTSUPP)))
 }

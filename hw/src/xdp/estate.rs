@@ -14,7 +14,7 @@ use super::shared::Sender;
 use super::socket::{BindMode, Socket};
 use crate::bpf::SocketMap;
 use crate::error::Error;
-use crate::links::{AttachedProgram, Link};
+use crate::links::{AttachedProgram, Link, XdpPlace};
 use crate::takeover::{parse_ranges, print_ranges};
 
 /// Descriptors, and what must be known to go on with them.
@@ -37,7 +37,8 @@ impl Estate {
     /// One line: the interface last, since a name may contain anything but a space.
     pub(crate) fn describe(&self) -> String {
         let Self { link, attachment, mode, ring_size, .. } = self;
-        let AttachedProgram { id, generic } = attachment.program;
+        let AttachedProgram { id, place } = attachment.program;
+        let generic = place == XdpPlace::Generic;
         let flags = [generic, attachment.tags, attachment.fragments, mode.zero_copy, mode.chains];
         let flags: String = flags.map(|flag| if flag { '1' } else { '0' }).iter().collect();
         let senders: Vec<_> = self.senders.iter().map(|(queue, _)| queue.to_string()).collect();
@@ -80,8 +81,9 @@ impl Estate {
         let queues: Vec<_> = descriptors.take(count).collect();
         let senders = senders.into_iter().filter(|queue| *queue < count);
         let senders: Vec<_> = senders.zip(descriptors).collect();
-        let program = AttachedProgram { id, generic };
-        let attachment = Attachment { program, tags, fragments, reason: String::new() };
+        let place = if generic { XdpPlace::Generic } else { XdpPlace::Native };
+        let program = AttachedProgram { id, place };
+        let attachment = Attachment { program, tags, fragments };
         let mode = BindMode { zero_copy, chains };
         let link = Link { ifindex, name, ..Link::default() };
         (queues.len() == count).then_some(Self {
@@ -142,7 +144,8 @@ impl AfXdp {
             let socket = Socket::from_parts(fd, &link.name, link.ifindex, number);
             bound.push(BoundQueue::inherited(socket, ring_size)?);
         }
-        let (map, reason) = (SocketMap::from(map), attachment.reason.clone());
+        // Why it is no better mode was told when it was opened.
+        let (map, reason) = (SocketMap::from(map), String::new());
         let binding = Binding { link, attachment, map, mode, reason, ring_size, queues: bound };
         let mut this = Self::assemble(binding, port, depot);
         for index in lent.into_iter().flatten() {

@@ -15,7 +15,7 @@ use super::socket::{BindMode, CHUNK_LEN, Socket};
 use super::tx::{MAX_CHAIN, Tx};
 use crate::bpf::SocketMap;
 use crate::error::Error;
-use crate::links::{Link, Links};
+use crate::links::{Link, Links, XdpPlace};
 use crate::loans::Loans;
 use crate::port::{Capabilities, Capability, Port, PortCounters, QueueStatus, RxQueue, TxQueue};
 
@@ -142,6 +142,7 @@ impl AfXdp {
 
 impl Port for AfXdp {
     fn capabilities(&self) -> Capabilities {
+        let generic = self.attachment.program.place == XdpPlace::Generic;
         let no_offload = "AF_XDP tells nothing about checksums and segments along with a packet";
         let chains = match self.mode.chains {
             true => Capability::Yes,
@@ -157,7 +158,7 @@ impl Port for AfXdp {
             chains,
             zero_copy,
             // A virtual device's packets come from a stack that leaves checksums to "the device".
-            unmarked_partial: !self.link.kind.is_empty() || self.attachment.program.generic,
+            unmarked_partial: !self.link.kind.is_empty() || generic,
             max_frame: self.shared.max_frame.load(Relaxed) as usize,
         }
     }
@@ -176,10 +177,10 @@ impl Port for AfXdp {
     }
 
     fn queues(&self) -> Vec<QueueStatus> {
-        let mode = match (self.mode.zero_copy, self.attachment.program.generic) {
+        let mode = match (self.mode.zero_copy, self.attachment.program.place) {
             (true, _) => "zero-copy",
-            (false, false) => "native",
-            (false, true) => "generic",
+            (false, XdpPlace::Native) => "native",
+            (false, XdpPlace::Generic) => "generic",
         };
         let queues = self.shared.queues.iter();
         queues

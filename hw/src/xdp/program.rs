@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use crate::bpf::{Code, Kind, Program, Register::*, Size, SocketMap, kernel_function};
 use crate::error::Error;
-use crate::links::{AttachedProgram, Link, Links};
+use crate::links::{AttachedProgram, Link, Links, XdpPlace};
 
 /// What happens to received packets while no switch runs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -36,7 +36,7 @@ pub enum WhenAway {
 pub(crate) const METADATA_LEN: u16 = 4;
 
 /// How a program was attached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Attachment {
     /// Number and place of the program.
     pub(crate) program: AttachedProgram,
@@ -44,11 +44,9 @@ pub(crate) struct Attachment {
     pub(crate) tags: bool,
     /// Whether it can do with packets of several buffers.
     pub(crate) fragments: bool,
-    /// Why it runs no nearer to the driver; empty if it does.
-    pub(crate) reason: String,
 }
 
-/// Puts our program on `link`, in the driver if it can, else behind it if `generic` allows that.
+/// Puts our program on `link`, in its driver.
 ///
 /// A program that a process of ours has left there is exchanged without a gap.
 pub(crate) fn attach(
@@ -56,40 +54,32 @@ pub(crate) fn attach(
     link: &Link,
     sockets: &SocketMap,
     when_away: WhenAway,
-    [native, generic]: [bool; 2],
 ) -> Result<Attachment, Error> {
-    if let Some(old) = foreign(link) {
-        return Err(Error::ForeignProgram { interface: link.name.clone(), id: old.id });
-    }
-    let mut refused = None;
-    if native {
-        let function = kernel_function("bpf_xdp_metadata_rx_vlan_tag");
-        let mut wishes = vec![(true, None), (false, None)];
-        wishes.splice(..0, function.map(|function| (true, Some(function))));
-        for (fragments, tags) in wishes {
-            let wish = Wish { when_away, generic: false, fragments, tags, reason: String::new() };
-            match wish.attach(links, link, sockets) {
-                Ok(attachment) => return Ok(attachment),
-                // The last wish asks for the least: what speaks against it, speaks against XDP here.
-                Err(error) => refused = Some(error),
-            }
-        }
-    }
-    if generic {
-        let reason = refused.map(|error| format!("no native XDP: {error}")).unwrap_or_default();
-        let wish = Wish { when_away, generic: true, fragments: false, tags: None, reason };
-        return wish.attach(links, link, sockets);
-    }
-    Err(refused.unwrap_or_else(|| Error::Spec {
-        port: link.name.clone(),
-        reason: "neither native nor generic XDP is allowed".to_owned(),
-    }))
+    let tags = kernel_function("bpf_xdp_metadata_rx_vlan_tag");
+    let most = Wish { when_away, place: XdpPlace::Native, fragments: true, tags };
+    let plain = Wish { tags: None, ..most };
+    let least = Wish { fragments: false, ..plain };
+    // What speaks against the last, which asks for the least, speaks against XDP here.
+    most.attach(links, link, sockets)
+        .or_else(|_| plain.attach(links, link, sockets))
+        .or_else(|_| least.attach(links, link, sockets))
+}
+
+/// Puts our program on `link`, behind its driver: slower, and only for packets of one buffer.
+pub(crate) fn attach_generic(
+    links: &mut Links,
+    link: &Link,
+    sockets: &SocketMap,
+    when_away: WhenAway,
+) -> Result<Attachment, Error> {
+    let wish = Wish { when_away, place: XdpPlace::Generic, fragments: false, tags: None };
+    wish.attach(links, link, sockets)
 }
 
 /// Takes our program, number `id`, off `link`. It is no error if another is there by now, or none.
 pub(crate) fn detach(links: &mut Links, link: &Link, id: u32) -> Result<(), Error> {
     if let Some(program) = link.program.filter(|program| program.id == id) {
-        links.set_xdp(link, -1, flags(program.generic))?;
+        links.set_xdp(link, None, program.place, false)?;
     }
     remove_marks(links, link, None)
 }
@@ -100,13 +90,13 @@ pub(crate) fn foreign(link: &Link) -> Option<AttachedProgram> {
 }
 
 /// One way of doing it.
+#[derive(Clone, Copy)]
 struct Wish {
     when_away: WhenAway,
-    generic: bool,
+    place: XdpPlace,
     fragments: bool,
     /// The number of the kernel's function that tells a packet's VLAN tag.
     tags: Option<u32>,
-    reason: String,
 }
 
 impl Wish {
@@ -134,23 +124,18 @@ impl Wish {
         let marked = Links::numbered(links, link.ifindex, &link.name)?;
         remove_marks(links, &marked, keep)?;
         attached?;
-        let program = AttachedProgram { id, generic: self.generic };
+        let program = AttachedProgram { id, place: self.place };
         let (tags, fragments) = (self.tags.is_some(), self.fragments);
-        Ok(Attachment { program, tags, fragments, reason: self.reason })
+        Ok(Attachment { program, tags, fragments })
     }
 
     fn exchange(&self, links: &mut Links, link: &Link, program: &Program) -> Result<(), Error> {
-        const ONLY_IF_NONE: u32 = 1;
-        let mut flags = flags(self.generic);
-        match link.program {
-            None => flags |= ONLY_IF_NONE,
-            // One in the driver and one behind it exclude each other.
-            Some(old) if old.generic != self.generic => {
-                links.set_xdp(link, -1, self::flags(old.generic))?;
-            }
-            Some(_) => {}
+        // One in the driver and one behind it exclude each other.
+        if let Some(old) = link.program.filter(|old| old.place != self.place) {
+            links.set_xdp(link, None, old.place, false)?;
         }
-        links.set_xdp(link, program.as_fd().as_raw_fd(), flags).map_err(|error| {
+        let exchanged = links.set_xdp(link, Some(program), self.place, link.program.is_none());
+        exchanged.map_err(|error| {
             let hint = match error.errno() {
                 Some(Errno::NOSPC) => {
                     "it has fewer receive queues than its peer has transmit queues"
@@ -162,12 +147,6 @@ impl Wish {
             error.hint(hint)
         })
     }
-}
-
-fn flags(generic: bool) -> u32 {
-    const GENERIC: u32 = 1 << 1;
-    const NATIVE: u32 = 1 << 2;
-    if generic { GENERIC } else { NATIVE }
 }
 
 const MARK: &str = "vswitch-xdp-";
@@ -251,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_program_is_ours_if_the_interface_says_so() {
-        let program = Some(AttachedProgram { id: 17, generic: false });
+        let program = Some(AttachedProgram { id: 17, place: XdpPlace::Native });
         let mut link = Link { program, ..Link::default() };
         assert_eq!(foreign(&link), program);
         link.alternative_names = vec!["vswitch-xdp-1".to_owned()];

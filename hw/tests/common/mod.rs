@@ -1,4 +1,9 @@
 //! What the tests of ports share: frames, and a forwarder that joins two ports.
+#![allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]
+#![allow(unreachable_pub, reason = "a module of several programs")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "this is test code")]
+
+pub mod tags;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -10,9 +15,27 @@ use packet::ipv4::Ipv4;
 use packet::ipv6::Ipv6;
 use packet::segment::{fill_checksum, segment};
 use packet::{
-    Batch, Checksum, Depot, FramePool, Key, Kind, Memory, Network, Packet, Transport, parse,
+    Batch, Chainer, Checksum, Depot, FramePool, HEADROOM, Key, Kind, Memory, Network, Packet,
+    PortId, Transport, parse,
 };
 use rustix::event::epoll;
+
+/// What a test answers.
+pub type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// Sends packets with these bytes, as far as the port takes them, and answers why others were refused.
+pub fn send_all(tx: &mut dyn TxQueue, packets: &[Vec<u8>], pool: &mut FramePool) -> Vec<Refusal> {
+    let mut batch = Batch::new();
+    for bytes in packets {
+        batch.push(Chainer::copy_of(bytes, HEADROOM, PortId(0), pool).expect("a frame"));
+    }
+    let mut refused = Vec::new();
+    tx.tx(&mut batch, pool, &mut refused);
+    while tx.flush(pool) {}
+    let reasons = refused.iter().map(|(_, refusal)| *refusal).collect();
+    refused.into_iter().for_each(|(packet, _)| packet.free(pool));
+    reasons
+}
 
 /// The frames of a test, and their number.
 pub struct Frames {
@@ -31,6 +54,10 @@ impl Frames {
         assert_eq!(self.free(), self.total, "frames free in the end");
     }
 
+    pub const fn total(&self) -> usize {
+        self.total
+    }
+
     pub fn free(&self) -> usize {
         let mut pool = FramePool::new(&self.depot);
         let frames: Vec<_> = std::iter::from_fn(|| pool.alloc()).collect();
@@ -46,6 +73,8 @@ pub struct Tally {
     pub received: u64,
     pub super_frames: u64,
     pub filled: u64,
+    pub tagged: u64,
+    pub chained: u64,
     pub refused: u64,
     pub last_refusal: Option<Refusal>,
     pub syscalls: u64,
@@ -156,6 +185,8 @@ fn finish(
     tally: &mut Tally,
 ) {
     let memory = Arc::clone(pool.memory());
+    tally.tagged += u64::from(packet.head(&memory).get(12..14) == Some(&[0x81, 0]));
+    tally.chained += u64::from(packet.is_chained());
     if from.unmarked_partial && packet.checksum == Checksum::Unknown {
         packet.checksum = looks_partial(&packet, &memory);
     }
