@@ -294,7 +294,7 @@ pub enum LinkChange {
     Mtu,
     /// It has been set up or down.
     Up,
-    /// Its XDP program is another, or gone.
+    /// Its XDP program is another, or gone. The kernel does not tell that of an interface that is down.
     Program,
 }
 

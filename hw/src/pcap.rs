@@ -432,7 +432,7 @@ mod tests {
         let file = TemporaryFile::new("written.pcap");
         let mut pool = pool(64);
         let sent: Vec<Vec<u8>> = [60, 64, 65, 1514, 1792, 1793, 9014]
-            .map(|len: usize| (0..len).map(|n| (n * 7 % 251) as u8).collect())
+            .map(|len: usize| (0..=250).cycle().take(len).collect())
             .into();
         let options =
             PcapOptions { send: Some(file.0.clone()), limit: Some(7), ..PcapOptions::default() };

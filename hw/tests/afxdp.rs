@@ -1,4 +1,5 @@
 //! AF_XDP ports between real kernels' network stacks.
+#![expect(clippy::expect_used, reason = "what a test's helpers cannot do fails the test")]
 
 mod common;
 

@@ -1,41 +1,196 @@
-//! Pod ports and internal ports between real kernels' network stacks.
+//! Pods' ports between real kernels' network stacks.
 
 mod common;
 
-use common::{Forwarder, Frames};
-use hw::{Pod, PodOptions, Port};
-use packet::PortId;
-use testnet::{Host, TestNet};
+use common::tags::tag_everything;
+use common::{Forwarder, Frames, Result, Tally, send_all};
+use hw::{Error, Pod, PodOptions, Port, Refusal};
+use packet::{FramePool, PortId};
+use testnet::{Host, HostOptions, TestNet};
 
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+fn open(net: &TestNet, host: &Host, id: u16, batched: bool, frames: &Frames) -> Result<Pod> {
+    let options = PodOptions { batched, ..PodOptions::new(host.name()) };
+    Ok(net.inside(|| Pod::open(&options, PortId(id), &frames.depot))??)
+}
 
-/// A port on the other end of each host's veth pair.
-fn pods(net: &TestNet, hosts: [&Host; 2], frames: &Frames, batched: bool) -> Result<[Pod; 2]> {
-    let open = |host: &Host, n| {
-        let options = PodOptions { batched, ..PodOptions::new(host.name()) };
-        Pod::open(&options, PortId(n), &frames.depot)
+/// Joins two pods while `work` runs, with each way of making system calls.
+fn joined(net: &TestNet, hosts: [&Host; 2], work: impl Fn() -> Result) -> Result<[Tally; 2]> {
+    let run = |batched| {
+        let frames = Frames::new(16384);
+        let mut p = open(net, hosts[0], 1, batched, &frames)?;
+        let mut q = open(net, hosts[1], 2, batched, &frames)?;
+        let forwarder = Forwarder::start([&mut p, &mut q], &frames.depot);
+        work()?;
+        let tally = forwarder.stop();
+        for port in [&p, &q] {
+            let counters = port.counters();
+            assert_eq!((counters.rx_invalid, counters.tx_invalid), (0, 0), "{counters:?}");
+        }
+        drop((p, q));
+        frames.assert_all_back();
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(tally)
     };
-    Ok(net.inside(|| Ok::<_, hw::Error>([open(hosts[0], 1)?, open(hosts[1], 2)?]))??)
+    Ok([run(false)?, run(true)?])
 }
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
-fn tcp_crosses_two_pods_in_super_frames() -> Result {
+fn tcp_crosses_in_super_frames_and_arrives_whole() -> Result {
+    let net = TestNet::new()?;
+    let v6 =
+        |n| HostOptions { address_v6: Some(format!("fd00::{n}/64")), ..HostOptions::default() };
+    let a = net.host_with("a", "10.0.0.1/24", &v6(1))?;
+    let b = net.host_with("b", "10.0.0.2/24", &v6(2))?;
+    // The receiver believes nobody and sums up everything itself.
+    b.run("ethtool -K eth0 rx off")?;
+    let tallies = joined(&net, [&a, &b], || {
+        assert_eq!(a.ping(&b, 10)?, 10);
+        let _server = b.iperf3_server()?;
+        for to in [b.address(), "fd00::2".parse()?] {
+            let rate = a.iperf3(to, 1, "")?;
+            assert!(rate > 500.0, "{rate} Mbit/s to {to}");
+        }
+        Ok(())
+    })?;
+    for tally in tallies {
+        assert!(tally.super_frames > 1000 && tally.filled == 0, "{tally:?}");
+    }
+    // What the pods could do they still can: nobody has told them to run ethtool.
+    for feature in ["tcp-segmentation-offload: on", "tx-checksumming: on", "tx-vlan-offload: on"] {
+        assert!(a.run("ethtool -k eth0")?.contains(feature), "{feature}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn super_frames_of_small_segments_and_odd_lengths_cross() -> Result {
     let net = TestNet::new()?;
     let (a, b) = (net.host("a", "10.0.0.1/24")?, net.host("b", "10.0.0.2/24")?);
-    let frames = Frames::new(16384);
-    for batched in [false, true] {
-        let [mut p, mut q] = pods(&net, [&a, &b], &frames, batched)?;
-        let forwarder = Forwarder::start([&mut p, &mut q], &frames.depot);
-        assert_eq!(a.ping(&b, 20)?, 20);
-        let server = b.iperf3_server()?;
-        let rate = a.iperf3(b.address(), 2, "")?;
-        drop(server);
-        let tally = forwarder.stop();
-        println!("batched {batched}: {rate} Mbit/s, {tally:?}");
-        assert!(tally.super_frames > 1000, "{tally:?}");
-        drop((p, q));
-        frames.assert_all_back();
+    joined(&net, [&a, &b], || {
+        let _server = b.iperf3_server()?;
+        let rate = a.iperf3(b.address(), 1, "--length 777 --set-mss 500")?;
+        assert!(rate > 50.0, "{rate} Mbit/s");
+        Ok(())
+    })?;
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn tags_survive() -> Result {
+    let net = TestNet::new()?;
+    let (a, b) = (net.host("a", "10.0.0.1/24")?, net.host("b", "10.0.0.2/24")?);
+    a.inside(|| tag_everything(5))??;
+    b.inside(|| tag_everything(5))??;
+    let tallies = joined(&net, [&a, &b], || {
+        assert_eq!(a.ping(&b, 10)?, 10);
+        let _server = b.iperf3_server()?;
+        let rate = a.iperf3(b.address(), 1, "")?;
+        assert!(rate > 500.0, "{rate} Mbit/s");
+        Ok(())
+    })?;
+    for tally in tallies {
+        assert!(tally.tagged == tally.received && tally.super_frames > 1000, "{tally:?}");
     }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn packets_of_9000_bytes_cross() -> Result {
+    let net = TestNet::new()?;
+    let jumbo = HostOptions { mtu: 9000, ..HostOptions::default() };
+    let a = net.host_with("a", "10.0.0.1/24", &jumbo)?;
+    let b = net.host_with("b", "10.0.0.2/24", &jumbo)?;
+    let tallies = joined(&net, [&a, &b], || {
+        assert_eq!(a.ping_with(b.address(), 10, 8972)?, 10);
+        Ok(())
+    })?;
+    assert!(tallies.iter().all(|tally| tally.chained >= 20), "{tallies:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn many_small_packets_take_few_system_calls() -> Result {
+    let net = TestNet::new()?;
+    let (a, b) = (net.host("a", "10.0.0.1/24")?, net.host("b", "10.0.0.2/24")?);
+    let [singly, batched] = joined(&net, [&a, &b], || {
+        let _server = b.iperf3_server()?;
+        a.run("iperf3 -c 10.0.0.2 -u -b 0 -l 18 -t 1")?;
+        Ok(())
+    })?;
+    for tally in [singly, batched] {
+        assert!(tally.received > 20_000, "{tally:?}");
+    }
+    let calls = |tally: Tally| tally.syscalls as f64 / tally.received as f64;
+    let (singly, batched) = (calls(singly), calls(batched));
+    println!("system calls a packet: {singly:.2} singly, {batched:.3} batched");
+    assert!(batched * 4.0 < singly, "{batched} a packet batched, {singly} singly");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn what_is_no_pod_or_somebody_elses_is_refused() -> Result {
+    let net = TestNet::new()?;
+    let (a, b) = (net.host("a", "10.0.0.1/24")?, net.host("b", "10.0.0.2/24")?);
+    let frames = Frames::new(4096);
+    let refused = |name: &str| {
+        let options = PodOptions::new(name);
+        let opened = net.inside(|| Pod::open(&options, PortId(9), &frames.depot));
+        opened.map(|opened| opened.expect_err("it must be refused"))
+    };
+    assert!(matches!(refused("nobody")?, Error::NoInterface { .. }));
+    assert!(matches!(refused("lo")?, Error::Spec { .. }));
+    net.run("tc qdisc add dev a clsact")?;
+    net.run("tc filter add dev a ingress prio 1 protocol all u32 match u32 0 0 flowid 1:1")?;
+    let error = refused("a")?;
+    assert!(
+        matches!(&error, Error::ForeignFilter { filter, .. } if filter.contains("u32")),
+        "{error}"
+    );
+    assert!(!net.run("ip link")?.contains("vst"), "nothing is left of the attempt");
+    net.run("tc filter delete dev a ingress prio 1")?;
+    // Two switches on one pod: the first keeps it.
+    let mut first = open(&net, &a, 1, true, &frames)?;
+    let error = refused("a")?;
+    assert!(error.to_string().contains("another process"), "{error}");
+    let mut other = open(&net, &b, 2, true, &frames)?;
+    let forwarder = Forwarder::start([&mut first, &mut other], &frames.depot);
+    assert_eq!(a.ping(&b, 5)?, 5);
+    forwarder.stop();
+    // Given up for good, a pod's veth is as it was.
+    net.inside(|| first.release())??;
+    let filters = net.run("tc filter show dev a ingress")?;
+    assert_eq!(filters, "");
+    drop((first, other));
+    frames.assert_all_back();
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn a_pods_mtu_is_followed() -> Result {
+    let net = TestNet::new()?;
+    let host = net.host("a", "10.0.0.1/24")?;
+    let frames = Frames::new(4096);
+    let mut port = open(&net, &host, 1, true, &frames)?;
+    let mut pool = FramePool::new(&frames.depot);
+    let mut tx = port.tx_queue()?;
+    let long = [vec![0; 3014]];
+    assert_eq!(port.capabilities().max_frame, 1514);
+    assert_eq!(send_all(&mut *tx, &long, &mut pool), [Refusal::TooLong]);
+    net.run("ip link set dev a mtu 3000")?;
+    net.inside(|| port.refresh())??;
+    assert_eq!(port.capabilities().max_frame, 3014);
+    assert_eq!(send_all(&mut *tx, &long, &mut pool), []);
+    host.run("ip link delete dev eth0")?;
+    let error = net.inside(|| port.refresh())?.expect_err("it is gone");
+    assert!(matches!(error, Error::NoInterface { .. }), "{error}");
+    net.inside(|| port.release())??;
+    drop((tx, port, pool));
+    frames.assert_all_back();
     Ok(())
 }

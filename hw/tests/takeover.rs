@@ -1,4 +1,5 @@
 //! An AF_XDP port handed from one process to another, under traffic.
+#![expect(clippy::expect_used, reason = "what a test's helpers cannot do fails the test")]
 
 mod common;
 

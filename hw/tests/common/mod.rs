@@ -230,7 +230,8 @@ fn looks_partial(packet: &Packet, memory: &Memory) -> Checksum {
     let field = head.get(place..place + 2);
     match sum {
         Ok(sum) if field == Some(&sum.partial().to_be_bytes()[..]) => {
-            Checksum::Partial { start: found.l4.into(), offset: u16::try_from(offset).unwrap() }
+            let short = |at: usize| u16::try_from(at).unwrap();
+            Checksum::Partial { start: short(l4), offset: short(offset) }
         }
         _ => Checksum::Unknown,
     }

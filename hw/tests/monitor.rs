@@ -1,0 +1,68 @@
+//! What is told of changes to interfaces, as they really happen.
+
+mod common;
+
+use common::Result;
+use hw::bpf::{Code, Kind, Program, Register::R0};
+use hw::{LinkChange, LinkEvent, LinkMonitor, Links, XdpPlace};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use testnet::TestNet;
+
+/// Waits until something has happened, and answers what.
+fn next(monitor: &mut LinkMonitor, wanted: LinkChange) -> Result<LinkEvent> {
+    for _ in 0..10 {
+        let mut fds = [PollFd::new(monitor, PollFlags::IN)];
+        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+        if poll(&mut fds, Some(&second))? == 0 {
+            break;
+        }
+        if let Some(event) = monitor.events()?.into_iter().find(|event| event.change == wanted) {
+            return Ok(event);
+        }
+    }
+    Err(format!("nobody told of {wanted:?}").into())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn every_change_is_told_once_it_happens() -> Result {
+    let net = TestNet::new()?;
+    let host = net.host("a", "10.0.0.1/24")?;
+    net.inside(|| -> Result {
+        let mut monitor = LinkMonitor::open()?;
+        assert_eq!(monitor.events()?, [], "what exists is no news");
+        let link = Links::open()?.named("a")?;
+        let of_a = |event: &LinkEvent| event.link.ifindex == link.ifindex;
+
+        net.run("ip link set dev a mtu 1400")?;
+        let event = next(&mut monitor, LinkChange::Mtu)?;
+        assert!(of_a(&event) && event.link.mtu == 1400, "{event:?}");
+
+        net.run("ip link set dev a down")?;
+        let event = next(&mut monitor, LinkChange::Up)?;
+        assert!(of_a(&event) && !event.link.up, "{event:?}");
+
+        net.run("ip link set dev a name aa")?;
+        let event = next(&mut monitor, LinkChange::Renamed)?;
+        assert!(of_a(&event) && event.link.name == "aa", "{event:?}");
+
+        net.run("ip link set dev aa up")?;
+        next(&mut monitor, LinkChange::Up)?;
+        let kind = Kind::Xdp { fragments: true, bound_to: None };
+        let program = Program::load("theirs", kind, &Code::new().set(R0, 2).exit())?;
+        Links::open()?.set_xdp(&event.link, Some(&program), XdpPlace::Native, true)?;
+        let event = next(&mut monitor, LinkChange::Program)?;
+        assert_eq!(event.link.program.map(|program| program.place), Some(XdpPlace::Native));
+
+        net.run(&format!("ip link set dev aa netns {}", host.namespace()))?;
+        assert!(of_a(&next(&mut monitor, LinkChange::Vanished)?));
+
+        host.run(&format!("ip link set dev aa netns {}", net.namespace()))?;
+        let event = next(&mut monitor, LinkChange::Appeared)?;
+        assert_eq!((event.link.name.as_str(), event.link.kind.as_str()), ("aa", "veth"));
+
+        net.run("ip link delete dev aa")?;
+        assert_eq!(next(&mut monitor, LinkChange::Vanished)?.link.name, "aa");
+        Ok(())
+    })?
+}
