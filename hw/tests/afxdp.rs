@@ -49,7 +49,10 @@ fn joined(net: &TestNet, hosts: [&Host; 2], work: impl FnOnce() -> Result) -> Re
 fn a_ping_crosses_two_ports() -> Result {
     let net = TestNet::new()?;
     let (a, b) = (net.host("a", "10.0.0.1/24")?, net.host("b", "10.0.0.2/24")?);
-    let tally = joined(&net, [&a, &b], || Ok(assert_eq!(a.ping(&b, 20)?, 20)))?;
+    let tally = joined(&net, [&a, &b], || {
+        assert_eq!(a.ping(&b, 20)?, 20);
+        Ok(())
+    })?;
     assert!(tally.received >= 40 && tally.refused == 0, "{tally:?}");
     Ok(())
 }
@@ -83,7 +86,10 @@ fn tags_that_a_host_leaves_to_its_device_survive() -> Result {
     assert!(a.run("ethtool -k eth0")?.contains("tx-vlan-offload: on"));
     a.inside(|| tag_everything(5))??;
     b.inside(|| tag_everything(5))??;
-    let tally = joined(&net, [&a, &b], || Ok(assert_eq!(a.ping(&b, 20)?, 20)))?;
+    let tally = joined(&net, [&a, &b], || {
+        assert_eq!(a.ping(&b, 20)?, 20);
+        Ok(())
+    })?;
     assert!(tally.tagged >= 40 && tally.tagged == tally.received, "{tally:?}");
     Ok(())
 }
