@@ -9,6 +9,7 @@ mod device;
 mod header;
 mod port;
 mod rx;
+mod slots;
 mod tx;
 
 pub(crate) use port::TapPort;

@@ -6,7 +6,7 @@
 pub mod tags;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{Builder, JoinHandle};
 
 use hw::{Capabilities, Port, Refusal, RxQueue, TxQueue, Wake};
@@ -83,26 +83,37 @@ pub struct Tally {
 /// A thread that carries everything from each of two ports to the other.
 pub struct Forwarder {
     stop: Arc<AtomicBool>,
+    syscalls: Arc<AtomicU64>,
     thread: Option<JoinHandle<Tally>>,
 }
 
 impl Forwarder {
+    /// Joins two ports; waits for packets when there are none.
     pub fn start(ports: [&mut dyn Port; 2], depot: &Arc<Depot>) -> Self {
         Self::start_with(ports, depot, true)
     }
 
     /// `sleeps`: whether it waits for packets when there are none, or asks again and again.
     pub fn start_with(ports: [&mut dyn Port; 2], depot: &Arc<Depot>, sleeps: bool) -> Self {
-        let sides = ports.map(|port| Side {
-            rx: port.rx_queues(),
-            tx: port.tx_queue().expect("a way to send"),
-            capabilities: port.capabilities(),
-        });
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, depot) = (Arc::clone(&stop), Arc::clone(depot));
-        let work = move || forward(sides, &depot, &stopped, sleeps);
+        Self::spawn(ports.map(Side::of).into(), depot, sleeps)
+    }
+
+    /// Sends everything back by the port it came from, with VLAN tag 1 turned into 2 and 2 into 1.
+    pub fn reflect(port: &mut dyn Port, depot: &Arc<Depot>, sleeps: bool) -> Self {
+        Self::spawn(vec![Side::of(port)], depot, sleeps)
+    }
+
+    fn spawn(sides: Vec<Side>, depot: &Arc<Depot>, sleeps: bool) -> Self {
+        let (stop, syscalls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (depot, stopped, count) = (Arc::clone(depot), Arc::clone(&stop), Arc::clone(&syscalls));
+        let work = move || forward(sides, &depot, [&stopped, &AtomicBool::new(sleeps)], &count);
         let thread = Builder::new().name("forwarder".to_owned()).spawn(work).expect("a thread");
-        Self { stop, thread: Some(thread) }
+        Self { stop, syscalls, thread: Some(thread) }
+    }
+
+    /// System calls its ports have made so far.
+    pub fn syscalls(&self) -> u64 {
+        self.syscalls.load(Relaxed)
     }
 
     /// Ends it; its ends of the ports are dropped.
@@ -121,36 +132,64 @@ impl Drop for Forwarder {
     }
 }
 
+/// Keeps the calling thread on the machine's last processor.
+pub fn pin_to_last_cpu() {
+    let last = std::thread::available_parallelism().map_or(0, |count| count.get() - 1);
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(last);
+    rustix::thread::sched_setaffinity(None, &set).expect("a processor of our own");
+}
+
 struct Side {
     rx: Vec<Box<dyn RxQueue>>,
     tx: Box<dyn TxQueue>,
     capabilities: Capabilities,
 }
 
-fn forward(mut sides: [Side; 2], depot: &Arc<Depot>, stop: &AtomicBool, sleeps: bool) -> Tally {
+impl Side {
+    fn of(port: &mut dyn Port) -> Self {
+        Self {
+            rx: port.rx_queues(),
+            tx: port.tx_queue().expect("a way to send"),
+            capabilities: port.capabilities(),
+        }
+    }
+}
+
+fn forward(
+    mut sides: Vec<Side>,
+    depot: &Arc<Depot>,
+    [stop, sleeps]: [&AtomicBool; 2],
+    syscalls: &AtomicU64,
+) -> Tally {
     const IDLE_ROUNDS: u32 = 50;
+    pin_to_last_cpu();
     let mut tally = Tally::default();
     let mut pool = FramePool::new(depot);
     let (mut batch, mut out, mut refused) = (Batch::new(), Batch::new(), Vec::new());
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
     for queue in sides.iter().flat_map(|side| &side.rx) {
         if let Wake::Readable(fd) = queue.wake() {
-            epoll::add(&epoll, fd, epoll::EventData::new_u64(0), epoll::EventFlags::IN)
-                .expect("epoll");
+            let data = epoll::EventData::new_u64(0);
+            epoll::add(&epoll, fd, data, epoll::EventFlags::IN).expect("epoll");
         }
     }
+    let pairs: &[[usize; 2]] = if sides.len() == 2 { &[[0, 1], [1, 0]] } else { &[[0, 0]] };
     let mut idle = 0;
     while !stop.load(Relaxed) {
         let mut busy = false;
-        for [from, to] in [[0, 1], [1, 0]] {
+        for &[from, to] in pairs {
             let mut queues = std::mem::take(&mut sides[from].rx);
             for queue in &mut queues {
-                queue.rx(&mut batch, 64, &mut pool);
+                queue.rx(&mut batch, 128, &mut pool);
                 busy |= !batch.is_empty();
                 tally.received += batch.len() as u64;
-                let [from, to] = [&sides[from].capabilities, &sides[to].capabilities];
-                for packet in batch.drain(..) {
-                    finish(packet, [from, to], &mut pool, &mut out, &mut tally);
+                let ends = [&sides[from].capabilities, &sides[to].capabilities];
+                for mut packet in batch.drain(..) {
+                    if from == to {
+                        exchange_tags(packet.head_mut(&Arc::clone(pool.memory())));
+                    }
+                    finish(packet, ends, &mut pool, &mut out, &mut tally);
                 }
             }
             sides[from].rx = queues;
@@ -163,17 +202,27 @@ fn forward(mut sides: [Side; 2], depot: &Arc<Depot>, stop: &AtomicBool, sleeps: 
             }
         }
         idle = if busy { 0 } else { idle + 1 };
-        if idle > IDLE_ROUNDS && sleeps {
+        tally.syscalls = sides.iter().map(Side::syscalls).sum();
+        syscalls.store(tally.syscalls, Relaxed);
+        if idle > IDLE_ROUNDS && sleeps.load(Relaxed) {
             let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
             let mut events = [const { std::mem::MaybeUninit::uninit() }; 8];
             drop(epoll::wait(&epoll, &mut events, Some(&timeout)));
         }
     }
-    for side in &sides {
-        tally.syscalls += side.rx.iter().map(|queue| queue.syscalls()).sum::<u64>();
-        tally.syscalls += side.tx.syscalls();
-    }
     tally
+}
+
+impl Side {
+    fn syscalls(&self) -> u64 {
+        self.rx.iter().map(|queue| queue.syscalls()).sum::<u64>() + self.tx.syscalls()
+    }
+}
+
+fn exchange_tags(head: &mut [u8]) {
+    if let Some([0x81, 0, _, tag]) = head.get_mut(12..16) {
+        *tag = 3 - *tag;
+    }
 }
 
 /// Does for `packet` what the port it leaves by cannot.
