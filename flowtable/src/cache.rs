@@ -24,8 +24,17 @@ use crate::translate::{Record, Translation};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Found {
     /// A cache entry knows: this program, and this path to be credited.
-    Cached(MegaflowId, ProgramId, PathId),
+    Cached(ProgramId, PathId),
     /// The program is that of the last translation, [`Cache::once`], and all credit has been given.
+    Once,
+}
+
+/// What the long way found, and the megaflow that was met or made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Resolved {
+    /// A megaflow that says [`Found::Cached`].
+    Cached(MegaflowId, Found),
+    /// None: [`Found::Once`].
     Once,
 }
 
@@ -186,7 +195,7 @@ impl Cache {
         }
         self.stats.hits += 1;
         let (program, path) = self.megaflows.hit(flow, now);
-        Some(Found::Cached(flow, program, path))
+        Some(Found::Cached(program, path))
     }
 
     /// Whether an entry of an upper tier that was made from `flow` is still right.
@@ -235,7 +244,7 @@ impl Cache {
         packets: u64,
         bytes: u64,
         now: Millis,
-    ) -> Found {
+    ) -> Resolved {
         let credit = Credit { packets, bytes, now };
         let Some(flow) = self.megaflows.lookup(port, key) else {
             self.stats.misses += 1;
@@ -244,7 +253,7 @@ impl Cache {
         if self.is_current(flow) {
             self.stats.hits += 1;
             let (program, path) = self.megaflows.hit(flow, now);
-            return Found::Cached(flow, program, path);
+            return Resolved::Cached(flow, Found::Cached(program, path));
         }
         self.stats.retranslated += 1;
         self.translate(port, key, Some(flow), credit)
@@ -269,10 +278,10 @@ impl Cache {
         key: &Key,
         old: Option<MegaflowId>,
         credit: Credit,
-    ) -> Found {
+    ) -> Resolved {
         let Some(view) = self.ports.get(usize::from(port.0)).and_then(Option::as_ref) else {
             self.translation.close();
-            return Found::Once;
+            return Resolved::Once;
         };
         self.translation.translate(&self.tables, view, key, &mut ());
         let taught = self.learn(credit.now);
@@ -283,7 +292,7 @@ impl Cache {
                 self.megaflows.renew(old, generation, &self.translation);
                 self.megaflows.stamp(old, self.epoch);
                 let (program, path) = self.megaflows.hit(old, credit.now);
-                return Found::Cached(old, program, path);
+                return Resolved::Cached(old, Found::Cached(program, path));
             }
             let result = self.megaflows.remove(old);
             release(&mut self.programs, &mut self.paths, result);
@@ -327,7 +336,7 @@ impl Cache {
             && self.paths.is(path, &self.translation.path)
     }
 
-    fn install(&mut self, port: PortId, key: &Key, now: Millis) -> Result<Found, NoRoom> {
+    fn install(&mut self, port: PortId, key: &Key, now: Millis) -> Result<Resolved, NoRoom> {
         let Self { megaflows, programs, paths, translation, .. } = self;
         let gone = |result| release(programs, paths, result);
         let place = megaflows.make_room(port, &translation.looked, key, gone)?;
@@ -338,7 +347,7 @@ impl Cache {
         };
         let stamp = Stamp { epoch: self.epoch, generation: self.tables.generation(), now };
         match megaflows.insert(place, key, translation, (program, path), stamp) {
-            Ok(flow) => Ok(Found::Cached(flow, program, path)),
+            Ok(flow) => Ok(Resolved::Cached(flow, Found::Cached(program, path))),
             Err(NoRoom) => {
                 release(programs, paths, (program, path));
                 Err(NoRoom)
@@ -348,15 +357,15 @@ impl Cache {
 
     /// Gives everything the packet passes its credit, one by one, by walking the same way again: what the
     /// packet has taught meanwhile changes where it goes, not which rules it meets.
-    fn credit(&mut self, port: PortId, key: &Key, credit: Credit) -> Found {
+    fn credit(&mut self, port: PortId, key: &Key, credit: Credit) -> Resolved {
         let Some(view) = self.ports.get(usize::from(port.0)).and_then(Option::as_ref) else {
-            return Found::Once;
+            return Resolved::Once;
         };
         if let Some(bridge) = self.tables.bridge(view.bridge) {
             let mut crediting = Crediting { bridge, credit };
             self.scratch.translate(&self.tables, view, key, &mut crediting);
         }
-        Found::Once
+        Resolved::Once
     }
 
     /// Lets go of a few megaflows that nobody has hit for long.

@@ -15,8 +15,8 @@ const WAYS: usize = 8;
 #[derive(Clone, Copy, Debug, Zeroable)]
 #[repr(C, align(64))]
 struct Bucket {
-    /// Upper bits of the hashes; 0 is an empty place.
-    tags: [u16; WAYS],
+    /// Upper bits of the hashes, four to a word; 0 is an empty place.
+    tags: [u64; WAYS / 4],
     /// What the entries stand for.
     numbers: [u32; WAYS],
     /// Entries that belong here and are in their second bucket.
@@ -110,58 +110,76 @@ impl Index {
 
     /// Whether an entry with this hash would be refused.
     pub fn is_crowded(&self, hash: u64) -> bool {
-        let full = |bucket: usize| self.buckets[bucket].tags.iter().all(|tag| *tag != 0);
-        full(self.first(hash)) && full(self.second(hash))
+        self.buckets[self.first(hash)].is_full() && self.buckets[self.second(hash)].is_full()
     }
 
     /// The numbers one of which must go before an entry with this hash can be added.
     pub fn rivals(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
         let of = |bucket: usize| {
-            let Bucket { tags, numbers, .. } = &self.buckets[bucket];
-            tags.iter().zip(numbers).filter(|(tag, _)| **tag != 0).map(|(_, number)| *number)
+            let bucket = &self.buckets[bucket];
+            let taken = (0..WAYS).filter(|place| bucket.tag_at(*place) != 0);
+            taken.map(|place| bucket.numbers[place])
         };
         of(self.first(hash)).chain(of(self.second(hash)))
     }
 }
 
 impl Bucket {
-    /// A bit for each place that has this tag.
+    /// The upper bit of each of the four places from `half * 4` on that has this tag.
     #[inline]
-    fn with_tag(&self, tag: u16) -> u32 {
-        // A loop without branches, which becomes one vector comparison.
-        let mut places = 0;
-        for (n, other) in self.tags.iter().enumerate() {
-            places |= u32::from(*other == tag) << n;
-        }
-        places
+    fn with_tag(&self, half: usize, tag: u16) -> u64 {
+        const ONES: u64 = 0x0001_0001_0001_0001;
+        const LOW: u64 = 0x7fff_7fff_7fff_7fff;
+        // Four tags in one word: what is equal becomes zero, and only zero does not carry into the
+        // upper bit of its place. (Henry Warren, Hacker's Delight, 6-1.)
+        let differ = self.tags[half] ^ u64::from(tag) * ONES;
+        !((differ & LOW) + LOW | differ | LOW)
     }
 
     #[inline]
     fn find(&self, tag: u16, is: &mut impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut places = self.with_tag(tag);
-        while places != 0 {
-            let number = self.numbers[places.trailing_zeros() as usize % WAYS];
-            if is(number) {
-                return Some(number);
+        for half in 0..2 {
+            let mut places = self.with_tag(half, tag);
+            while places != 0 {
+                let place = half * 4 + places.trailing_zeros() as usize / 16;
+                let number = self.numbers[place % WAYS];
+                if is(number) {
+                    return Some(number);
+                }
+                places &= places - 1;
             }
-            places &= places - 1;
         }
         None
     }
 
+    fn tag_at(&self, place: usize) -> u16 {
+        u16::try_from(self.tags[place / 4] >> (16 * (place % 4)) & 0xffff).unwrap_or(0)
+    }
+
+    fn set_tag(&mut self, place: usize, tag: u16) {
+        let shift = 16 * (place % 4);
+        let word = &mut self.tags[place / 4];
+        *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
+    }
+
+    fn is_full(&self) -> bool {
+        self.with_tag(0, 0) == 0 && self.with_tag(1, 0) == 0
+    }
+
     fn add(&mut self, tag: u16, number: u32) -> bool {
-        let free = self.tags.iter().position(|tag| *tag == 0);
+        let free = (0..WAYS).find(|place| self.tag_at(*place) == 0);
         if let Some(place) = free {
-            (self.tags[place], self.numbers[place]) = (tag, number);
+            self.set_tag(place, tag);
+            self.numbers[place] = number;
         }
         free.is_some()
     }
 
     fn remove(&mut self, tag: u16, number: u32) -> bool {
-        let mut places = self.tags.iter().zip(&self.numbers);
-        let place = places.position(|entry| entry == (&tag, &number));
+        let is = |place: &usize| self.tag_at(*place) == tag && self.numbers[*place] == number;
+        let place = (0..WAYS).find(is);
         if let Some(place) = place {
-            self.tags[place] = 0;
+            self.set_tag(place, 0);
         }
         place.is_some()
     }

@@ -23,7 +23,7 @@ mod tables;
 mod translate;
 mod trie;
 
-pub use cache::{Cache, CacheStats, Found, Limits};
+pub use cache::{Cache, CacheStats, Found, Limits, Resolved};
 pub use change::{Basis, Change, History};
 pub use index::{Full, Index};
 pub use mac::{Epoch, Learned, MacTable, Outcome, Station, Version};

@@ -43,8 +43,8 @@ pub struct MaskId(u16);
 struct Entry {
     /// When it was last known to be right, in the worker's count of changes.
     epoch: u32,
-    program: u32,
-    path: u32,
+    program: ProgramId,
+    path: PathId,
     port: u16,
     mask: u16,
     hash: u64,
@@ -209,34 +209,53 @@ impl Megaflows {
     /// The hash of what `key` has under a mask.
     #[inline]
     pub fn hash(&self, mask: MaskId, key: &Key) -> u64 {
-        let seed = Seed(self.seed.0 ^ u64::from(mask.0));
-        seed.hash(self.mask(mask).values(key))
+        self.seed_of(mask).hash(self.mask(mask).values(key))
     }
 
-    /// Fetches what [`Megaflows::guess`] needs.
+    /// Masks with equal values hash differently.
     #[inline]
-    pub fn prefetch(&self, hash: u64) {
-        self.index.prefetch(hash);
+    const fn seed_of(&self, mask: MaskId) -> Seed {
+        Seed(self.seed.0 ^ (mask.0 as u64) << 48)
     }
 
-    /// Fetches what [`Megaflows::find`] will most likely need.
+    /// The hashes of what some keys have under a mask, and the fetching of what [`Megaflows::guess`] needs.
     #[inline]
-    pub fn prefetch_entry(&self, hash: u64) {
-        if let Some(guess) = self.index.guess(hash) {
-            prefetch(&self.entries[guess as usize]);
+    pub fn hash_all(&self, mask: MaskId, keys: &[Key], hashes: &mut [u64]) {
+        let seed = self.seed_of(mask);
+        self.mask(mask).hash_all(seed, keys, hashes);
+        hashes[..keys.len()].iter().for_each(|hash| self.index.prefetch(*hash));
+    }
+
+    /// The megaflow that a packet with this hash most likely agrees with, which is fetched.
+    #[inline]
+    pub fn guess(&self, hash: u64) -> Option<MegaflowId> {
+        let guess = self.index.guess(hash)?;
+        prefetch(&self.entries[guess as usize]);
+        Some(MegaflowId(guess))
+    }
+
+    /// The megaflow of this mask that the packet agrees with, looked for first where the guess says.
+    #[inline]
+    pub fn find(
+        &self,
+        mask: MaskId,
+        hash: u64,
+        guess: Option<MegaflowId>,
+        key: &Key,
+    ) -> Option<MegaflowId> {
+        if let Some(guess) = guess
+            && self.agrees(guess, mask, key)
+        {
+            return Some(guess);
         }
+        self.index.find(hash, |entry| self.agrees(MegaflowId(entry), mask, key)).map(MegaflowId)
     }
 
-    /// The megaflow of this mask that the packet agrees with.
+    /// Whether `flow` is a megaflow of this mask and the packet agrees with it.
     #[inline]
-    pub fn find(&self, mask: MaskId, hash: u64, key: &Key) -> Option<MegaflowId> {
-        let words = self.mask(mask);
-        let is = |entry: u32| {
-            let entry = &self.entries[entry as usize];
-            entry.mask == mask.0
-                && words.values(key).zip(&entry.values).all(|(ours, theirs)| ours == *theirs)
-        };
-        self.index.find(hash, is).map(MegaflowId)
+    pub fn agrees(&self, flow: MegaflowId, mask: MaskId, key: &Key) -> bool {
+        let entry = &self.entries[flow.0 as usize];
+        entry.mask == mask.0 && entry.serial != 0 && self.mask(mask).agrees(key, &entry.values)
     }
 
     /// The megaflow that a packet of `port` agrees with, by whatever mask.
@@ -244,7 +263,7 @@ impl Megaflows {
         let masks = self.ports.get(usize::from(port.0))?.masks.len();
         for at in 0..masks {
             let mask = self.ports[usize::from(port.0)].masks[at].0;
-            if let Some(found) = self.find(mask, self.hash(mask, key), key) {
+            if let Some(found) = self.find(mask, self.hash(mask, key), None, key) {
                 // A step towards the front: masks settle in the order of their hits.
                 if at > 0 {
                     self.ports[usize::from(port.0)].masks.swap(at - 1, at);
@@ -280,13 +299,13 @@ impl Megaflows {
         if entry.used != seconds {
             entry.used = seconds;
         }
-        (ProgramId(entry.program), PathId(entry.path))
+        (entry.program, entry.path)
     }
 
     /// What a megaflow leads to.
     pub fn result(&self, flow: MegaflowId) -> (ProgramId, PathId) {
         let entry = &self.entries[flow.0 as usize];
-        (ProgramId(entry.program), PathId(entry.path))
+        (entry.program, entry.path)
     }
 
     /// Which packets a megaflow is for: key and mask.
@@ -364,8 +383,8 @@ impl Megaflows {
         let entry = &mut self.entries[number as usize];
         *entry = Entry {
             epoch: stamp.epoch,
-            program: result.0.0,
-            path: result.1.0,
+            program: result.0,
+            path: result.1,
             port: port.0,
             mask: mask.0,
             hash,
@@ -442,7 +461,7 @@ impl Megaflows {
             own.newest = GONE;
         }
         self.free.push(flow.0);
-        (ProgramId(program), PathId(path))
+        (program, path)
     }
 
     /// Looks at the next few megaflows and removes those that have had no packet for `idle` seconds.

@@ -10,10 +10,30 @@ use crate::mask::Seed;
 use crate::program::Op;
 use crate::runs::Runs;
 
-/// A program of one worker.
+/// A program of one worker, and in the upper bit what must be known of it before it is carried out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Zeroable)]
 #[repr(transparent)]
-pub struct ProgramId(pub(crate) u32);
+pub struct ProgramId(u32);
+
+const NEEDS_HEADERS: u32 = 1 << 31;
+
+impl ProgramId {
+    fn new(start: u32, ops: &[Op]) -> Self {
+        Self(if ops.iter().any(|op| op.needs_headers()) { start | NEEDS_HEADERS } else { start })
+    }
+
+    /// Where its first operation is.
+    #[inline]
+    const fn start(self) -> usize {
+        (self.0 & !NEEDS_HEADERS) as usize
+    }
+
+    /// Whether it writes into what only parsing finds.
+    #[inline]
+    pub const fn needs_headers(self) -> bool {
+        self.0 & NEEDS_HEADERS != 0
+    }
+}
 
 /// Programs by number, which is the place of their first operation.
 #[derive(Debug)]
@@ -29,8 +49,9 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Room for `most` operations in all.
+    /// Room for `most` operations in all, 2^31 at the most.
     pub fn new(most: u32, seed: Seed) -> Self {
+        let most = most.min(NEEDS_HEADERS);
         Self {
             ops: Vec::with_capacity(most as usize),
             users: bytemuck::allocation::zeroed_slice_box(most as usize),
@@ -45,22 +66,25 @@ impl Programs {
     /// or [`Op::Drop`] outside of a clone.
     #[inline]
     pub fn ops(&self, program: ProgramId) -> &[Op] {
-        &self.ops[program.0 as usize..]
+        &self.ops[program.start()..]
     }
 
     /// Exactly the operations of a program.
     pub fn exactly(&self, program: ProgramId) -> &[Op] {
-        let start = program.0 as usize;
+        self.of(program.start())
+    }
+
+    fn of(&self, start: usize) -> &[Op] {
         &self.ops[start..start + usize::from(self.lens[start])]
     }
 
     /// The program of these operations, for one more user; `None` if there is no room.
     pub fn intern(&mut self, ops: &[Op]) -> Option<ProgramId> {
         let hash = hash(self.seed, ops);
-        let known = self.by_ops.find(hash, |other| self.exactly(ProgramId(*other)) == ops).copied();
+        let known = self.by_ops.find(hash, |other| self.of(*other as usize) == ops).copied();
         let start = known.or_else(|| self.begin(hash, ops))?;
         self.users[start as usize] += 1;
-        Some(ProgramId(start))
+        Some(ProgramId::new(start, ops))
     }
 
     fn begin(&mut self, hash: u64, ops: &[Op]) -> Option<u32> {
@@ -86,21 +110,21 @@ impl Programs {
 
     /// One user more.
     pub fn retain(&mut self, program: ProgramId) {
-        self.users[program.0 as usize] += 1;
+        self.users[program.start()] += 1;
     }
 
     /// One user less.
     pub fn release(&mut self, program: ProgramId) {
-        let first = program.0 as usize;
+        let first = program.start();
         self.users[first] -= 1;
         if self.users[first] > 0 {
             return;
         }
         let hash = hash(self.seed, self.exactly(program));
-        if let Ok(entry) = self.by_ops.find_entry(hash, |other| *other == program.0) {
-            entry.remove();
+        if let Ok(entry) = self.by_ops.find_entry(hash, |other| *other as usize == first) {
+            let (start, _) = entry.remove();
+            self.runs.give_back(start, usize::from(self.lens[first]));
         }
-        self.runs.give_back(program.0, usize::from(self.lens[first]));
     }
 
     /// How many programs there are.

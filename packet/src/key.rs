@@ -179,6 +179,21 @@ impl Key {
         }
     }
 
+    /// Writes a field that is zero so far, of at most 64 bits: cheaper than [`Key::set`].
+    #[inline(always)]
+    pub(crate) const fn put(&mut self, span: Span, value: u64) {
+        debug_assert!(!span.is_wide() && self.get(span) == 0 && value as u128 <= span.ones());
+        self.0[span.low as usize] |= value << span.shift;
+    }
+
+    /// Writes both words of a 128-bit field.
+    #[inline(always)]
+    pub(crate) const fn put_wide(&mut self, span: Span, value: u128) {
+        debug_assert!(span.bits == 128);
+        self.0[span.low as usize - 1] = low_half(value >> 64);
+        self.0[span.low as usize] = low_half(value);
+    }
+
     /// This key with the field at `span` replaced.
     #[must_use]
     pub fn with(mut self, span: Span, value: impl Into<u128>) -> Self {

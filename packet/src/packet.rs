@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::memory::{Chain, FRAME_SIZE, Frame, Link, Memory};
+use crate::memory::{Chain, FRAME_SIZE, Frame, Link, Memory, prefetch};
 use crate::pool::FramePool;
 
 /// The switch-wide number of a port; OpenFlow numbers are per bridge and something else.
@@ -151,6 +151,14 @@ impl Packet {
     #[inline]
     pub const fn frame(&self) -> &Frame {
         &self.frame
+    }
+
+    /// Fetches the line with the first bytes.
+    #[inline]
+    pub fn prefetch(&self, memory: &Memory) {
+        if let Some(first) = memory.bytes(&self.frame).get(usize::from(self.start)) {
+            prefetch(first);
+        }
     }
 
     /// Free bytes in front of the first one.

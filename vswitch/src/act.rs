@@ -16,67 +16,103 @@ use packet::{
 
 use crate::account::Account;
 
-/// Where packets go when a program sends or drops them.
-pub trait Exit {
-    /// Sends a packet out by `port`.
-    fn send(&mut self, port: PortId, packet: Packet, pool: &mut FramePool, account: &Account);
-    /// Drops a packet; `account` has not counted it yet.
-    fn drop(&mut self, packet: Packet, reason: DropReason, pool: &mut FramePool, account: &Account);
+/// What becomes of a packet when its program has been carried out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// It leaves by this port.
+    Send(PortId),
+    /// It is dropped.
+    Drop(DropReason),
 }
 
-/// Carries out the program at the head of `ops` on a packet, whose fate it is.
+/// Where copies go that a program sends on the way.
+pub trait Exit {
+    /// Sends a copy out by `port`.
+    fn copy(&mut self, port: PortId, copy: Packet);
+    /// A copy of `packet`, which `account` counts; `None` if there were no frames for it, which is counted
+    /// as well.
+    fn duplicate(
+        &mut self,
+        packet: &Packet,
+        pool: &mut FramePool,
+        account: &Account,
+    ) -> Option<Packet> {
+        account.copied.add(1);
+        let copy = packet.duplicate(pool);
+        if copy.is_none() {
+            account.dropped(DropReason::NoFrames).add(1);
+        }
+        copy
+    }
+    /// Drops a copy.
+    fn drop(&mut self, copy: Packet, reason: DropReason, pool: &mut FramePool, account: &Account);
+}
+
+/// Carries out the program at the head of `ops` on a packet, in place, and says what becomes of it.
 ///
 /// * `headers`: where the packet's headers are. A program that writes into a header was made for packets
 ///   that have it; one that has it not stays as it is.
 /// * Cost: a step per operation. Only outputs before the last one copy.
 #[inline]
 pub fn act(
-    mut ops: &[Op],
-    mut packet: Packet,
+    ops: &[Op],
+    packet: &mut Packet,
     mut headers: Headers,
     memory: &Memory,
     pool: &mut FramePool,
     account: &Account,
     exit: &mut impl Exit,
-) {
-    while let Some((op, rest)) = ops.split_first() {
-        ops = rest;
+) -> Verdict {
+    let mut ops = ops.iter();
+    while let Some(op) = ops.next() {
         match *op {
-            Op::Send(port) => return exit.send(port, packet, pool, account),
-            Op::Drop(reason) => return exit.drop(packet, reason, pool, account),
+            Op::Send(port) => return Verdict::Send(port),
+            // The two that nearly every forwarded packet meets, without detour.
+            Op::Eth(addresses) => {
+                if let Some(place) = packet.head_mut(memory).first_chunk_mut() {
+                    *place = addresses;
+                }
+            }
+            Op::DecTtl => dec_ttl(packet, headers, memory),
+            Op::Drop(reason) => return Verdict::Drop(reason),
             Op::Output(port) => {
-                if let Some(copy) = copy(&packet, pool, account) {
-                    exit.send(port, copy, pool, account);
+                if let Some(copy) = exit.duplicate(packet, pool, account) {
+                    exit.copy(port, copy);
                 }
             }
             Op::Clone(len) => {
-                let (part, rest) = ops.split_at(usize::from(len).min(ops.len()));
-                ops = rest;
-                if let Some(copy) = copy(&packet, pool, account) {
-                    act(part, copy, headers, memory, pool, account, exit);
-                }
+                let (part, rest) = ops.as_slice().split_at(usize::from(len).min(ops.len()));
+                ops = rest.iter();
+                act_on_copy(part, packet, headers, memory, pool, account, exit);
             }
             Op::PushVlan { tpid } => {
-                if !push_vlan(tpid, &mut packet, &mut headers, memory) {
-                    return exit.drop(packet, DropReason::NoHeadroom, pool, account);
+                if !push_vlan(tpid, packet, &mut headers, memory) {
+                    return Verdict::Drop(DropReason::NoHeadroom);
                 }
             }
-            Op::PopVlan => pop_vlan(&mut packet, &mut headers, memory),
-            op => write(op, &mut packet, headers, memory),
+            Op::PopVlan => pop_vlan(packet, &mut headers, memory),
+            op => write(op, packet, headers, memory),
         }
     }
     // Programs end with Send or Drop; one that does not is not carried further.
-    exit.drop(packet, DropReason::ProgramLimit, pool, account);
+    Verdict::Drop(DropReason::ProgramLimit)
 }
 
-/// A copy that is accounted for, also when there are no frames for it.
-fn copy(packet: &Packet, pool: &mut FramePool, account: &Account) -> Option<Packet> {
-    account.copied.add(1);
-    let copy = packet.duplicate(pool);
-    if copy.is_none() {
-        account.dropped(DropReason::NoFrames).add(1);
+#[cold]
+fn act_on_copy(
+    ops: &[Op],
+    packet: &Packet,
+    headers: Headers,
+    memory: &Memory,
+    pool: &mut FramePool,
+    account: &Account,
+    exit: &mut impl Exit,
+) {
+    let Some(mut copy) = exit.duplicate(packet, pool, account) else { return };
+    match act(ops, &mut copy, headers, memory, pool, account, exit) {
+        Verdict::Send(port) => exit.copy(port, copy),
+        Verdict::Drop(reason) => exit.drop(copy, reason, pool, account),
     }
-    copy
 }
 
 /// Puts an empty tag behind the addresses. Answers whether there was room in front of them.
@@ -107,8 +143,32 @@ fn pop_vlan(packet: &mut Packet, headers: &mut Headers, memory: &Memory) {
     }
 }
 
-/// Writes into a header.
+/// Takes one off the TTL, which is known to be more than one.
 #[inline]
+fn dec_ttl(packet: &mut Packet, headers: Headers, memory: &Memory) {
+    let l3 = usize::from(headers.l3);
+    let Some(ip) = packet.head_mut(memory).get_mut(l3..) else { return };
+    match headers.network {
+        Network::Ipv4 => {
+            let Some(ip) = ip.first_chunk_mut::<{ ipv4::LEN }>() else { return };
+            ip[ipv4::TTL] = ip[ipv4::TTL].saturating_sub(1);
+            // The TTL is the upper half of its word: RFC 1624 with m - m' = 0x0100.
+            let sum = u16::from_be_bytes([ip[ipv4::CHECKSUM], ip[ipv4::CHECKSUM + 1]]);
+            let (sum, carry) = sum.overflowing_add(0x0100);
+            let [high, low] = (sum + u16::from(carry)).to_be_bytes();
+            (ip[ipv4::CHECKSUM], ip[ipv4::CHECKSUM + 1]) = (high, low);
+        }
+        Network::Ipv6 => {
+            if let Some(limit) = ip.get_mut(ipv6::HOP_LIMIT) {
+                *limit = limit.saturating_sub(1);
+            }
+        }
+        Network::None | Network::Arp => {}
+    }
+}
+
+/// Writes into a header.
+#[inline(never)]
 fn write(op: Op, packet: &mut Packet, headers: Headers, memory: &Memory) {
     let checksum = packet.checksum;
     let head = Head { bytes: packet.head_mut(memory), headers, checksum };
@@ -128,7 +188,6 @@ impl Head<'_> {
     #[inline]
     fn write(mut self, op: Op) -> Option<()> {
         match op {
-            Op::Eth(addresses) => self.bytes.get_mut(..12)?.copy_from_slice(&addresses),
             Op::EthDst { value, mask } => self.mac(0, value, mask)?,
             Op::EthSrc { value, mask } => self.mac(ethernet::SRC, value, mask)?,
             Op::VlanTci { value, mask } if self.headers.vlans > 0 => {
@@ -144,7 +203,6 @@ impl Head<'_> {
             }
             Op::Tos { value, mask } => self.tos(value, mask)?,
             Op::Ttl(ttl) => self.ttl(|_| ttl)?,
-            Op::DecTtl => self.ttl(|ttl| ttl.saturating_sub(1))?,
             Op::TpSrc { value, mask } => self.port(0, value, mask)?,
             Op::TpDst { value, mask } => self.port(2, value, mask)?,
             Op::IcmpType(kind) => self.icmp(u16::from(kind) << 8, 0xff00)?,

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use api::DropReason;
+use flowtable::Op;
 use hw::{Capabilities, Refusal, TxQueue};
 use packet::segment::{self, Cut, Unfinished};
 use packet::{Batch, Checksum, FramePool, Kind, Memory, Packet, PortId, ethernet, vlan};
 
 use crate::account::Account;
-use crate::act::Exit;
+use crate::act::{Exit, Verdict};
 use crate::capture::{Capture, Direction};
 
 /// One port's way out of one worker.
@@ -31,11 +32,19 @@ struct Abilities {
     max_frame: usize,
 }
 
+/// Copies that may wait before their batch is sent as far as it is done.
+const COPIES: usize = 1024;
+
 /// One worker's ways out, by port.
 pub struct Outputs {
     ports: Vec<Option<Output>>,
     /// Ports with packets waiting, each once.
     touched: Vec<PortId>,
+    /// Copies that programs have sent while their batch is carried, each with the place in the batch of
+    /// the packet it was made of: it goes out before that one.
+    copies: Vec<(usize, PortId, Packet)>,
+    /// The place of the packet whose program is being carried out.
+    at: usize,
     /// Finished packets of the port that is being flushed.
     finished: Batch,
     refused: Vec<(Packet, Refusal)>,
@@ -50,6 +59,8 @@ impl Outputs {
         Self {
             ports: Vec::new(),
             touched: Vec::with_capacity(Batch::CAPACITY),
+            copies: Vec::with_capacity(COPIES + Op::MOST),
+            at: 0,
             finished: Batch::new(),
             refused: Vec::with_capacity(Batch::CAPACITY),
             memory,
@@ -92,6 +103,65 @@ impl Outputs {
         self.ports.get_mut(usize::from(port.0))?.as_mut()
     }
 
+    /// Does with each packet of a batch what its verdict says, in order.
+    #[inline]
+    pub fn dispatch(
+        &mut self,
+        batch: &mut Batch,
+        verdicts: &mut Vec<Verdict>,
+        pool: &mut FramePool,
+        account: &Account,
+    ) {
+        // A whole batch for one port goes as it is, if nothing waits there.
+        if let Some(Verdict::Send(port)) = verdicts.first().copied()
+            && verdicts.len() == batch.len()
+            && verdicts.iter().all(|verdict| *verdict == Verdict::Send(port))
+            && self.touched.is_empty()
+            && self.copies.is_empty()
+            && self.port(port).is_some()
+        {
+            verdicts.clear();
+            return self.transmit_finished(port, batch, pool, account);
+        }
+        let mut copies = std::mem::take(&mut self.copies);
+        let mut next = copies.drain(..).peekable();
+        let packets = batch.drain(..verdicts.len()).zip(verdicts.drain(..));
+        for (at, (packet, verdict)) in packets.enumerate() {
+            while let Some((_, port, copy)) = next.next_if(|(before, ..)| *before == at) {
+                self.send(port, copy, pool, account);
+            }
+            match verdict {
+                Verdict::Send(port) => self.send(port, packet, pool, account),
+                Verdict::Drop(reason) => self.drop(packet, reason, pool, account),
+            }
+        }
+        drop(next);
+        self.copies = copies;
+    }
+
+    /// A program begins for the packet at `at`. Answers whether so many copies wait that those before it
+    /// should be sent first.
+    #[inline]
+    pub fn begin(&mut self, at: usize) -> bool {
+        self.at = at;
+        self.copies.len() >= COPIES
+    }
+
+    #[inline]
+    fn send(&mut self, port: PortId, packet: Packet, pool: &mut FramePool, account: &Account) {
+        let Some(output) = self.ports.get_mut(usize::from(port.0)).and_then(Option::as_mut) else {
+            return self.drop(packet, DropReason::TxDown, pool, account);
+        };
+        if output.waiting.is_empty() {
+            self.touched.push(port);
+        }
+        output.waiting.push(packet);
+        if output.waiting.len() >= Batch::CAPACITY {
+            self.flush_port(port, pool, account);
+            self.touched.retain(|touched| *touched != port);
+        }
+    }
+
     /// Sends all that waits; `account` is that of the port it came in by.
     pub fn flush(&mut self, pool: &mut FramePool, account: &Account) {
         while let Some(port) = self.touched.pop() {
@@ -101,15 +171,28 @@ impl Outputs {
 
     fn flush_port(&mut self, port: PortId, pool: &mut FramePool, account: &Account) {
         let Some(output) = self.port(port) else { return };
-        let abilities = output.abilities;
         let mut waiting = std::mem::take(&mut output.waiting);
-        if !waiting.iter().all(|packet| abilities.suffice(packet)) {
-            self.finish_all(port, &mut waiting, abilities, pool, account);
-        }
-        self.transmit(port, &mut waiting, pool, account);
+        self.transmit_finished(port, &mut waiting, pool, account);
         if let Some(output) = self.port(port) {
             output.waiting = waiting;
         }
+    }
+
+    /// Does for packets what their port cannot, and sends them.
+    #[inline]
+    fn transmit_finished(
+        &mut self,
+        port: PortId,
+        packets: &mut Batch,
+        pool: &mut FramePool,
+        account: &Account,
+    ) {
+        let Some(output) = self.port(port) else { return };
+        let abilities = output.abilities;
+        if !packets.iter().all(|packet| abilities.suffice(packet)) {
+            self.finish_all(port, packets, abilities, pool, account);
+        }
+        self.transmit(port, packets, pool, account);
     }
 
     /// Makes packets that the port can send of all that wait; what is more than a batch is sent at once.
@@ -241,22 +324,10 @@ impl Outputs {
 }
 
 impl Exit for Outputs {
-    #[inline]
-    fn send(&mut self, port: PortId, packet: Packet, pool: &mut FramePool, account: &Account) {
-        let Some(output) = self.ports.get_mut(usize::from(port.0)).and_then(Option::as_mut) else {
-            return self.drop(packet, DropReason::TxDown, pool, account);
-        };
-        if output.waiting.is_empty() {
-            self.touched.push(port);
-        }
-        output.waiting.push(packet);
-        if output.waiting.len() >= Batch::CAPACITY {
-            self.flush_port(port, pool, account);
-            self.touched.retain(|touched| *touched != port);
-        }
+    fn copy(&mut self, port: PortId, copy: Packet) {
+        self.copies.push((self.at, port, copy));
     }
 
-    #[inline]
     fn drop(
         &mut self,
         packet: Packet,
@@ -304,6 +375,8 @@ const fn reason_of(refusal: Refusal) -> DropReason {
 impl std::fmt::Debug for Outputs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ports = self.ports.iter().enumerate().filter(|(_, output)| output.is_some());
-        f.debug_struct("Outputs").field("ports", &ports.map(|(n, _)| n).collect::<Vec<_>>()).finish_non_exhaustive()
+        f.debug_struct("Outputs")
+            .field("ports", &ports.map(|(n, _)| n).collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }

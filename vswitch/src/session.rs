@@ -218,7 +218,7 @@ impl Sessions {
             cache.touch(session.flow, session.serial, now);
         }
         self.stats.hits += 1;
-        Some(Found::Cached(session.flow, session.program, session.path))
+        Some(Found::Cached(session.program, session.path))
     }
 
     /// Makes a session of what the long way led to, if the packet is not the first of its tuple.
@@ -227,11 +227,10 @@ impl Sessions {
         wanted: &SessionKey,
         hash: u64,
         key: &Key,
-        found: Found,
+        flow: MegaflowId,
         cache: &mut Cache,
         now: Millis,
     ) {
-        let Found::Cached(flow, program, path) = found else { return };
         if !self.is_seen_again(hash) {
             return;
         }
@@ -253,6 +252,7 @@ impl Sessions {
             self.stats.refused += 1;
             return;
         }
+        let (program, path) = cache.megaflows().result(flow);
         cache.retain(program, path);
         let has_rest = if rest_mask == [0; REST.len()] { 0 } else { HAS_REST };
         self.sessions[at as usize] = Session {

@@ -20,12 +20,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use api::DropReason;
-use flowtable::{Cache, Found, Lead, Limits, MaskId, Millis, Op, PathId, Paths, Seed, Tables};
+use flowtable::{
+    Cache, Found, Lead, Limits, MaskId, MegaflowId, Millis, Op, PathId, Paths, ProgramId, Resolved,
+    Seed, Tables,
+};
 use hw::{RxQueue, Wake};
-use packet::{Batch, Depot, FramePool, Headers, Key, Memory, Packet, PortId, ethernet, mark_partial, parse};
+use packet::{
+    Batch, Depot, FramePool, Headers, Key, Memory, Packet, PortId, ethernet, mark_partial, parse,
+};
 
 use crate::account::Account;
-use crate::act::{Exit, act};
+use crate::act::{Verdict, act};
 use crate::capture::Direction;
 use crate::clock::{Clock, millis};
 use crate::counters::WorkerCounters;
@@ -37,6 +42,8 @@ use crate::sleep::Sleep;
 
 /// Packets that go through a step together.
 const LANES: usize = 32;
+/// How many packets ahead of the parser their heads are fetched.
+const AHEAD: usize = 6;
 /// What serving one queue may cost before the next one's turn comes.
 const TURN_NS: u64 = 50_000;
 /// The longest sleep; it only bounds how late caches are swept.
@@ -106,6 +113,8 @@ struct Way {
     pool: FramePool,
     memory: Arc<Memory>,
     lanes: Box<Lanes>,
+    /// What becomes of the first packets of the batch, as far as that is known.
+    verdicts: Vec<Verdict>,
 }
 
 /// What is known of the packets that go through a step together.
@@ -116,6 +125,7 @@ struct Lanes {
     headers: [Option<Headers>; LANES],
     sessions: [Option<SessionKey>; LANES],
     hashes: [u64; LANES],
+    guesses: [Option<MegaflowId>; LANES],
 }
 
 impl Worker {
@@ -139,6 +149,7 @@ impl Worker {
                 pool,
                 memory,
                 lanes: Box::new(Lanes::new()),
+                verdicts: Vec::with_capacity(Batch::CAPACITY),
             },
             signal: 0,
             number,
@@ -334,91 +345,100 @@ impl Way {
             }
         }
         self.cache.begin();
+        let mut tally = Tally::new(now);
         match self.cache.lead(input.port) {
             Lead::All(flow) if !input.unmarked_partial => match self.cache.hit(flow, now) {
-                Some(found) if !self.needs_headers(found) => {
-                    self.all_alike(batch, found, account, now)
+                Some(Found::Cached(program, path)) if !program.needs_headers() => {
+                    self.all_alike(batch, program, path, account, &mut tally);
                 }
-                _ => self.by_sessions(batch, input, now),
+                _ => self.by_sessions(batch, input, &mut tally),
             },
-            Lead::One(mask) => self.by_one_mask(batch, input, mask, now),
-            Lead::All(_) | Lead::Many => self.by_sessions(batch, input, now),
+            Lead::One(mask) => self.by_one_mask(batch, input, mask, &mut tally),
+            Lead::All(_) | Lead::Many => self.by_sessions(batch, input, &mut tally),
         }
+        tally.settle(self.cache.paths());
+        self.outputs.dispatch(batch, &mut self.verdicts, &mut self.pool, account);
         self.outputs.flush(&mut self.pool, account);
     }
 
-    /// Whether a program writes into what only parsing finds.
-    fn needs_headers(&self, found: Found) -> bool {
-        match found {
-            Found::Cached(_, program, _) => {
-                self.cache.programs().exactly(program).iter().any(|op| op.needs_headers())
+    /// One program for all, which looks at nothing but the addresses.
+    fn all_alike(
+        &mut self,
+        batch: &mut Batch,
+        program: ProgramId,
+        path: PathId,
+        account: &Account,
+        tally: &mut Tally,
+    ) {
+        while let Some(at) = self.next_lanes(batch) {
+            if batch[at].len() < ethernet::LEN {
+                self.verdicts.push(Verdict::Drop(DropReason::Runt));
+            } else {
+                let found = Found::Cached(program, path);
+                self.perform(batch, Headers::default(), found, account, tally);
             }
-            Found::Once => true,
         }
-    }
-
-    /// One program for all.
-    fn all_alike(&mut self, batch: &mut Batch, found: Found, account: &Account, now: Millis) {
-        let mut tally = Tally::new(now);
-        for packet in batch.drain(..) {
-            if packet.len() < ethernet::LEN {
-                self.outputs.drop(packet, DropReason::Runt, &mut self.pool, account);
-                continue;
-            }
-            self.perform(packet, Headers::default(), found, account, &mut tally);
-        }
-        tally.settle(self.cache.paths());
     }
 
     /// Each packet's program by the one mask that tells this port's packets apart.
-    fn by_one_mask(&mut self, batch: &mut Batch, input: &Input, mask: MaskId, now: Millis) {
-        let mut tally = Tally::new(now);
-        let mut packets = batch.drain(..);
-        loop {
-            let lanes = packets.as_slice().len().min(LANES);
-            if lanes == 0 {
-                break;
+    fn by_one_mask(&mut self, batch: &mut Batch, input: &Input, mask: MaskId, tally: &mut Tally) {
+        let mut last = None;
+        while let Some(first) = self.next_lanes(batch) {
+            let lanes = (batch.len() - first).min(LANES);
+            self.parse(&batch[first..first + lanes], input.port);
+            if let Some(flow) = last
+                && self.all_agree(flow, mask, lanes)
+                && let Some(found) = self.cache.hit(flow, tally.now)
+            {
+                for lane in 0..lanes {
+                    self.deliver(batch, lane, Some(found), input, tally);
+                }
+                continue;
             }
-            self.parse(&packets.as_slice()[..lanes], input.port);
+            self.find_guesses(mask, lanes);
             for lane in 0..lanes {
-                let hash = self.cache.megaflows().hash(mask, &self.lanes.keys[lane]);
-                self.lanes.hashes[lane] = hash;
-                self.cache.megaflows().prefetch(hash);
-            }
-            for lane in 0..lanes {
-                self.cache.megaflows().prefetch_entry(self.lanes.hashes[lane]);
-            }
-            for (lane, packet) in packets.by_ref().take(lanes).enumerate() {
-                let (key, hash) = (&self.lanes.keys[lane], self.lanes.hashes[lane]);
-                let known = self.cache.megaflows().find(mask, hash, key);
-                let found = known.and_then(|flow| self.cache.hit(flow, now));
-                self.deliver(packet, lane, found, input, &mut tally);
+                let Lanes { keys, hashes, guesses, .. } = &*self.lanes;
+                last = self.cache.megaflows().find(mask, hashes[lane], guesses[lane], &keys[lane]);
+                let found = last.and_then(|flow| self.cache.hit(flow, tally.now));
+                self.deliver(batch, lane, found, input, tally);
             }
         }
-        tally.settle(self.cache.paths());
+    }
+
+    /// Hashes the keys of all lanes, and fetches the megaflows they will most likely meet.
+    #[inline]
+    fn find_guesses(&mut self, mask: MaskId, lanes: usize) {
+        let Lanes { keys, hashes, guesses, .. } = &mut *self.lanes;
+        let megaflows = self.cache.megaflows();
+        megaflows.hash_all(mask, &keys[..lanes], hashes);
+        for (guess, hash) in guesses.iter_mut().zip(&hashes[..lanes]) {
+            *guess = megaflows.guess(*hash);
+        }
+    }
+
+    /// Whether all lanes meet this megaflow, as they do when one rule is for many packets: then there is
+    /// nothing to look up. The first packet that does not ends the attempt.
+    #[inline]
+    fn all_agree(&self, flow: MegaflowId, mask: MaskId, lanes: usize) -> bool {
+        self.lanes.keys[..lanes].iter().all(|key| self.cache.megaflows().agrees(flow, mask, key))
     }
 
     /// Each packet's program by its session, or the long way.
-    fn by_sessions(&mut self, batch: &mut Batch, input: &Input, now: Millis) {
-        let mut tally = Tally::new(now);
-        let mut packets = batch.drain(..);
-        loop {
-            let lanes = packets.as_slice().len().min(LANES);
-            if lanes == 0 {
-                break;
-            }
-            self.parse(&packets.as_slice()[..lanes], input.port);
+    fn by_sessions(&mut self, batch: &mut Batch, input: &Input, tally: &mut Tally) {
+        while let Some(first) = self.next_lanes(batch) {
+            let lanes = (batch.len() - first).min(LANES);
+            self.parse(&batch[first..first + lanes], input.port);
             self.find_session_keys(lanes);
-            for (lane, packet) in packets.by_ref().take(lanes).enumerate() {
-                let found = self.session(lane, now);
-                let had_one = found.is_some();
-                let found = self.deliver(packet, lane, found, input, &mut tally);
-                if !had_one {
-                    self.learn_session(lane, found, now);
-                }
+            for lane in 0..lanes {
+                let found = self.session(lane, tally.now);
+                self.deliver(batch, lane, found, input, tally);
             }
         }
-        tally.settle(self.cache.paths());
+    }
+
+    /// The first packet of the batch that has no verdict yet: where the next lanes begin.
+    fn next_lanes(&self, batch: &Batch) -> Option<usize> {
+        (self.verdicts.len() < batch.len()).then_some(self.verdicts.len())
     }
 
     /// Finds the headers of packets.
@@ -426,7 +446,11 @@ impl Way {
     fn parse(&mut self, packets: &[Packet], port: PortId) {
         let number = self.cache.port(port).map_or(0, |port| port.number);
         let Lanes { keys, headers, .. } = &mut *self.lanes;
-        for ((packet, key), headers) in packets.iter().zip(keys).zip(headers) {
+        packets.iter().take(AHEAD).for_each(|packet| packet.prefetch(&self.memory));
+        for (n, ((packet, key), headers)) in packets.iter().zip(keys).zip(headers).enumerate() {
+            if let Some(later) = packets.get(n + AHEAD) {
+                later.prefetch(&self.memory);
+            }
             key[0] = u64::from(port.0) << 16 | u64::from(number);
             *headers = parse(packet.head(&self.memory), packet.len(), key).ok();
         }
@@ -435,7 +459,7 @@ impl Way {
     #[inline]
     fn find_session_keys(&mut self, lanes: usize) {
         let Some(sessions) = &self.sessions else { return };
-        let Lanes { keys, headers, sessions: wanted, hashes } = &mut *self.lanes;
+        let Lanes { keys, headers, sessions: wanted, hashes, .. } = &mut *self.lanes;
         for lane in 0..lanes {
             wanted[lane] = headers[lane].and_then(|headers| SessionKey::of(&keys[lane], headers));
             if let Some(key) = &wanted[lane] {
@@ -455,66 +479,74 @@ impl Way {
         sessions.lookup(wanted, lanes.hashes[lane], &lanes.keys[lane], &mut self.cache, now)
     }
 
-    fn learn_session(&mut self, lane: usize, found: Option<Found>, now: Millis) {
-        let (Some(sessions), Some(found)) = (&mut self.sessions, found) else { return };
-        let Some(wanted) = &self.lanes.sessions[lane] else { return };
-        sessions.learn(
-            wanted,
-            self.lanes.hashes[lane],
-            &self.lanes.keys[lane],
-            found,
-            &mut self.cache,
-            now,
-        );
+    #[cold]
+    fn learn_session(&mut self, lane: usize, flow: MegaflowId, now: Millis) {
+        let (Some(sessions), lanes) = (&mut self.sessions, &self.lanes) else { return };
+        let Some(wanted) = &lanes.sessions[lane] else { return };
+        sessions.learn(wanted, lanes.hashes[lane], &lanes.keys[lane], flow, &mut self.cache, now);
     }
 
-    /// Carries out what was found for a packet, or finds it the long way. Answers with what that was.
+    /// Carries out what was found for the packet whose turn it is, or finds it the long way.
     #[inline]
     fn deliver(
         &mut self,
-        mut packet: Packet,
+        batch: &mut Batch,
         lane: usize,
         found: Option<Found>,
         input: &Input,
         tally: &mut Tally,
-    ) -> Option<Found> {
-        let account: &Account = &input.account;
+    ) {
         let Some(headers) = self.lanes.headers[lane] else {
-            self.outputs.drop(packet, DropReason::Runt, &mut self.pool, account);
-            return None;
+            return self.verdicts.push(Verdict::Drop(DropReason::Runt));
         };
         if input.unmarked_partial {
-            mark_partial(&mut packet, headers, &self.memory);
+            mark_partial(&mut batch[self.verdicts.len()], headers, &self.memory);
         }
         let found = match found {
             Some(found) => found,
-            None => {
-                let (key, now) = (&self.lanes.keys[lane], tally.now);
-                self.cache.resolve(input.port, key, packet.packets(), packet.wire_bytes(), now)
-            }
+            None => self.resolve(&batch[self.verdicts.len()], lane, input.port, tally.now),
         };
-        self.perform(packet, headers, found, account, tally);
-        Some(found)
+        self.perform(batch, headers, found, &input.account, tally);
     }
 
-    /// Carries out a program, and sees to the credit for it.
+    /// The long way.
+    #[cold]
+    fn resolve(&mut self, packet: &Packet, lane: usize, port: PortId, now: Millis) -> Found {
+        let key = &self.lanes.keys[lane];
+        match self.cache.resolve(port, key, packet.packets(), packet.wire_bytes(), now) {
+            Resolved::Cached(flow, found) => {
+                self.learn_session(lane, flow, now);
+                found
+            }
+            Resolved::Once => Found::Once,
+        }
+    }
+
+    /// Carries out the program of the packet whose turn it is, and sees to the credit for it.
     #[inline]
     fn perform(
         &mut self,
-        packet: Packet,
+        batch: &mut Batch,
         headers: Headers,
         found: Found,
         account: &Account,
         tally: &mut Tally,
     ) {
+        if self.outputs.begin(self.verdicts.len()) {
+            self.outputs.dispatch(batch, &mut self.verdicts, &mut self.pool, account);
+            self.outputs.begin(0);
+        }
+        let packet = &mut batch[self.verdicts.len()];
         let ops: &[Op] = match found {
-            Found::Cached(_, program, path) => {
-                tally.count(path, &packet, self.cache.paths());
+            Found::Cached(program, path) => {
+                tally.count(path, packet, self.cache.paths());
                 self.cache.programs().ops(program)
             }
             Found::Once => self.cache.once(),
         };
-        act(ops, packet, headers, &self.memory, &mut self.pool, account, &mut self.outputs);
+        let verdict =
+            act(ops, packet, headers, &self.memory, &mut self.pool, account, &mut self.outputs);
+        self.verdicts.push(verdict);
     }
 }
 
@@ -525,6 +557,7 @@ impl Lanes {
             headers: [None; LANES],
             sessions: [None; LANES],
             hashes: [0; LANES],
+            guesses: [None; LANES],
         }
     }
 }

@@ -34,7 +34,8 @@ impl std::fmt::Debug for Step {
             Self::Packets(port, packets) => {
                 write!(f, "into port {port}:")?;
                 packets.iter().try_for_each(|(bytes, times)| {
-                    let hex: String = bytes.iter().take(54).map(|byte| format!("{byte:02x}")).collect();
+                    let hex: String =
+                        bytes.iter().take(54).map(|byte| format!("{byte:02x}")).collect();
                     write!(f, " {times}x{}:{hex}", bytes.len())
                 })
             }
@@ -80,7 +81,12 @@ fn any_vlan() -> impl Strategy<Value = VlanMode> {
     ]
 }
 
-fn run(vlans: &[VlanMode], flows: &[FlowMod], steps: &[Step], options: Options) -> Result<(), TestCaseError> {
+fn run(
+    vlans: &[VlanMode],
+    flows: &[FlowMod],
+    steps: &[Step],
+    options: Options,
+) -> Result<(), TestCaseError> {
     let mut bench = Bench::new(vlans, options);
     bench.flow_mods(flows);
     for step in steps {

@@ -215,7 +215,10 @@ impl Bench {
     /// Drops so far, by ingress port and reason.
     pub fn drops(&self) -> Vec<(u16, DropReason, u64)> {
         let each = self.ports.iter().zip(1..).flat_map(|((_, account), number)| {
-            account.drops().map(move |(reason, packets)| (number, reason, packets)).collect::<Vec<_>>()
+            account
+                .drops()
+                .map(move |(reason, packets)| (number, reason, packets))
+                .collect::<Vec<_>>()
         });
         each.collect()
     }
@@ -299,7 +302,8 @@ impl Bench {
             (flow, rule.packets, rule.bytes)
         });
         let mut counts = Counts { rules: rules.collect(), misses: Vec::new() };
-        counts.misses = self.literal.misses.iter().map(|(table, packets)| (*table, *packets)).collect();
+        counts.misses =
+            self.literal.misses.iter().map(|(table, packets)| (*table, *packets)).collect();
         counts.misses.sort_unstable();
         counts.rules.sort();
         counts
