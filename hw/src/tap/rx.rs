@@ -2,19 +2,18 @@
 //!
 //! How many packets are asked for at once, and into what shape of slots, follows the load: twice as
 //! many while all slots come back full; as many as were full, and one more, when not. Long slots are
-//! used from the first long packet until many in a row were short. A TAP at rest keeps one short slot:
-//! one frame.
+//! used from the first long packet until many in a row were short. A TAP at rest keeps no frames.
 #![expect(unsafe_code, reason = "the kernel writes into frames by address")]
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use packet::{Batch, Depot, FramePool, HEADROOM, Memory, Packet, PortId};
+use packet::{Batch, Depot, FramePool, Memory, Packet, PortId};
 
 use super::calls::{Calls, NOT_NOW, Operation};
 use super::device::Device;
-use super::header::{self, Header};
+use super::header;
 use super::slots::{FIRST_LEN, Shape, Slots};
 use crate::port::{RxQueue, Wake};
 
@@ -107,13 +106,10 @@ impl TapRx {
             Shape::Short => &mut self.short,
             Shape::Long => &mut self.long,
         };
-        let Ok(mut packet) = slots.take(slot, len, self.port, pool) else {
+        let Ok((mut packet, header)) = slots.take(slot, len, self.port, pool) else {
             self.device.rx_no_frames.fetch_add(1, Relaxed);
             return None;
         };
-        let at = usize::from(HEADROOM - header::LEN);
-        let before = &self.memory.bytes(packet.frame())[at..];
-        let header = before.first_chunk().copied().map(Header::from_bytes).unwrap_or_default();
         if header.describe(&mut packet, &self.memory).is_ok() {
             return Some(packet);
         }
@@ -129,7 +125,7 @@ impl TapRx {
             Shape::Short if self.short_packets == 0 => self.shape = Shape::Long,
             Shape::Long if self.short_packets >= ALL_SHORT => {
                 self.shape = Shape::Short;
-                self.long.keep(0, pool);
+                self.long.clear(pool);
             }
             _ => {}
         }
@@ -153,8 +149,7 @@ impl RxQueue for TapRx {
                 self.depth = full + 1;
                 self.empty_reads = if full == 0 { self.empty_reads + 1 } else { 0 };
                 if self.empty_reads == AT_REST {
-                    self.short.keep(1, pool);
-                    self.long.keep(0, pool);
+                    self.long.clear(pool);
                     self.shape = Shape::Short;
                     self.short_packets = 1;
                 } else if full > 0 {
@@ -181,7 +176,6 @@ impl RxQueue for TapRx {
 impl Drop for TapRx {
     fn drop(&mut self) {
         let mut pool = FramePool::new(&self.depot);
-        self.short.keep(0, &mut pool);
-        self.long.keep(0, &mut pool);
+        self.long.clear(&mut pool);
     }
 }

@@ -3,17 +3,16 @@
 //! A read must offer room for the longest super-frame, 64 KiB, or the rest of a packet is lost; most
 //! packets are short. So there are two shapes of slots:
 //!
-//! * **short**: a frame, and behind it a landing place in ordinary memory. A packet that is longer than
-//!   the frame is copied from there into further frames. Costs one frame and two vectors a slot.
-//! * **long**: a chain of 33 frames. No packet is ever copied. Costs the kernel half a microsecond for
-//!   reading the 33 vectors, which is nothing beside 64 KiB, and 33 frames a slot.
+//! * **short**: 64 KiB of ordinary memory. The packet is copied from there into frames, which costs a
+//!   short one less than the kernel's reading of a second vector would, and no frame lies waiting.
+//! * **long**: a chain of 33 frames, for super-frames, which are never copied again.
 #![expect(unsafe_code, reason = "addresses of memory are sent to other threads")]
 
 use std::sync::Arc;
 
 use packet::{Chainer, FRAME_SIZE, Frame, FramePool, HEADROOM, Memory, Packet, PortId};
 
-use super::header;
+use super::header::{self, Header};
 
 /// Bytes of a packet in its first frame.
 pub(crate) const FIRST_LEN: usize = FRAME_SIZE - HEADROOM as usize;
@@ -21,20 +20,21 @@ pub(crate) const FIRST_LEN: usize = FRAME_SIZE - HEADROOM as usize;
 const LONGEST: usize = 65_535 + 14 + 8;
 /// Frames of the longest packet.
 const CHAIN: usize = 1 + (LONGEST - FIRST_LEN).div_ceil(FRAME_SIZE);
-/// Bytes of a landing place.
-const LANDING: usize = LONGEST - FIRST_LEN;
+/// Bytes of a short slot: no multiple of a page, since the beginnings of all slots are in use at once
+/// and must not want the same places of the cache.
+const LANDING: usize = (header::LEN as usize + LONGEST).next_multiple_of(64) + 64;
 
 /// Slots of one shape.
 #[derive(Debug)]
 pub(crate) struct Slots {
     memory: Arc<Memory>,
     shape: Shape,
-    /// [`Shape::frames`] for each slot.
+    /// The frames of long slots, [`CHAIN`] each.
     frames: Vec<Frame>,
-    /// [`Shape::vectors`] for each slot: where its bytes lie.
-    vectors: Vec<libc::iovec>,
-    /// What lies behind the frames of short slots. Where no long packet lands it takes no memory.
+    /// The memory of short slots, [`LANDING`] bytes each. What is never read into takes no memory.
     landing: Vec<u8>,
+    /// Where the slots' bytes lie, [`Shape::vectors`] each.
+    vectors: Vec<libc::iovec>,
 }
 
 // SAFETY: the addresses in `vectors` lead into frames and memory of the same value.
@@ -48,16 +48,9 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    const fn frames(self) -> usize {
-        match self {
-            Self::Short => 1,
-            Self::Long => CHAIN,
-        }
-    }
-
     const fn vectors(self) -> usize {
         match self {
-            Self::Short => 2,
+            Self::Short => 1,
             Self::Long => CHAIN,
         }
     }
@@ -76,36 +69,39 @@ impl Slots {
     /// Provides up to `count` slots, as far as there are frames, and answers how many there are.
     #[inline]
     pub(crate) fn prepare(&mut self, count: usize, pool: &mut FramePool) -> usize {
-        if self.frames.len() < count * self.shape.frames() {
-            self.grow(count, pool);
+        if self.vectors.len() < count * self.shape.vectors() {
+            match self.shape {
+                Shape::Short => self.grow_short(count),
+                Shape::Long => self.grow_long(count, pool),
+            }
         }
-        count.min(self.frames.len() / self.shape.frames())
+        count.min(self.vectors.len() / self.shape.vectors())
     }
 
     #[cold]
-    fn grow(&mut self, count: usize, pool: &mut FramePool) {
-        if self.shape == Shape::Short && self.landing.len() < count * LANDING {
-            // Elsewhere from now on: all addresses are new.
-            self.landing = vec![0; count * LANDING];
-            self.vectors.clear();
-        }
-        let whole = self.shape.frames();
-        while self.frames.len() < count * whole {
+    fn grow_short(&mut self, count: usize) {
+        // Elsewhere from now on: all addresses are new.
+        self.landing = vec![0; count * LANDING];
+        let slots = self.landing.chunks_exact_mut(LANDING);
+        let vector = |slot: &mut [u8]| libc::iovec {
+            iov_base: slot.as_mut_ptr().cast(),
+            iov_len: slot.len(),
+        };
+        self.vectors = slots.map(vector).collect();
+    }
+
+    #[cold]
+    fn grow_long(&mut self, count: usize, pool: &mut FramePool) {
+        while self.frames.len() < count * CHAIN {
             let before = self.frames.len();
-            self.frames.extend(std::iter::from_fn(|| pool.alloc()).take(whole));
-            if self.frames.len() < before + whole {
+            self.frames.extend(std::iter::from_fn(|| pool.alloc()).take(CHAIN));
+            if self.frames.len() < before + CHAIN {
                 self.frames.drain(before..).for_each(|frame| pool.free(frame));
                 break;
             }
-        }
-        self.vectors.clear();
-        for at in 0..self.frames.len() {
-            let vector = self.vector(at);
-            self.vectors.push(vector);
-            if self.shape == Shape::Short {
-                let landing = &mut self.landing[at * LANDING..][..LANDING];
-                let (iov_base, iov_len) = (landing.as_mut_ptr().cast(), landing.len());
-                self.vectors.push(libc::iovec { iov_base, iov_len });
+            for at in before..before + CHAIN {
+                let vector = self.vector(at);
+                self.vectors.push(vector);
             }
         }
     }
@@ -113,7 +109,7 @@ impl Slots {
     /// Where the bytes of the frame at place `at` are to go.
     fn vector(&mut self, at: usize) -> libc::iovec {
         // The header stands in the headroom, right before the packet.
-        let first = at.is_multiple_of(self.shape.frames());
+        let first = at.is_multiple_of(CHAIN);
         let start = if first { usize::from(HEADROOM - header::LEN) } else { 0 };
         let bytes = &mut self.memory.bytes_mut(&mut self.frames[at])[start..];
         libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() }
@@ -125,8 +121,8 @@ impl Slots {
         self.vectors.chunks_exact(self.shape.vectors()).take(count)
     }
 
-    /// The packet of `len` bytes that was read into `slot`. Its frames are replaced; if there are none to
-    /// do so, the packet is lost and the slot stays as it is.
+    /// The packet of `len` bytes that was read into `slot`, and the header in front of it. If there are
+    /// no frames for it, or to take the place of its own, it is lost, and the slot stays as it is.
     #[inline]
     pub(crate) fn take(
         &mut self,
@@ -134,45 +130,26 @@ impl Slots {
         len: usize,
         port: PortId,
         pool: &mut FramePool,
-    ) -> Result<Packet, NoFrames> {
-        if len > FIRST_LEN {
-            return match self.shape {
-                Shape::Short => self.take_copied(slot, len, port, pool),
-                Shape::Long => self.take_chain(slot, len, port, pool),
-            };
+    ) -> Result<(Packet, Header), NoFrames> {
+        match self.shape {
+            Shape::Short => self.take_copy(slot, len, port, pool),
+            Shape::Long => self.take_chain(slot, len, port, pool),
         }
-        let fresh = pool.alloc().ok_or(NoFrames)?;
-        let frame = self.replace(slot * self.shape.frames(), fresh);
-        Ok(Packet::new(frame, HEADROOM, short(len), port))
     }
 
-    #[cold]
-    fn take_copied(
+    #[inline]
+    fn take_copy(
         &mut self,
         slot: usize,
         len: usize,
         port: PortId,
         pool: &mut FramePool,
-    ) -> Result<Packet, NoFrames> {
-        let fresh = pool.alloc().ok_or(NoFrames)?;
-        let landed = &self.landing[slot * LANDING..][..(len - FIRST_LEN).min(LANDING)];
-        let mut copies = [const { None }; CHAIN];
-        for (copy, bytes) in copies.iter_mut().zip(landed.chunks(FRAME_SIZE)) {
-            let Some(mut frame) = pool.alloc() else {
-                copies.into_iter().flatten().for_each(|(frame, _)| pool.free(frame));
-                pool.free(fresh);
-                return Err(NoFrames);
-            };
-            self.memory.bytes_mut(&mut frame)[..bytes.len()].copy_from_slice(bytes);
-            *copy = Some((frame, short(bytes.len())));
-        }
-        let mut chain = Chainer::default();
-        let first = self.replace(slot, fresh);
-        chain.push(&self.memory, first, HEADROOM, short(FIRST_LEN), port);
-        for (frame, len) in copies.into_iter().flatten() {
-            chain.push(&self.memory, frame, 0, len, port);
-        }
-        chain.finish().ok_or(NoFrames)
+    ) -> Result<(Packet, Header), NoFrames> {
+        let landed = &self.landing[slot * LANDING..][..LANDING];
+        let Some((header, bytes)) = landed.split_first_chunk() else { return Err(NoFrames) };
+        let bytes = &bytes[..len.min(LONGEST)];
+        let packet = Chainer::copy_of(bytes, HEADROOM, port, pool).ok_or(NoFrames)?;
+        Ok((packet, Header::from_bytes(*header)))
     }
 
     fn take_chain(
@@ -181,8 +158,11 @@ impl Slots {
         len: usize,
         port: PortId,
         pool: &mut FramePool,
-    ) -> Result<Packet, NoFrames> {
-        let used = (1 + (len - FIRST_LEN).div_ceil(FRAME_SIZE)).min(CHAIN);
+    ) -> Result<(Packet, Header), NoFrames> {
+        let first = slot * CHAIN;
+        let before = &self.memory.bytes(&self.frames[first])[usize::from(HEADROOM - header::LEN)..];
+        let header = before.first_chunk().copied().map(Header::from_bytes).unwrap_or_default();
+        let used = (1 + len.saturating_sub(FIRST_LEN).div_ceil(FRAME_SIZE)).min(CHAIN);
         // All that will be replaced, or nothing: a slot never has less than its frames.
         let mut fresh = [const { None }; CHAIN];
         fresh.iter_mut().take(used).for_each(|place| *place = pool.alloc());
@@ -192,39 +172,25 @@ impl Slots {
         }
         let mut chain = Chainer::default();
         let mut left = len;
-        let first = slot * CHAIN;
         for (at, fresh) in (first..).zip(fresh.into_iter().flatten()) {
             let (start, room) = if at == first { (HEADROOM, FIRST_LEN) } else { (0, FRAME_SIZE) };
             let here = left.min(room);
             left -= here;
-            let frame = self.replace(at, fresh);
-            chain.push(&self.memory, frame, start, short(here), port);
+            let frame = std::mem::replace(&mut self.frames[at], fresh);
+            self.vectors[at] = self.vector(at);
+            let here = u16::try_from(here).unwrap_or(0);
+            chain.push(&self.memory, frame, start, here, port);
         }
-        chain.finish().ok_or(NoFrames)
+        chain.finish().map(|packet| (packet, header)).ok_or(NoFrames)
     }
 
-    /// Puts `fresh` into place `at`, and answers what was there.
-    #[inline]
-    fn replace(&mut self, at: usize, fresh: Frame) -> Frame {
-        let frame = std::mem::replace(&mut self.frames[at], fresh);
-        let vector = match self.shape {
-            Shape::Short => 2 * at,
-            Shape::Long => at,
-        };
-        self.vectors[vector] = self.vector(at);
-        frame
+    /// Gives the frames of all slots back.
+    pub(crate) fn clear(&mut self, pool: &mut FramePool) {
+        self.frames.drain(..).for_each(|frame| pool.free(frame));
+        if self.shape == Shape::Long {
+            self.vectors.clear();
+        }
     }
-
-    /// Keeps `count` slots, and gives the frames of the others back.
-    pub(crate) fn keep(&mut self, count: usize, pool: &mut FramePool) {
-        let keep = (count * self.shape.frames()).min(self.frames.len());
-        self.frames.drain(keep..).for_each(|frame| pool.free(frame));
-        self.vectors.truncate(count * self.shape.vectors());
-    }
-}
-
-fn short(len: usize) -> u16 {
-    u16::try_from(len).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
@@ -260,13 +226,13 @@ mod tests {
             for len in [14, FIRST_LEN, FIRST_LEN + 1, FIRST_LEN + FRAME_SIZE, LONGEST] {
                 for slot in [2, 0, 2] {
                     fill(&slots, slot, len);
-                    let packet = slots.take(slot, len, PortId(1), &mut pool).unwrap();
+                    let (packet, _) = slots.take(slot, len, PortId(1), &mut pool).unwrap();
                     let expected: Vec<u8> = (0..=250).cycle().take(len).collect();
                     assert_eq!(packet.to_vec(&memory), expected, "{shape:?} {len}");
                     packet.free(&mut pool);
                 }
             }
-            slots.keep(0, &mut pool);
+            slots.clear(&mut pool);
             assert_eq!(std::iter::from_fn(|| pool.alloc()).count(), 256, "{shape:?}");
         }
     }
@@ -280,9 +246,9 @@ mod tests {
             let mut slots = Slots::new(Arc::clone(pool.memory()), shape);
             assert_eq!(slots.prepare(1, &mut pool), 1);
             assert_eq!(slots.take(0, LONGEST, PortId(1), &mut pool).unwrap_err(), NoFrames);
-            let packet = slots.take(0, 100, PortId(1), &mut pool).unwrap();
+            let (packet, _) = slots.take(0, 100, PortId(1), &mut pool).unwrap();
             packet.free(&mut pool);
-            slots.keep(0, &mut pool);
+            slots.clear(&mut pool);
             assert_eq!(std::iter::from_fn(|| pool.alloc()).count(), frames as usize);
         }
     }
@@ -292,8 +258,8 @@ mod tests {
         let mut pool = FramePool::new(&Depot::new(Memory::heap(LONG * 2 - 1)));
         let mut slots = Slots::new(Arc::clone(pool.memory()), Shape::Long);
         assert_eq!((CHAIN, slots.prepare(4, &mut pool)), (33, 1));
-        slots.keep(0, &mut pool);
+        slots.clear(&mut pool);
         assert_eq!(slots.prepare(1, &mut pool), 1);
-        slots.keep(0, &mut pool);
+        slots.clear(&mut pool);
     }
 }

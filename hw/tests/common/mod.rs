@@ -83,7 +83,8 @@ pub struct Tally {
 /// A thread that carries everything from each of two ports to the other.
 pub struct Forwarder {
     stop: Arc<AtomicBool>,
-    syscalls: Arc<AtomicU64>,
+    /// System calls of its ports, and the kernel's number for its thread.
+    shared: Arc<[AtomicU64; 2]>,
     thread: Option<JoinHandle<Tally>>,
 }
 
@@ -104,16 +105,24 @@ impl Forwarder {
     }
 
     fn spawn(sides: Vec<Side>, depot: &Arc<Depot>, sleeps: bool) -> Self {
-        let (stop, syscalls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (depot, stopped, count) = (Arc::clone(depot), Arc::clone(&stop), Arc::clone(&syscalls));
-        let work = move || forward(sides, &depot, [&stopped, &AtomicBool::new(sleeps)], &count);
+        let stop = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new([const { AtomicU64::new(0) }; 2]);
+        let (depot, stopped, told) = (Arc::clone(depot), Arc::clone(&stop), Arc::clone(&shared));
+        let work = move || forward(sides, &depot, &stopped, sleeps, &told);
         let thread = Builder::new().name("forwarder".to_owned()).spawn(work).expect("a thread");
-        Self { stop, syscalls, thread: Some(thread) }
+        Self { stop, shared, thread: Some(thread) }
     }
 
     /// System calls its ports have made so far.
     pub fn syscalls(&self) -> u64 {
-        self.syscalls.load(Relaxed)
+        self.shared[0].load(Relaxed)
+    }
+
+    /// Processor time its thread has used so far, in nanoseconds.
+    pub fn processor_ns(&self) -> f64 {
+        let path = format!("/proc/self/task/{}/schedstat", self.shared[1].load(Relaxed));
+        let text = std::fs::read_to_string(path).expect("the thread's account");
+        text.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
     }
 
     /// Ends it; its ends of the ports are dropped.
@@ -159,11 +168,14 @@ impl Side {
 fn forward(
     mut sides: Vec<Side>,
     depot: &Arc<Depot>,
-    [stop, sleeps]: [&AtomicBool; 2],
-    syscalls: &AtomicU64,
+    stop: &AtomicBool,
+    sleeps: bool,
+    [syscalls, thread]: &[AtomicU64; 2],
 ) -> Tally {
     const IDLE_ROUNDS: u32 = 50;
     pin_to_last_cpu();
+    let id = rustix::thread::gettid().as_raw_nonzero().get();
+    thread.store(id.unsigned_abs().into(), Relaxed);
     let mut tally = Tally::default();
     let mut pool = FramePool::new(depot);
     let (mut batch, mut out, mut refused) = (Batch::new(), Batch::new(), Vec::new());
@@ -204,7 +216,7 @@ fn forward(
         idle = if busy { 0 } else { idle + 1 };
         tally.syscalls = sides.iter().map(Side::syscalls).sum();
         syscalls.store(tally.syscalls, Relaxed);
-        if idle > IDLE_ROUNDS && sleeps.load(Relaxed) {
+        if idle > IDLE_ROUNDS && sleeps {
             let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
             let mut events = [const { std::mem::MaybeUninit::uninit() }; 8];
             drop(epoll::wait(&epoll, &mut events, Some(&timeout)));
