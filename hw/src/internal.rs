@@ -44,13 +44,14 @@ impl Internal {
     ) -> Result<Self, Error> {
         let mut links = Links::open()?;
         let InternalOptions { interface, mtu, mac, batched } = options;
-        let tap = TapPort::create(&mut links, interface, port, depot, *batched)?;
+        let mut tap = TapPort::create(&mut links, interface, port, depot, *batched)?;
         if let Some(mac) = mac {
             links.set_mac(&tap.link, *mac)?;
         }
         links.set_mtu(&tap.link, *mtu)?;
         tap.adopt_mtu(*mtu);
         links.set_up(&tap.link, true)?;
+        tap.link = links.numbered(tap.link.ifindex, interface)?;
         Ok(Self { tap })
     }
 }
@@ -74,6 +75,10 @@ impl Port for Internal {
 
     fn counters(&self) -> PortCounters {
         self.tap.counters()
+    }
+
+    fn mac(&self) -> Option<MacAddr> {
+        Some(self.tap.link.mac)
     }
 
     fn interfaces(&self) -> Vec<u32> {

@@ -17,7 +17,7 @@
 
 use std::sync::Arc;
 
-use packet::{Depot, PortId};
+use packet::{Depot, MacAddr, PortId};
 
 use crate::bpf::{Code, Kind, Program, Register::*};
 use crate::error::Error;
@@ -112,6 +112,10 @@ impl Port for Pod {
 
     fn counters(&self) -> PortCounters {
         self.tap.counters()
+    }
+
+    fn mac(&self) -> Option<MacAddr> {
+        Some(self.veth.mac)
     }
 
     fn interfaces(&self) -> Vec<u32> {

@@ -7,7 +7,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use packet::{Batch, FramePool, Packet};
+use packet::{Batch, FramePool, MacAddr, Packet};
 
 /// The control side of a port.
 pub trait Port: Send {
@@ -25,6 +25,11 @@ pub trait Port: Send {
 
     /// What was lost below us, as the kernel tells it.
     fn counters(&self) -> PortCounters;
+
+    /// The address of its interface, if it has one.
+    fn mac(&self) -> Option<MacAddr> {
+        None
+    }
 
     /// The numbers of the interfaces it stands on: whoever hears of a change to one of them
     /// ([`crate::LinkMonitor`]) calls [`Port::refresh`].

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use packet::{Depot, FramePool, HEADROOM, PortId};
+use packet::{Depot, FramePool, HEADROOM, MacAddr, PortId};
 use parking_lot::Mutex;
 
 use super::binding::{AfXdpOptions, Binding, BoundQueue};
@@ -207,6 +207,10 @@ impl Port for AfXdp {
             counters.tx_invalid += statistics.tx_invalid_descs;
         }
         counters
+    }
+
+    fn mac(&self) -> Option<MacAddr> {
+        Some(self.link.mac)
     }
 
     fn interfaces(&self) -> Vec<u32> {
