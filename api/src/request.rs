@@ -134,6 +134,9 @@ pub struct PcapOptions {
     /// The file that takes what is sent; nothing is kept if none is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tx: Option<PathBuf>,
+    /// The most packets that file takes; what is sent behind them is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
 }
 
 /// Options of [`PortKind::Null`].
