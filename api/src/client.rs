@@ -10,6 +10,9 @@ use crate::line::{LineError, LineReader};
 use crate::method::{Call, Notification};
 use crate::{reply, request};
 
+/// Where a switch listens unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/vswitch/vswitch.sock";
+
 /// A connection to a switch, on which one request is answered after the other.
 #[derive(Debug)]
 pub struct Client {
@@ -250,6 +253,7 @@ mod tests {
             direction: request::Direction::Rx,
             reason: Some(DropReason::Runt),
             len: 3,
+            lost: 0,
             data: vec![1, 2, 3],
         }
     }

@@ -23,6 +23,9 @@ use crate::text::FlowError;
 
 /// The longest line, in bytes without its newline.
 pub const MAX_LINE: usize = 16 << 20;
+/// The longest line that the switch reads. A longer change of flows goes by `flow.begin`,
+/// `flow.append` and `flow.commit`.
+pub const MAX_REQUEST: usize = 4 << 20;
 
 /// What a client chose to tell the answer to one request from that to another.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -165,10 +168,12 @@ pub enum Answer {
 #[non_exhaustive]
 pub enum EncodeError {
     /// It would not fit a line.
-    #[error("a message of {len} bytes does not fit a line of {MAX_LINE}")]
+    #[error("a message of {len} bytes does not fit a line of {most}")]
     TooLong {
         /// Its length.
         len: usize,
+        /// What it may have.
+        most: usize,
     },
     /// It has no form in JSON, such as a path that is no UTF-8.
     #[error("the message cannot be written as JSON: {0}")]
@@ -190,7 +195,8 @@ pub fn encode_request(id: u64, request: &Request) -> Result<String, EncodeError>
             self.0.serialize_params(serializer)
         }
     }
-    line(&Line { jsonrpc: "2.0", id, method: request.method(), params: Params(request) })
+    let message = Line { jsonrpc: "2.0", id, method: request.method(), params: Params(request) };
+    line(&message, MAX_REQUEST)
 }
 
 /// Writes an answer as a line, newline included.
@@ -204,7 +210,8 @@ pub fn encode_reply(id: &Id, answer: &Result<Reply, Failure>) -> Result<String, 
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<&'a Failure>,
     }
-    line(&Line { jsonrpc: "2.0", id, result: answer.as_ref().ok(), error: answer.as_ref().err() })
+    let (result, error) = (answer.as_ref().ok(), answer.as_ref().err());
+    line(&Line { jsonrpc: "2.0", id, result, error }, MAX_LINE)
 }
 
 /// Writes a notification as a line, newline included.
@@ -215,13 +222,13 @@ pub fn encode_notification(notification: &Notification) -> Result<String, Encode
         #[serde(flatten)]
         notification: &'a Notification,
     }
-    line(&Line { jsonrpc: "2.0", notification })
+    line(&Line { jsonrpc: "2.0", notification }, MAX_LINE)
 }
 
-fn line(message: &impl Serialize) -> Result<String, EncodeError> {
+fn line(message: &impl Serialize, most: usize) -> Result<String, EncodeError> {
     let mut line = serde_json::to_string(message)?;
-    if line.len() > MAX_LINE {
-        return Err(EncodeError::TooLong { len: line.len() });
+    if line.len() > most {
+        return Err(EncodeError::TooLong { len: line.len(), most });
     }
     line.push('\n');
     Ok(line)

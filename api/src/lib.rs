@@ -28,7 +28,7 @@ mod version;
 
 pub use action::{Action, OutPort, Subfield};
 pub use bytes::{HexBytes, InvalidHex};
-pub use client::{Capture, Client, ClientError};
+pub use client::{Capture, Client, ClientError, DEFAULT_SOCKET};
 pub use codec::Failure;
 pub use drop::{DropReason, UnknownReason};
 pub use field::{Field, Format, Needs};

@@ -199,7 +199,8 @@ pub struct PortStats {
     pub number: u16,
     /// Its name.
     pub name: String,
-    /// Packets that came in; a super-frame counts as its segments.
+    /// Packets that came in; a super-frame counts as one here, and as its segments in the counters
+    /// of flows.
     pub rx_packets: u64,
     /// Their bytes.
     pub rx_bytes: u64,
@@ -505,7 +506,10 @@ pub struct Captured {
     pub reason: Option<DropReason>,
     /// How long it was, in bytes.
     pub len: u32,
-    /// Its bytes, or as many as were asked for.
+    /// Packets just before it that passed too fast to be shown.
+    #[serde(default)]
+    pub lost: u32,
+    /// Its bytes, or as many as were asked for; 2048 at most.
     #[serde(with = "as_base64")]
     pub data: Vec<u8>,
 }

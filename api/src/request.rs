@@ -50,7 +50,8 @@ pub struct PortAdd {
     pub vlan: PortVlan,
 }
 
-/// What a port is made of: `"type": "afxdp", "options": {...}`.
+/// What a port is made of: `"type": "afxdp", "options": {...}`. An option that nobody knows is
+/// refused.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(try_from = "TypeAndOptions")]
 pub enum PortKind {
@@ -70,7 +71,7 @@ pub enum PortKind {
 
 /// Options of [`PortKind::Afxdp`].
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct AfxdpOptions {
     /// How many receive queues; as many as the interface has if none is given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,11 +108,12 @@ pub enum WhenAway {
 
 /// Options of [`PortKind::Pod`].
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct PodOptions {}
 
 /// Options of [`PortKind::Internal`].
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct InternalOptions {
     /// The interface's MTU in bytes, 1500 unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,7 +125,7 @@ pub struct InternalOptions {
 
 /// Options of [`PortKind::Pcap`].
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct PcapOptions {
     /// The file whose packets come in; none if none is given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,10 +143,12 @@ pub struct PcapOptions {
 
 /// Options of [`PortKind::Null`].
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct NullOptions {}
 
 /// Options of [`PortKind::Dummy`].
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct DummyOptions {}
 
 impl PortKind {
@@ -488,7 +492,7 @@ pub struct CaptureStart {
     pub bridge: Option<String>,
     /// What to capture.
     pub source: CaptureSource,
-    /// The most bytes of a packet to keep; all of them if none is given.
+    /// The most bytes of a packet to keep; 2048 if none is given, and at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snaplen: Option<u32>,
     /// After how many packets to end, the switch then closing the connection; never if none is

@@ -30,7 +30,12 @@ fn requests() -> Vec<(Request, &'static str)> {
         when_away: WhenAway::Pass,
     };
     let internal = request::InternalOptions { mtu: Some(9000), mac: "2:0:0:0:0:1".parse().ok() };
-    let pcap = request::PcapOptions { rx: Some("/a".into()), repeat: true, tx: Some("/b".into()) };
+    let pcap = request::PcapOptions {
+        rx: Some("/a".into()),
+        repeat: true,
+        tx: Some("/b".into()),
+        limit: Some(9),
+    };
     let access = request::PortAdd {
         bridge: None,
         name: "p".to_owned(),
@@ -72,7 +77,7 @@ fn requests() -> Vec<(Request, &'static str)> {
         ),
         (
             port_add(PortKind::Pcap(pcap)),
-            r#"{"bridge":"br0","name":"p","number":7,"type":"pcap","options":{"rx":"/a","loop":true,"tx":"/b"},"vlan":"all"}"#,
+            r#"{"bridge":"br0","name":"p","number":7,"type":"pcap","options":{"rx":"/a","loop":true,"tx":"/b","limit":9},"vlan":"all"}"#,
         ),
         (
             port_add(PortKind::Null(request::NullOptions {})),
@@ -329,6 +334,7 @@ fn a_notification_round_trips() {
         direction: request::Direction::Tx,
         reason: Some(DropReason::TxDown),
         len: 100,
+        lost: 7,
         data: vec![0, 0xff, 0x10],
     };
     let notification = Notification::Captured(packet);
@@ -337,7 +343,7 @@ fn a_notification_round_trips() {
         line,
         concat!(
             r#"{"jsonrpc":"2.0","method":"capture.packet","params":{"time_ns":5,"port":"p","#,
-            r#""direction":"tx","reason":"tx-down","len":100,"data":"AP8Q"}}"#,
+            r#""direction":"tx","reason":"tx-down","len":100,"lost":7,"data":"AP8Q"}}"#,
             "\n"
         )
     );
@@ -507,8 +513,15 @@ fn a_wrong_option_is_named() {
 }
 
 #[test]
+fn an_option_that_nobody_knows_is_refused() {
+    let line = r#"{"jsonrpc":"2.0","method":"port.add","params":{"name":"p","type":"afxdp","options":{"quues":1}}}"#;
+    let refused = rejected(line).2;
+    assert!(refused.starts_with("`options.quues`: unknown"), "{refused}");
+}
+
+#[test]
 fn what_nobody_knows_is_ignored() {
-    let line = r#"{"x":[{}],"jsonrpc":"2.0","method":"port.add","params":{"name":"p","y":{"z":1},"type":"afxdp","options":{"w":0}}}"#;
+    let line = r#"{"x":[{}],"jsonrpc":"2.0","method":"port.add","params":{"name":"p","y":{"z":1},"type":"afxdp"}}"#;
     let Asked { id, request } = decode_request(line).unwrap();
     assert_eq!(id, None, "nobody waits for an answer");
     assert_eq!(request.method(), "port.add");
