@@ -1,10 +1,11 @@
 //! From a packet's key to its program, by whatever tier knows it: megaflows first, then the tables.
 //!
-//! A cache entry is right as long as the tables, the ports and what has been learned give the same answer
-//! again. The worker counts every change it hears of in its *epoch*. An entry of the current epoch is
-//! right; an older one is looked into when it is hit: if none of the changes since can concern it
-//! ([`History::affects`](crate::History::affects), the versions of learned entries), it is stamped anew;
-//! else the packet is translated again, and if the answer is still the same, so is the entry.
+//! A cache entry is right as long as the tables, the ports and what has been learned give the same
+//! answer again. The worker counts every change it hears of in its *epoch*. An entry of the current
+//! epoch is right; an older one is looked into when it is hit: if none of the changes since can
+//! concern it ([`History::affects`](crate::History::affects), the versions of learned entries), it
+//! is stamped anew; else the packet is translated again, and if the answer is still the same, so is
+//! the entry.
 
 use std::sync::Arc;
 
@@ -113,8 +114,8 @@ impl Cache {
         cache
     }
 
-    /// Goes over to another generation of tables; answers with the old one, to be dropped by whoever
-    /// may take the time. Allocates: for the moment of a change.
+    /// Goes over to another generation of tables; answers with the old one, to be dropped by
+    /// whoever may take the time. Allocates: for the moment of a change.
     pub fn refresh(&mut self, tables: Arc<Tables>) -> Arc<Tables> {
         self.epoch = self.epoch.wrapping_add(1);
         self.ports.fill(None);
@@ -233,10 +234,12 @@ impl Cache {
         release(&mut self.programs, &mut self.paths, (program, path));
     }
 
-    /// What becomes of a packet with this key that came in by `port`. It stands for `packets` of `bytes`
-    /// in all, which are credited here if no cache entry was made, by the caller to the path if one was.
+    /// What becomes of a packet with this key that came in by `port`. It stands for `packets` of
+    /// `bytes` in all, which are credited here if no cache entry was made, by the caller to the
+    /// path if one was.
     ///
-    /// Cost: a hash per mask on the port; for the first packet of a kind, a translation. No allocation.
+    /// Cost: a hash per mask on the port; for the first packet of a kind, a translation. No
+    /// allocation.
     pub fn resolve(
         &mut self,
         port: PortId,
@@ -313,8 +316,8 @@ impl Cache {
         }
     }
 
-    /// Learns what the translation found out, before the packet that showed it leaves. Answers whether
-    /// anything is known now that was not.
+    /// Learns what the translation found out, before the packet that showed it leaves. Answers
+    /// whether anything is known now that was not.
     fn learn(&mut self, now: Millis) -> bool {
         let mut taught = false;
         for lesson in &self.translation.lessons {
@@ -355,8 +358,8 @@ impl Cache {
         }
     }
 
-    /// Gives everything the packet passes its credit, one by one, by walking the same way again: what the
-    /// packet has taught meanwhile changes where it goes, not which rules it meets.
+    /// Gives everything the packet passes its credit, one by one, by walking the same way again:
+    /// what the packet has taught meanwhile changes where it goes, not which rules it meets.
     fn credit(&mut self, port: PortId, key: &Key, credit: Credit) -> Resolved {
         let Some(view) = self.ports.get(usize::from(port.0)).and_then(Option::as_ref) else {
             return Resolved::Once;

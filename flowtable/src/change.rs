@@ -10,6 +10,7 @@ use crate::ports::BridgeId;
 
 /// Something that later packets may meet differently.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are of the large one")]
 pub enum Change {
     /// Rules of this match came, went or got new actions.
     Rules {
@@ -47,8 +48,8 @@ impl Basis {
 }
 
 impl Change {
-    /// Whether a program on this basis, for packets that are `key` under `mask`, might be another now.
-    /// Never wrong with "no".
+    /// Whether a program on this basis, for packets that are `key` under `mask`, might be another
+    /// now. Never wrong with "no".
     pub fn affects(&self, basis: &Basis, key: &Key, mask: &Key) -> bool {
         let (bridge, table, matching) = match self {
             Self::Everything => return true,
@@ -57,8 +58,8 @@ impl Change {
         if basis.bridge.is_some_and(|own| own != bridge) || !basis.has(table) {
             return false;
         }
-        // Only what the packet itself says can be compared: registers and rewritten fields had values
-        // of their own when the table looked.
+        // Only what the packet itself says can be compared: registers and rewritten fields had
+        // values of their own when the table looked.
         (0..Key::PACKET_WORDS).filter(|word| basis.rewritten >> word & 1 == 0).all(|word| {
             let common = mask[word] & matching.mask()[word];
             (key[word] ^ matching.key()[word]) & common == 0

@@ -1,11 +1,11 @@
 //! A program in the making: what the packet looks like by now, and the operations that make it so.
 //!
-//! Writes are noted in the key at once and become operations only when a packet is sent, so that what is
-//! written twice, or written and never sent, costs nothing.
+//! Writes are noted in the key at once and become operations only when a packet is sent, so that
+//! what is written twice, or written and never sent, costs nothing.
 //!
-//! The draft also keeps account of what the program rests on: a bit of the key is *visible* as long as
-//! its value comes from the packet and not from a constant that an action wrote. Whoever reads a visible
-//! bit has looked at the packet.
+//! The draft also keeps account of what the program rests on: a bit of the key is *visible* as long
+//! as its value comes from the packet and not from a constant that an action wrote. Whoever reads a
+//! visible bit has looked at the packet.
 
 use api::DropReason;
 use packet::{Key, PortId, Span, ethernet, icmp, vlan};
@@ -96,6 +96,11 @@ impl<'a> Draft<'a> {
         Self { state, looked, ops, effective: 0, last_clone: None, rewritten: 0 }
     }
 
+    /// The packet as it is by now.
+    pub(crate) const fn flow(&self) -> &Key {
+        &self.state.flow
+    }
+
     /// The packet as it is by now, and who notes which bits of it are looked at.
     pub(crate) const fn inspect(&mut self) -> (&Key, Inspector<'_>) {
         let State { flow, visible, .. } = &self.state;
@@ -143,8 +148,8 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// The bits that have to be written so that `mask` is: some fields have operations only for all of
-    /// them, and then the others must be known.
+    /// The bits that have to be written so that `mask` is: some fields have operations only for all
+    /// of them, and then the others must be known.
     fn whole(&mut self, span: Span, mask: u128) -> u128 {
         let byte = |field: Span| field.slice(0, 8);
         let icmp = [byte(Key::TP_SRC), byte(Key::TP_DST)];
@@ -196,7 +201,8 @@ impl<'a> Draft<'a> {
         flow.word(Key::NW_PROTO) == u64::from(icmp)
     }
 
-    /// Writes into the outer tag. Setting the bit that says there is one pushes it, clearing it pops it.
+    /// Writes into the outer tag. Setting the bit that says there is one pushes it, clearing it
+    /// pops it.
     fn write_tag(&mut self, span: Span, value: u128, mask: u128) -> Result<(), TooLong> {
         let mut after = self.state.flow;
         after.set(span, after.get(span) & !mask | value & mask);
@@ -259,7 +265,8 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Takes one off TTL or hop limit. Answers whether the packet may live; one without an IP header may.
+    /// Takes one off TTL or hop limit. Answers whether the packet may live; one without an IP
+    /// header may.
     pub(crate) fn dec_ttl(&mut self) -> Result<bool, TooLong> {
         if !self.is_set(Key::HAS_NETWORK) {
             return Ok(true);
@@ -275,7 +282,8 @@ impl<'a> Draft<'a> {
             self.note_rewritten(Key::NW_TTL);
             return Ok(true);
         }
-        // Once is what the key has a bit for; whether it can be done again depends on the whole value.
+        // Once is what the key has a bit for; whether it can be done again depends on the whole
+        // value.
         let ttl = self.look(Key::NW_TTL);
         if ttl <= 1 {
             return Ok(false);
@@ -329,8 +337,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Makes an end of the operations from `start` on: what comes after the last effect is for nothing,
-    /// and the last effect needs no copy.
+    /// Makes an end of the operations from `start` on: what comes after the last effect is for
+    /// nothing, and the last effect needs no copy.
     fn end(&mut self, start: usize) {
         self.ops.truncate(self.effective.max(start));
         match (self.last_clone, self.ops.last_mut()) {

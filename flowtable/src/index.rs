@@ -1,8 +1,9 @@
 //! From a hash to a few candidates: the index of every cache.
 //!
-//! A bucket is one cache line: eight tags of 16 bits beside eight numbers. A lookup compares all tags of
-//! the line at once and asks the caller about the numbers whose tag fits, nearly always just one. An
-//! entry may also be in a second bucket, which is looked at only if the first one has sent entries there.
+//! A bucket is one cache line: eight tags of 16 bits beside eight numbers. A lookup compares all
+//! tags of the line at once and asks the caller about the numbers whose tag fits, nearly always
+//! just one. An entry may also be in a second bucket, which is looked at only if the first one has
+//! sent entries there.
 //!
 //! An index never grows: a full one refuses, and the caller, being a cache, lets something go.
 
@@ -79,7 +80,8 @@ impl Index {
         self.buckets[self.second(hash)].find(tag, &mut is)
     }
 
-    /// The first number whose tag fits in the first bucket: right nearly always, and good to prefetch.
+    /// The first number whose tag fits in the first bucket: right nearly always, and good to
+    /// prefetch.
     #[inline]
     pub fn guess(&self, hash: u64) -> Option<u32> {
         self.buckets[self.first(hash)].find(Self::tag(hash), &mut |_| true)
@@ -132,8 +134,8 @@ impl Bucket {
         const LOW: u64 = 0x7fff_7fff_7fff_7fff;
         // Four tags in one word: what is equal becomes zero, and only zero does not carry into the
         // upper bit of its place. (Henry Warren, Hacker's Delight, 6-1.)
-        let differ = self.tags[half] ^ u64::from(tag) * ONES;
-        !((differ & LOW) + LOW | differ | LOW)
+        let differ = self.tags[half] ^ (u64::from(tag) * ONES);
+        !(((differ & LOW) + LOW) | differ | LOW)
     }
 
     #[inline]

@@ -1,9 +1,9 @@
-//! What flows mean, spelled out: one packet at a time, every rule looked at, every action carried out on
-//! the bytes as it is written.
+//! What flows mean, spelled out: one packet at a time, every rule looked at, every action carried
+//! out on the bytes as it is written.
 //!
-//! Nothing that makes the switch fast is here: no tuples, masks, caches or programs, no shared counters.
-//! It is what the rest is held against in tests: the same packets must leave by the same ports with the
-//! same bytes, and the same rules must have counted them.
+//! Nothing that makes the switch fast is here: no tuples, masks, caches or programs, no shared
+//! counters. It is what the rest is held against in tests: the same packets must leave by the same
+//! ports with the same bytes, and the same rules must have counted them.
 
 use std::collections::HashMap;
 
@@ -555,8 +555,8 @@ impl Literal {
         }
     }
 
-    /// The sum of what a transport checksum covers as far as fields can change it: the addresses, unless
-    /// it is ICMP's, and the first four bytes.
+    /// The sum of what a transport checksum covers as far as fields can change it: the addresses,
+    /// unless it is ICMP's, and the first four bytes.
     fn transport_sum(&self, headers: &Headers) -> u16 {
         let (l3, l4) = (usize::from(headers.l3), usize::from(headers.l4));
         let addresses = match (headers.network, headers.transport) {
@@ -573,7 +573,8 @@ impl Literal {
     }
 }
 
-/// Where the transport checksum is. SCTP's is no sum of the Internet's kind, and does not cover addresses.
+/// Where the transport checksum is. SCTP's is no sum of the Internet's kind, and does not cover
+/// addresses.
 fn checksum_at(headers: &Headers) -> Option<usize> {
     let offset = match headers.transport {
         Transport::None | Transport::Sctp => return None,

@@ -1,15 +1,17 @@
 //! Learned addresses: which port of a bridge a MAC was last seen at.
 //!
 //! **What.** A bounded table of slots, sixteen candidates for each address. Workers read and insert
-//! without a lock, while they translate a packet that no cache knew; the control thread ages entries.
+//! without a lock, while they translate a packet that no cache knew; the control thread ages
+//! entries.
 //!
-//! **Changes.** A cached program depends on single entries, also on one that is *not* there. Every address
-//! therefore has a version, one of a few thousand shared by hash: it changes whenever an entry of that
-//! hash comes, goes or moves. A cache entry remembers the versions it was made under; two addresses that
-//! share one cost a needless check, never a wrong answer. [`Epoch`] says that some version has changed.
+//! **Changes.** A cached program depends on single entries, also on one that is *not* there. Every
+//! address therefore has a version, one of a few thousand shared by hash: it changes whenever an
+//! entry of that hash comes, goes or moves. A cache entry remembers the versions it was made under;
+//! two addresses that share one cost a needless check, never a wrong answer. [`Epoch`] says that
+//! some version has changed.
 //!
-//! **Limits.** [`MacTable::CAPACITY`] entries, and no port more than an eighth of them, so that a port
-//! that invents addresses forgets its own and not those of others.
+//! **Limits.** [`MacTable::CAPACITY`] entries, and no port more than an eighth of them, so that a
+//! port that invents addresses forgets its own and not those of others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -19,8 +21,8 @@ use packet::{MacAddr, PortId};
 use crate::mask::Seed;
 use crate::rule::Millis;
 
-/// Counts changes of learned state, in all bridges. A worker whose caches were checked at the current
-/// count need not check again.
+/// Counts changes of learned state, in all bridges. A worker whose caches were checked at the
+/// current count need not check again.
 #[derive(Debug, Default)]
 pub struct Epoch(AtomicU64);
 
@@ -90,7 +92,8 @@ pub struct Version {
     pub value: u32,
 }
 
-/// One slot: an address, and behind it port and time. The address is written last and cleared first.
+/// One slot: an address, and behind it port and time. The address is written last and cleared
+/// first.
 #[derive(Debug, Default)]
 struct Slot {
     /// [`FREE`], [`CLAIMED`] or the word of a [`Station`].
@@ -239,7 +242,8 @@ impl MacTable {
         }
     }
 
-    /// Empties the slot of `entry`, unless it holds another one by now; the address has changed then.
+    /// Empties the slot of `entry`, unless it holds another one by now; the address has changed
+    /// then.
     fn clear(&self, entry: &Learned) -> bool {
         let slot = &self.slots[usize::from(entry.slot)];
         let cleared = slot.change(entry.station.to_word(), FREE);
@@ -263,7 +267,8 @@ impl MacTable {
         self.shares[usize::from(port.0) % Self::PORTS].load(Ordering::Acquire)
     }
 
-    /// Notes that packets of the address in `slot` have been carried since, without anybody learning.
+    /// Notes that packets of the address in `slot` have been carried since, without anybody
+    /// learning.
     pub fn touch(&self, slot: u16, port: PortId, used: Millis) {
         let Some(slot) = self.slots.get(usize::from(slot)) else { return };
         let before = slot.seen.load(Ordering::Acquire);

@@ -4,9 +4,9 @@ use std::hash::Hasher;
 
 use packet::Key;
 
-/// The stages in which a lookup looks at a mask's words: what the pipeline knows, Ethernet, network,
-/// transport. A lookup that fails in an early stage has not looked at the later ones, so that the cache
-/// entry it leads to does not depend on them.
+/// The stages in which a lookup looks at a mask's words: what the pipeline knows, Ethernet,
+/// network, transport. A lookup that fails in an early stage has not looked at the later ones, so
+/// that the cache entry it leads to does not depend on them.
 pub(crate) const STAGES: usize = 4;
 
 /// The stage of each word of a [`Key`].
@@ -90,7 +90,8 @@ impl Mask {
     /// The hash of what each key has at the words that count.
     #[inline]
     pub(crate) fn hash_all(&self, seed: Seed, keys: &[Key], hashes: &mut [u64]) {
-        // Unrolled for the masks that are common: places and bits stay in registers from key to key.
+        // Unrolled for the masks that are common: places and bits stay in registers from key to
+        // key.
         match self.words().len() {
             2 => self.hash_words::<2>(seed, keys, hashes),
             3 => self.hash_words::<3>(seed, keys, hashes),
@@ -150,8 +151,9 @@ impl Seed {
     }
 }
 
-/// A hash in the making: each word is multiplied in, and both halves of the product count. (The step of
-/// wyhash and foldhash; theirs gather bytes first, which costs three times as much for whole words.)
+/// A hash in the making: each word is multiplied in, and both halves of the product count. (The
+/// step of wyhash and foldhash; theirs gather bytes first, which costs three times as much for
+/// whole words.)
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Folding(u64);
 

@@ -1,13 +1,13 @@
 //! Cached flows by wildcarded match: one worker's answers to packets it has not met before.
 //!
-//! A megaflow is what a translation looked at (a mask and the values there) and where it led (a program
-//! and a path). A packet that agrees in those bits has the same fate, so a lookup tries the masks in use
-//! on its port, one hash each, and any hit is right. Every port has masks of its own, so that one with
-//! many does not slow down the others.
+//! A megaflow is what a translation looked at (a mask and the values there) and where it led (a
+//! program and a path). A packet that agrees in those bits has the same fate, so a lookup tries the
+//! masks in use on its port, one hash each, and any hit is right. Every port has masks of its own,
+//! so that one with many does not slow down the others.
 //!
 //! **Limits.** Entries in all, entries per port and masks per port are bounded. When a port has its
-//! share, the oldest of its own entries that share a bucket with the new one go; if there is none, the new
-//! one is not kept, and its packets take the long way.
+//! share, the oldest of its own entries that share a bucket with the new one go; if there is none,
+//! the new one is not kept, and its packets take the long way.
 
 use bytemuck::Zeroable;
 use packet::memory::prefetch;
@@ -144,8 +144,8 @@ impl Megaflows {
     /// Most masks in use at all.
     const ALL_MASKS: usize = 4096;
 
-    /// Room for `most` megaflows, of which one port may have three quarters. Memory is taken as it is
-    /// touched.
+    /// Room for `most` megaflows, of which one port may have three quarters. Memory is taken as it
+    /// is touched.
     pub fn new(most: u32, seed: Seed) -> Self {
         Self {
             entries: bytemuck::allocation::zeroed_slice_box(most as usize),
@@ -186,6 +186,11 @@ impl Megaflows {
         self.ports.get(usize::from(port.0)).map_or(0, |port| port.masks.len())
     }
 
+    /// Different masks in use on all ports. Cost: a look at each that ever was.
+    pub fn all_masks(&self) -> usize {
+        self.masks.iter().filter(|mask| mask.users > 0).count()
+    }
+
     /// How packets of `port` find their megaflow.
     pub fn lead(&self, port: PortId) -> Lead {
         match self.ports.get(usize::from(port.0)) {
@@ -218,7 +223,8 @@ impl Megaflows {
         Seed(self.seed.0 ^ (mask.0 as u64) << 48)
     }
 
-    /// The hashes of what some keys have under a mask, and the fetching of what [`Megaflows::guess`] needs.
+    /// The hashes of what some keys have under a mask, and the fetching of what
+    /// [`Megaflows::guess`] needs.
     #[inline]
     pub fn hash_all(&self, mask: MaskId, keys: &[Key], hashes: &mut [u64]) {
         let seed = self.seed_of(mask);
@@ -234,7 +240,8 @@ impl Megaflows {
         Some(MegaflowId(guess))
     }
 
-    /// The megaflow of this mask that the packet agrees with, looked for first where the guess says.
+    /// The megaflow of this mask that the packet agrees with, looked for first where the guess
+    /// says.
     #[inline]
     pub fn find(
         &self,
@@ -338,8 +345,8 @@ impl Megaflows {
         self.origins[flow.0 as usize].generation = generation;
     }
 
-    /// Finds a place for a megaflow of `port`, by giving up others of the same port if need be: what each
-    /// led to is handed to `gone`.
+    /// Finds a place for a megaflow of `port`, by giving up others of the same port if need be:
+    /// what each led to is handed to `gone`.
     pub fn make_room(
         &mut self,
         port: PortId,
@@ -464,7 +471,8 @@ impl Megaflows {
         (program, path)
     }
 
-    /// Looks at the next few megaflows and removes those that have had no packet for `idle` seconds.
+    /// Looks at the next few megaflows and removes those that have had no packet for `idle`
+    /// seconds.
     pub fn sweep(&mut self, now: Millis, idle: u32, mut gone: impl FnMut((ProgramId, PathId))) {
         const STEPS: usize = 16;
         for _ in 0..STEPS.min(self.origins.len()) {

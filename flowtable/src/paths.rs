@@ -1,18 +1,19 @@
 //! Paths: which rules a kind of packet passes, and how many packets did.
 //!
-//! A packet that meets five rules would have to count five times. Instead it counts once, on its *path*:
-//! the list of steps, interned by each worker, which all cache entries with the same steps share. A
-//! rule's counter is what has been folded into it ([`crate::RuleStats`]) plus the sum over the paths it
-//! is part of, which the control thread forms when somebody asks.
+//! A packet that meets five rules would have to count five times. Instead it counts once, on its
+//! *path*: the list of steps, interned by each worker, which all cache entries with the same steps
+//! share. A rule's counter is what has been folded into it ([`crate::RuleStats`]) plus the sum over
+//! the paths it is part of, which the control thread forms when somebody asks.
 //!
-//! **Threads.** The worker alone writes a path's counters, with plain loads and stores of atomics. When
-//! the last cache entry of a path goes, the worker *retires* it: it stops writing and pushes the path's
-//! number into a ring. The control thread pops it, folds the counters into the rules, and gives the
-//! number back through another ring. Since only the control thread folds, and only it reads sums, it
-//! never sees a packet twice or not at all, however it is interleaved with the worker.
+//! **Threads.** The worker alone writes a path's counters, with plain loads and stores of atomics.
+//! When the last cache entry of a path goes, the worker *retires* it: it stops writing and pushes
+//! the path's number into a ring. The control thread pops it, folds the counters into the rules,
+//! and gives the number back through another ring. Since only the control thread folds, and only it
+//! reads sums, it never sees a packet twice or not at all, however it is interleaved with the
+//! worker.
 //!
-//! **Limits.** As many paths as there are cache entries; where steps or numbers run out, the packets of
-//! that path are carried without a cache entry and credited directly.
+//! **Limits.** As many paths as there are cache entries; where steps or numbers run out, the
+//! packets of that path are carried without a cache entry and credited directly.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -212,7 +213,8 @@ impl Paths {
 }
 
 impl PathReader {
-    /// Hands every retired path's steps and counts to `fold`, which must keep them: the path is gone then.
+    /// Hands every retired path's steps and counts to `fold`, which must keep them: the path is
+    /// gone then.
     pub fn fold(&self, mut fold: impl FnMut(&mut dyn Iterator<Item = Step>, Count)) {
         while let Some(path) = self.shared.retired.pop() {
             let counters = self.shared.counters(path);

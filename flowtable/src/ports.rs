@@ -31,7 +31,8 @@ pub struct PortView {
 pub enum VlanMode {
     /// Untagged on the wire, in this VLAN inside.
     Access(u16),
-    /// Tagged; untagged packets are in VLAN 0. A member of these VLANs, of all if the list is empty.
+    /// Tagged; untagged packets are in VLAN 0. A member of these VLANs, of all if the list is
+    /// empty.
     Trunk(Vec<u16>),
 }
 

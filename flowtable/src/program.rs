@@ -5,7 +5,8 @@ use packet::PortId;
 
 /// One operation on a packet's bytes. Values are ready to be written; a program never asks a table.
 ///
-/// Every program ends with [`Op::Send`] or [`Op::Drop`], and so does the part that [`Op::Clone`] covers.
+/// Every program ends with [`Op::Send`] or [`Op::Drop`], and so does the part that [`Op::Clone`]
+/// covers.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(
     missing_docs,
@@ -28,7 +29,8 @@ pub enum Op {
     Ipv4Src { value: u32, mask: u32 },
     /// Bits of the IPv4 destination; checksums follow.
     Ipv4Dst { value: u32, mask: u32 },
-    /// Bits of one of the eight 32-bit words of both IPv6 addresses, source first; checksums follow.
+    /// Bits of one of the eight 32-bit words of both IPv6 addresses, source first; checksums
+    /// follow.
     Ipv6 { word: u8, value: u32, mask: u32 },
     /// Bits of the IPv6 flow label.
     Ipv6Label { value: u32, mask: u32 },

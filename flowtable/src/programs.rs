@@ -62,8 +62,8 @@ impl Programs {
         }
     }
 
-    /// The operations of a program, and whatever lies behind them: it ends with its first [`Op::Send`]
-    /// or [`Op::Drop`] outside of a clone.
+    /// The operations of a program, and whatever lies behind them: it ends with its first
+    /// [`Op::Send`] or [`Op::Drop`] outside of a clone.
     #[inline]
     pub fn ops(&self, program: ProgramId) -> &[Op] {
         &self.ops[program.start()..]

@@ -1,7 +1,7 @@
 //! A ring of numbers from one thread to another: how paths change hands.
 //!
-//! One side pushes, the other pops; nothing else is synchronised, and neither ever waits. Whoever pops a
-//! number sees everything the other side wrote before pushing it.
+//! One side pushes, the other pops; nothing else is synchronised, and neither ever waits. Whoever
+//! pops a number sees everything the other side wrote before pushing it.
 
 use crate::sync::{AtomicU32, Ordering};
 

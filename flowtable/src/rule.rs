@@ -7,7 +7,8 @@ use api::{Action, FlowFlags, Match, TableId};
 
 use crate::mask::Mask;
 
-/// A flow's identity: never used twice by one switch. A modified flow keeps it, and with it its counters.
+/// A flow's identity: never used twice by one switch. A modified flow keeps it, and with it its
+/// counters.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RuleId(pub u64);
 
@@ -22,8 +23,8 @@ impl Millis {
     }
 }
 
-/// What has been counted for a rule outside of paths: what retired paths left, and packets that were
-/// carried without a cache entry. See [`crate::path`] for the rest.
+/// What has been counted for a rule outside of paths: what retired paths left, and packets that
+/// were carried without a cache entry. See [`crate::path`] for the rest.
 #[derive(Debug, Default)]
 pub struct RuleStats {
     packets: AtomicU64,

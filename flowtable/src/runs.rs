@@ -2,12 +2,12 @@
 
 /// Which places of an array of fixed size are in use, in runs of powers of two.
 ///
-/// A run that comes back serves the next request of its own size alone. What is asked for is small and of
-/// few sizes, so that there is nothing to gain from joining runs.
+/// A run that comes back serves the next request of its own size alone. What is asked for is small
+/// and of few sizes, so that there is nothing to gain from joining runs.
 #[derive(Debug)]
 pub(crate) struct Runs {
-    /// Runs that came back, by the logarithm of their size. Each list has room for all it can ever hold;
-    /// memory that is never touched is never there.
+    /// Runs that came back, by the logarithm of their size. Each list has room for all it can ever
+    /// hold; memory that is never touched is never there.
     free: Vec<Vec<u32>>,
     /// Places beyond this were never given out.
     next: u32,
@@ -27,7 +27,8 @@ impl Runs {
         len.max(1).next_power_of_two().trailing_zeros() as usize
     }
 
-    /// The first place of a run of `len`; `None` if there is none left, or it is longer than the longest.
+    /// The first place of a run of `len`; `None` if there is none left, or it is longer than the
+    /// longest.
     pub(crate) fn take(&mut self, len: usize) -> Option<u32> {
         let class = Self::class(len);
         if let Some(start) = self.free.get_mut(class)?.pop() {

@@ -1,14 +1,15 @@
 //! One table: which rule a packet meets, and what had to be looked at to know.
 //!
-//! **What.** Tuple-space search (Srinivasan, Suri, Varghese, SIGCOMM 1999): rules with the same mask make
-//! a *tuple*, in which a masked key is looked up by its hash. A lookup walks the tuples in descending
-//! order of their highest priority and stops when no later one can win.
+//! **What.** Tuple-space search (Srinivasan, Suri, Varghese, SIGCOMM 1999): rules with the same
+//! mask make a *tuple*, in which a masked key is looked up by its hash. A lookup walks the tuples
+//! in descending order of their highest priority and stops when no later one can win.
 //!
-//! **What was looked at.** The second result of a lookup is a mask: any packet that agrees with this one
-//! in those bits meets the same rule. The fewer bits, the more packets share a cache entry, so a tuple is
-//! passed over as early as possible: after the first of four *stages* of words (pipeline, Ethernet,
-//! network, transport) that no rule of the tuple has; by the [`Trie`] of an address, which needs only the
-//! leading bits that tell the prefixes apart; and by the trie of the tuple's ports.
+//! **What was looked at.** The second result of a lookup is a mask: any packet that agrees with
+//! this one in those bits meets the same rule. The fewer bits, the more packets share a cache
+//! entry, so a tuple is passed over as early as possible: after the first of four *stages* of words
+//! (pipeline, Ethernet, network, transport) that no rule of the tuple has; by the [`Trie`] of an
+//! address, which needs only the leading bits that tell the prefixes apart; and by the trie of the
+//! tuple's ports.
 //!
 //! **Invariants.**
 //! 1. Every rule in a tuple has the tuple's mask, and no two tuples share one.
@@ -16,8 +17,9 @@
 //! 3. No tuple is empty.
 //! 4. Rules that share values stand in the order in which they win.
 //!
-//! **Threads.** A table is a value. A change makes a new one that shares what it did not touch: the cost
-//! is O(log rules + tuples), and readers of the old value go on undisturbed until they let go of it.
+//! **Threads.** A table is a value. A change makes a new one that shares what it did not touch: the
+//! cost is O(log rules + tuples), and readers of the old value go on undisturbed until they let go
+//! of it.
 
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -52,10 +54,11 @@ struct Tuple {
     lengths: [u8; PREFIXES.len()],
     /// Rules by the hash of their values.
     rules: ByHash<Vec<Arc<Rule>>>,
-    /// How many rules have the hash of the words up to the end of a stage; empty for the last stage and
-    /// those without words.
+    /// How many rules have the hash of the words up to the end of a stage; empty for the last stage
+    /// and those without words.
     stages: [ByHash<u32>; STAGES],
-    /// The ports in use, source before destination, masked; each as long as the lowest bit of the mask.
+    /// The ports in use, source before destination, masked; each as long as the lowest bit of the
+    /// mask.
     ports: Trie,
     ports_len: u8,
     /// How many rules have each priority.
@@ -375,8 +378,8 @@ struct TrieLookups<'a> {
 }
 
 impl TrieLookups<'_> {
-    /// Whether an address that is looked at in `stage` has no prefix of the tuple's length; if so, the
-    /// bits that show it have been noted.
+    /// Whether an address that is looked at in `stage` has no prefix of the tuple's length; if so,
+    /// the bits that show it have been noted.
     fn exclude(
         &mut self,
         stage: usize,

@@ -1,7 +1,8 @@
 //! One generation of everything that translation reads, and how the next one is made.
 //!
-//! [`Tables`] is a value: workers read the one that was published last, the control thread makes the
-//! next from it with [`Edit`] and publishes that whole. What did not change is shared between the two.
+//! [`Tables`] is a value: workers read the one that was published last, the control thread makes
+//! the next from it with [`Edit`] and publishes that whole. What did not change is shared between
+//! the two.
 
 use std::sync::Arc;
 
@@ -118,6 +119,11 @@ impl Tables {
     #[must_use]
     pub fn with_table_limit(self, table_limit: usize) -> Self {
         Self { table_limit, ..self }
+    }
+
+    /// Flows that one table holds.
+    pub const fn table_limit(&self) -> usize {
+        self.table_limit
     }
 
     /// The number of this generation.
@@ -237,7 +243,8 @@ impl Edit {
 
     /// Carries out one change of flows.
     ///
-    /// Cost: O(log rules) for adding and strict commands; the loose ones look at every rule of the table.
+    /// Cost: O(log rules) for adding and strict commands; the loose ones look at every rule of the
+    /// table.
     pub fn flow_mod(
         &mut self,
         bridge: BridgeId,
@@ -267,7 +274,8 @@ impl Edit {
                 return Err(Refused::TableFull { table, limit });
             }
         }
-        // OpenFlow 1.3 §6.4: a flow that replaces one goes on counting, unless it says reset_counts.
+        // OpenFlow 1.3 §6.4: a flow that replaces one goes on counting, unless it says
+        // reset_counts.
         let keep = old.as_ref().filter(|_| !change.flags.reset_counts);
         let rule = Arc::new(Rule {
             id: keep.map_or(id, |old| old.id),

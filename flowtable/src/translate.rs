@@ -1,8 +1,8 @@
 //! From a packet's key to the program for it: the walk through the tables, once per kind of packet.
 //!
-//! Translation is a function of the tables, the packet and what has been learned. It changes nothing:
-//! what it would learn is part of its answer. `ofctl trace` runs this very function with a [`Record`]
-//! that writes down what it sees.
+//! Translation is a function of the tables, the packet and what has been learned. It changes
+//! nothing: what it would learn is part of its answer. `ofctl trace` runs this very function with a
+//! [`Record`] that writes down what it sees.
 
 use api::{Action, DropReason, OutPort, TableId};
 use packet::{Key, PortId};
@@ -21,7 +21,8 @@ pub const DEPTH: u32 = 64;
 /// One packet is resubmitted at most so often (as in Open vSwitch).
 pub const RESUBMITS: u32 = 4096;
 
-/// What becomes of a kind of packet. Made once, filled anew by each translation, so that none allocates.
+/// What becomes of a kind of packet. Made once, filled anew by each translation, so that none
+/// allocates.
 #[derive(Debug)]
 pub struct Translation {
     /// The bits that decided: packets that agree in them get the same program.
@@ -36,6 +37,8 @@ pub struct Translation {
     pub lessons: Vec<Lesson>,
     /// The tables that decided.
     pub basis: Basis,
+    /// The packet, and the registers, as they were in the end.
+    pub last: Key,
 }
 
 /// That an address was seen at a port.
@@ -63,6 +66,7 @@ impl Translation {
             stations: Vec::with_capacity(most),
             lessons: Vec::with_capacity(most),
             basis: Basis { tables: [0; 4], bridge: None, rewritten: 0 },
+            last: Key::ZERO,
         }
     }
 
@@ -110,6 +114,7 @@ impl Translation {
         let outcome = walk.table(0);
         let reason = walk.reason;
         walk.basis.rewritten = walk.draft.rewritten();
+        self.last = *walk.draft.flow();
         walk.draft.finish(reason);
         if let Err(reason) = outcome {
             // Nothing of a packet that broke a limit is sent.
@@ -334,7 +339,10 @@ impl<'a, R: Record> Walk<'a, R> {
             OutPort::Local => self.output_to(Ports::LOCAL, in_port),
             OutPort::InPort => match self.bridge.ports.get(in_port) {
                 Some(port) => self.send(port),
-                None => Ok(self.dropped(DropReason::NoSuchPort)),
+                None => {
+                    self.dropped(DropReason::NoSuchPort);
+                    Ok(())
+                }
             },
             OutPort::Flood => self.output_to_all(in_port, |port| !port.no_flood),
             OutPort::All => self.output_to_all(in_port, |_| true),
@@ -349,7 +357,10 @@ impl<'a, R: Record> Walk<'a, R> {
         }
         match self.bridge.ports.get(number) {
             Some(port) => self.send(port),
-            None => Ok(self.dropped(DropReason::NoSuchPort)),
+            None => {
+                self.dropped(DropReason::NoSuchPort);
+                Ok(())
+            }
         }
     }
 

@@ -1,11 +1,12 @@
 //! Prefixes in use, and how many bits of a value show which of them it can match.
 //!
-//! A table keeps one for each address field, a tuple one for its ports. A lookup learns two things from
-//! it: which prefix lengths can match at all, so that tuples of other lengths are passed over, and how
-//! many leading bits that took, so that a cache entry depends on those bits and not on the longest
-//! prefix in the table. (Open vSwitch does the same, `lib/classifier.h`, "tries".)
+//! A table keeps one for each address field, a tuple one for its ports. A lookup learns two things
+//! from it: which prefix lengths can match at all, so that tuples of other lengths are passed over,
+//! and how many leading bits that took, so that a cache entry depends on those bits and not on the
+//! longest prefix in the table. (Open vSwitch does the same, `lib/classifier.h`, "tries".)
 //!
-//! The nodes are shared between versions: inserting copies the path from the root, at most one node a bit.
+//! The nodes are shared between versions: inserting copies the path from the root, at most one node
+//! a bit.
 
 use std::sync::Arc;
 
@@ -87,7 +88,8 @@ impl Trie {
         };
         let shared = common(node.prefix, prefix, node.len.min(len));
         if shared < node.len {
-            // The new prefix leaves the node's in the middle: a node for what they share goes between.
+            // The new prefix leaves the node's in the middle: a node for what they share goes
+            // between.
             if by > 0 {
                 let below = self.0.take();
                 let mut fork = Node {
@@ -165,7 +167,8 @@ mod tests {
     }
 
     proptest! {
-        /// The answer is that of a list of prefixes, and holds for every value with the same leading bits.
+        /// The answer is that of a list of prefixes, and holds for every value with the same
+        /// leading bits.
         #[test]
         fn it_agrees_with_a_list(
             prefixes in prop::collection::vec(any_prefix(), 0..20),

@@ -1,5 +1,7 @@
 //! A table against a plain list: the same rule, and a mask that tells the truth.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
+
 use std::sync::Arc;
 
 use api::testing::any_match;
@@ -60,8 +62,8 @@ fn flipped(key: &Key, looked: &Key, noise: &[u64]) -> Key {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
-    /// However rules are stored, added and removed, the answer is that of a plain list; and a packet
-    /// that differs only in bits that were not looked at gets the same one.
+    /// However rules are stored, added and removed, the answer is that of a plain list; and a
+    /// packet that differs only in bits that were not looked at gets the same one.
     #[test]
     fn lookup_agrees_with_linear_search(
         rules in any_rules(),

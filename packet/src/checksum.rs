@@ -11,7 +11,8 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// Adds the pseudo-header of IPv4 (RFC 9293 §3.1): the addresses, the protocol, the transport length.
+    /// Adds the pseudo-header of IPv4 (RFC 9293 §3.1): the addresses, the protocol, the transport
+    /// length.
     #[must_use]
     pub fn pseudo_v4(src: Ipv4Addr, dst: Ipv4Addr, proto: u8, len: usize) -> Self {
         Self::default().bytes(&src.octets()).bytes(&dst.octets()).word(proto.into()).length(len)
@@ -38,8 +39,8 @@ impl Sum {
     /// Cost: about an eighth of a cycle a byte.
     #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Self {
-        // RFC 1071 §2 (B): sum in the machine's order, swap once at the end; RFC 1071 §2 (A): an odd
-        // start only swaps the bytes of the sum.
+        // RFC 1071 §2 (B): sum in the machine's order, swap once at the end; RFC 1071 §2 (A): an
+        // odd start only swaps the bytes of the sum.
         let (words, tail) = bytes.as_chunks::<4>();
         let mut sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
         let mut last = [0; 4];
@@ -97,8 +98,8 @@ pub fn update32(checksum: u16, old: u32, new: u32) -> u16 {
     !fold32(u32::from(!checksum) + halves(!old) + halves(new))
 }
 
-/// A partial checksum ([`crate::Checksum::Partial`]) after two words of its pseudo-header changed: the
-/// same sum, but the field is not inverted.
+/// A partial checksum ([`crate::Checksum::Partial`]) after two words of its pseudo-header changed:
+/// the same sum, but the field is not inverted.
 #[inline]
 pub fn update_partial32(partial: u16, old: u32, new: u32) -> u16 {
     !update32(!partial, old, new)

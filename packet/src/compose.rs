@@ -9,8 +9,8 @@ use crate::checksum::{self, Sum};
 use crate::key::Key;
 use crate::{arp, ethernet, icmp, ipv4, ipv6, sctp, tcp, udp, vlan};
 
-/// The packet that `key` describes, `len` bytes long or as short as its headers allow; what is behind
-/// the headers is zero. Lengths and checksums are right.
+/// The packet that `key` describes, `len` bytes long or as short as its headers allow; what is
+/// behind the headers is zero. Lengths and checksums are right.
 ///
 /// Fields that the packet cannot have (ports without a transport that has them) are left out.
 pub fn compose(key: &Key, len: usize) -> Vec<u8> {

@@ -22,7 +22,8 @@ pub const VLAN: u16 = 0x8100;
 pub const SERVICE_VLAN: u16 = 0x88a8;
 /// Ethertype of IPv6.
 pub const IPV6: u16 = 0x86dd;
-/// What stands for the Ethertype of a frame with a length in its place (`OFP_DL_TYPE_NOT_ETH_TYPE`).
+/// What stands for the Ethertype of a frame with a length in its place
+/// (`OFP_DL_TYPE_NOT_ETH_TYPE`).
 pub const NOT_A_TYPE: u16 = 0x05ff;
 /// The smallest Ethertype; what is below is a length (IEEE 802.3 §3.2.6).
 pub const TYPE_MIN: u16 = 0x0600;

@@ -1,8 +1,8 @@
 //! From bytes to the key: all headers of a packet, found once.
 //!
-//! A header that is cut short or contradicts itself ends the walk: what came before it counts, its own
-//! fields stay zero. So a frame with a broken IP header can still be switched by its Ethernet header, and
-//! no rule about IP ever sees it. (Open vSwitch decides the same.)
+//! A header that is cut short or contradicts itself ends the walk: what came before it counts, its
+//! own fields stay zero. So a frame with a broken IP header can still be switched by its Ethernet
+//! header, and no rule about IP ever sees it. (Open vSwitch decides the same.)
 
 use crate::arp::Arp;
 use crate::ethernet::{self, Ethernet};
@@ -102,10 +102,11 @@ pub struct Runt {
 
 /// Finds the headers of a packet and writes its fields into `key`.
 ///
-/// * `window`: the packet's first bytes; more than [`HEADER_WINDOW`] of them are not looked at, so that
-///   the answer does not depend on how a packet is spread over frames.
+/// * `window`: the packet's first bytes; more than [`HEADER_WINDOW`] of them are not looked at, so
+///   that the answer does not depend on how a packet is spread over frames.
 /// * `len`: bytes of the whole packet.
-/// * `key`: words 1 to 15 are written, all of them; word 0, where the packet came in, is the caller's.
+/// * `key`: words 1 to 15 are written, all of them; word 0, where the packet came in, is the
+///   caller's.
 ///
 /// Cost: no loop but the one over IPv6 extension headers; reads each header once.
 #[inline]
@@ -116,8 +117,8 @@ pub fn parse(window: &[u8], len: usize, key: &mut Key) -> Result<Headers, Runt> 
     parse_any(window, len, key)
 }
 
-/// What nearly every packet is: untagged, IPv4 without options, whole, TCP or UDP. Reads the headers in
-/// words of eight bytes; for anything else, `None`.
+/// What nearly every packet is: untagged, IPv4 without options, whole, TCP or UDP. Reads the
+/// headers in words of eight bytes; for anything else, `None`.
 #[inline]
 fn parse_plain(window: &[u8], len: usize, key: &mut Key) -> Option<Headers> {
     const L3: usize = ethernet::LEN;
@@ -131,7 +132,8 @@ fn parse_plain(window: &[u8], len: usize, key: &mut Key) -> Option<Headers> {
     let (dst_src, src_type, lengths) = (word(0)?, word(8)?, word(16)?);
     // Ethertype 0x0800, then version 4 and five words of header; the TOS byte may be anything.
     let is_ipv4 = src_type >> 8 & 0x00ff_ffff == 0x08_0045;
-    // Total length, identification, fragment offset and more-fragments (not: don't-fragment), TTL, protocol.
+    // Total length, identification, fragment offset and more-fragments (not: don't-fragment), TTL,
+    // protocol.
     let total = usize::try_from(lengths >> 48).unwrap_or(0);
     let is_whole = lengths & 0x0000_0000_bfff_0000 == 0 && L3 + total <= len;
     let proto = lengths & 0xff;
@@ -198,8 +200,8 @@ fn parse_any(window: &[u8], len: usize, key: &mut Key) -> Result<Headers, Runt> 
     Ok(walk.headers)
 }
 
-/// The Ethertype of a frame whose length-or-type field is `field`, and what follows it: an 802.3 frame
-/// may carry one in a SNAP header (IEEE 802 §9.4).
+/// The Ethertype of a frame whose length-or-type field is `field`, and what follows it: an 802.3
+/// frame may carry one in a SNAP header (IEEE 802 §9.4).
 #[inline]
 fn ethertype_of(field: u16, rest: &[u8]) -> (u16, &[u8]) {
     const SNAP: [u8; 6] = [0xaa, 0xaa, 0x03, 0, 0, 0];

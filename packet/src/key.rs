@@ -1,20 +1,22 @@
 //! The flow key: every field a flow can match, each at a fixed place.
 //!
 //! A key is an array of words, so that masking, hashing and comparing are loops over words and know
-//! nothing of protocols. The first [`Key::PACKET_WORDS`] say what the packet says and where it came in;
-//! the others are the registers of the pipeline, zero when a packet arrives. Caches key on the first
-//! part alone.
+//! nothing of protocols. The first [`Key::PACKET_WORDS`] say what the packet says and where it came
+//! in; the others are the registers of the pipeline, zero when a packet arrives. Caches key on the
+//! first part alone.
 //!
-//! A field that a packet does not have is zero. Because a match on such a field is only legal together
-//! with the field that announces it (`nw_dst` with `eth_type`), zero never matches by accident.
+//! A field that a packet does not have is zero. Because a match on such a field is only legal
+//! together with the field that announces it (`nw_dst` with `eth_type`), zero never matches by
+//! accident.
 
 use std::fmt;
 use std::ops::{BitAnd, Index, IndexMut};
 
 /// The bits of a field within a [`Key`].
 ///
-/// `low` is the word that holds bit 0, counted from the word's least significant bit as `shift`; a field
-/// that passes bit 63 goes on in the word *before* (`low - 1`), so that a 128-bit address reads in order.
+/// `low` is the word that holds bit 0, counted from the word's least significant bit as `shift`; a
+/// field that passes bit 63 goes on in the word *before* (`low - 1`), so that a 128-bit address
+/// reads in order.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Span {
     low: u8,
@@ -77,7 +79,8 @@ impl Key {
 
     /// The OpenFlow number of the port the packet came in by.
     pub const IN_PORT: Span = Span::new(0, 0, 16);
-    /// The switch-wide number of that port ([`crate::PortId`]); unlike `IN_PORT` no action changes it.
+    /// The switch-wide number of that port ([`crate::PortId`]); unlike `IN_PORT` no action changes
+    /// it.
     pub const INGRESS: Span = Span::new(0, 16, 16);
     /// Which frozen state a later pass resumes; 0 on the first pass.
     pub const RESUME: Span = Span::new(0, 32, 32);
@@ -109,8 +112,8 @@ impl Key {
     pub const NW_FRAG: Span = Span::new(5, 32, 8);
     /// IPv6 flow label.
     pub const IPV6_LABEL: Span = Span::new(5, 0, 20);
-    /// Whether there is a network header that can be read and written. No flow matches this or the next
-    /// two: translation notes with them what it took for granted.
+    /// Whether there is a network header that can be read and written. No flow matches this or the
+    /// next two: translation notes with them what it took for granted.
     pub const HAS_NETWORK: Span = Span::new(5, 20, 1);
     /// Whether there is a transport header.
     pub const HAS_TRANSPORT: Span = Span::new(5, 21, 1);
@@ -136,7 +139,8 @@ impl Key {
     /// How many 32-bit registers there are.
     pub const REGS: usize = 16;
 
-    /// Register `n`. Two neighbours share a word, the even one high, so that they also read as one 64-bit register.
+    /// Register `n`. Two neighbours share a word, the even one high, so that they also read as one
+    /// 64-bit register.
     ///
     /// # Panics
     /// If there is no such register.

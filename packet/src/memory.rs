@@ -1,15 +1,16 @@
 //! The frames a packet's bytes live in: the one module of this crate with `unsafe`.
 //!
-//! [`Memory`] is one region cut into [`FRAME_SIZE`]-byte frames. A [`Frame`] is the right to one of them:
-//! it cannot be copied, so whoever holds it may read and write those bytes and nobody else can. Frames
-//! that a kernel ring or another process holds are simply not there as values; taking one back from a
-//! ring is [`Memory::adopt`], the only way to make a value, and `unsafe` for that reason.
+//! [`Memory`] is one region cut into [`FRAME_SIZE`]-byte frames. A [`Frame`] is the right to one of
+//! them: it cannot be copied, so whoever holds it may read and write those bytes and nobody else
+//! can. Frames that a kernel ring or another process holds are simply not there as values; taking
+//! one back from a ring is [`Memory::adopt`], the only way to make a value, and `unsafe` for that
+//! reason.
 //!
 //! Frames of one packet are linked through a side table, never through the frames themselves: their
 //! bytes may be shared with a kernel or a pod, which must not be able to bend our lists.
 //!
-//! Why raw memory at all: the kernel needs one registered region for all AF_XDP sockets, and a packet
-//! that goes from port to port must not be copied (`docs/decisions/0003-packet-memory.md`).
+//! Why raw memory at all: the kernel needs one registered region for all AF_XDP sockets, and a
+//! packet that goes from port to port must not be copied (`docs/decisions/0003-packet-memory.md`).
 #![expect(unsafe_code, reason = "frames are carved out of one region that the kernel shares")]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -19,8 +20,8 @@ use std::num::NonZeroU32;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// Bytes of a frame: a 1500-byte packet with 256 bytes of headroom and room to spare, and the smallest
-/// AF_XDP chunk size.
+/// Bytes of a frame: a 1500-byte packet with 256 bytes of headroom and room to spare, and the
+/// smallest AF_XDP chunk size.
 pub const FRAME_SIZE: usize = 2048;
 
 /// Where a port puts a packet's first byte in its frame: what the kernel leaves free in front of an
@@ -45,9 +46,9 @@ impl Frame {
 /// One region of memory cut into frames, and the links between them.
 pub struct Memory {
     base: NonNull<u8>,
-    /// `links[i]` says what follows frame `i` in its packet; zero for a frame that is in none. Only the
-    /// holder of the frame touches its link, so that relaxed order is enough; handing the frame on
-    /// synchronises.
+    /// `links[i]` says what follows frame `i` in its packet; zero for a frame that is in none. Only
+    /// the holder of the frame touches its link, so that relaxed order is enough; handing the frame
+    /// on synchronises.
     links: Box<[AtomicU64]>,
     /// Whether [`Memory::take_frames`] has been called.
     taken: AtomicBool,
@@ -55,8 +56,8 @@ pub struct Memory {
     _region: Box<dyn Any + Send + Sync>,
 }
 
-// SAFETY: the region lives as long as `_region`, and its bytes are reached only through a `&Frame` or
-// `&mut Frame`, of which there is one each.
+// SAFETY: the region lives as long as `_region`, and its bytes are reached only through a `&Frame`
+// or `&mut Frame`, of which there is one each.
 unsafe impl Send for Memory {}
 // SAFETY: as above; all other fields are `Sync`.
 unsafe impl Sync for Memory {}
@@ -66,8 +67,8 @@ impl Memory {
     ///
     /// # Safety
     /// `base` is aligned to [`FRAME_SIZE`] and valid for reads and writes of `frames * FRAME_SIZE`
-    /// initialised bytes until `region` is dropped, and nobody else touches those bytes except as the
-    /// holder of a frame that was handed out.
+    /// initialised bytes until `region` is dropped, and nobody else touches those bytes except as
+    /// the holder of a frame that was handed out.
     pub unsafe fn new(base: NonNull<u8>, frames: u32, region: Box<dyn Any + Send + Sync>) -> Self {
         let links = (0..frames).map(|_| AtomicU64::new(0)).collect();
         Self { base, links, taken: AtomicBool::new(false), _region: region }
@@ -76,8 +77,8 @@ impl Memory {
     /// Frames of the process's own heap: for tests, and for ports that no kernel ring touches.
     pub fn heap(frames: u32) -> Self {
         let region = HeapRegion::new(frames);
-        // SAFETY: the region is aligned, zeroed, of that size, and touched by nobody else; it is freed
-        // when the box is dropped.
+        // SAFETY: the region is aligned, zeroed, of that size, and touched by nobody else; it is
+        // freed when the box is dropped.
         unsafe { Self::new(region.base, frames, Box::new(region)) }
     }
 
@@ -95,8 +96,8 @@ impl Memory {
     /// All frames of a memory that is new, once: a second call yields none.
     pub fn take_frames(&self) -> impl Iterator<Item = Frame> {
         let frames = if self.taken.swap(true, Relaxed) { 0 } else { self.frames() };
-        // SAFETY: only the first call gets here with frames, and whoever adopts frames of this memory
-        // by hand answers for not calling this as well.
+        // SAFETY: only the first call gets here with frames, and whoever adopts frames of this
+        // memory by hand answers for not calling this as well.
         (0..frames).map(|index| unsafe { self.adopt(index) })
     }
 
@@ -127,14 +128,16 @@ impl Memory {
     #[inline]
     pub fn bytes_mut<'a>(&'a self, frame: &'a mut Frame) -> &'a mut [u8; FRAME_SIZE] {
         let address = self.address(frame.index());
-        // SAFETY: as in `bytes`, and the exclusive borrow of the only value makes the access exclusive.
+        // SAFETY: as in `bytes`, and the exclusive borrow of the only value makes the access
+        // exclusive.
         unsafe { &mut *address }
     }
 
     #[inline]
     fn address(&self, index: u32) -> *mut [u8; FRAME_SIZE] {
         debug_assert!((index as usize) < self.links.len(), "a frame of another memory");
-        // SAFETY: a frame's index is below `frames` (`adopt`), so the offset stays inside the region.
+        // SAFETY: a frame's index is below `frames` (`adopt`), so the offset stays inside the
+        // region.
         unsafe { self.base.as_ptr().add(index as usize * FRAME_SIZE).cast() }
     }
 
@@ -209,8 +212,8 @@ impl<'a> Iterator for Chain<'a> {
         let frame = self.frame?;
         let index = frame.get() - 1;
         let address = self.memory.address(index);
-        // SAFETY: in bounds and initialised; the values of all frames of a chain are held by its first
-        // frame, which is borrowed for `'a`, so that nobody writes meanwhile.
+        // SAFETY: in bounds and initialised; the values of all frames of a chain are held by its
+        // first frame, which is borrowed for `'a`, so that nobody writes meanwhile.
         let bytes: &'a [u8; FRAME_SIZE] = unsafe { &*address };
         let piece = bytes.get(usize::from(self.start)..)?.get(..usize::from(self.len))?;
         let word = self.memory.links[index as usize].load(Relaxed);

@@ -23,8 +23,8 @@ pub enum Checksum {
     Unknown,
     /// Right: a device or a kernel said so.
     Good,
-    /// Still to be made: the sum from byte `start` to the end belongs at `start + offset`, which holds
-    /// the pseudo-header's sum so far (virtio 1.2 §5.1.6.2, `VIRTIO_NET_HDR_F_NEEDS_CSUM`).
+    /// Still to be made: the sum from byte `start` to the end belongs at `start + offset`, which
+    /// holds the pseudo-header's sum so far (virtio 1.2 §5.1.6.2, `VIRTIO_NET_HDR_F_NEEDS_CSUM`).
     Partial {
         /// Where the sum begins, from the packet's first byte.
         start: u16,
@@ -61,8 +61,9 @@ pub struct Segmentation {
 }
 
 impl Segmentation {
-    /// The segmentation of a packet of `len` bytes whose first `header` bytes each segment repeats, and
-    /// at most `size` of the others. `None` if there is nothing to cut, or the sizes make no sense.
+    /// The segmentation of a packet of `len` bytes whose first `header` bytes each segment repeats,
+    /// and at most `size` of the others. `None` if there is nothing to cut, or the sizes make no
+    /// sense.
     pub fn new(kind: Kind, header: usize, size: u16, len: usize) -> Option<Self> {
         let payload = len.checked_sub(header).filter(|_| size > 0 && kind != Kind::None)?;
         let segments = u16::try_from(payload.div_ceil(usize::from(size))).ok()?;
@@ -74,13 +75,15 @@ impl Segmentation {
 /// A chain of frames, and what is known of it beside its bytes. Moves by value: 32 bytes.
 ///
 /// # Invariants
-/// 1. The first frame holds the first `min(len, 256)` bytes at least, so that all headers lie in it.
+/// 1. The first frame holds the first `min(len, 256)` bytes at least, so that all headers lie in
+///    it.
 /// 2. `start + head <= FRAME_SIZE` in the first frame; `head < len` exactly if more frames follow.
 ///
 /// Dropping one loses its frames: [`Packet::free`] them.
 ///
-/// The order of the fields is that in which a new one is written word by word. In another order, which
-/// the compiler is free to choose, making one took 3 ns more: half-written words were read back.
+/// The order of the fields is that in which a new one is written word by word. In another order,
+/// which the compiler is free to choose, making one took 3 ns more: half-written words were read
+/// back.
 #[derive(Debug)]
 #[repr(C, align(16))]
 #[must_use = "a packet that is dropped loses its frames"]
@@ -193,8 +196,8 @@ impl Packet {
         self.chunks(memory).flatten().copied().collect()
     }
 
-    /// Grows the packet by `n` bytes in front, whose content is whatever was there. Answers whether the
-    /// headroom allowed it; if not, nothing has changed.
+    /// Grows the packet by `n` bytes in front, whose content is whatever was there. Answers whether
+    /// the headroom allowed it; if not, nothing has changed.
     #[inline]
     #[must_use]
     pub fn push_front(&mut self, n: u16) -> bool {
@@ -206,8 +209,8 @@ impl Packet {
         true
     }
 
-    /// Cuts `n` bytes off the front. Answers whether the first frame had more than that; if not, nothing
-    /// has changed.
+    /// Cuts `n` bytes off the front. Answers whether the first frame had more than that; if not,
+    /// nothing has changed.
     #[inline]
     #[must_use]
     pub fn pull_front(&mut self, n: u16) -> bool {
@@ -268,7 +271,8 @@ impl Packet {
         self.into_frames(&memory, |frame, _, _| pool.free(frame));
     }
 
-    /// Takes the packet apart: each frame in order, with where in it the bytes begin and how many they are.
+    /// Takes the packet apart: each frame in order, with where in it the bytes begin and how many
+    /// they are.
     #[inline]
     pub fn into_frames(self, memory: &Memory, mut each: impl FnMut(Frame, u16, u16)) {
         let chained = self.is_chained();
@@ -352,7 +356,8 @@ impl Chainer {
         }
     }
 
-    /// A packet with a copy of `bytes`, the first at `headroom`; `None` if `pool` has not enough frames.
+    /// A packet with a copy of `bytes`, the first at `headroom`; `None` if `pool` has not enough
+    /// frames.
     pub fn copy_of(
         bytes: &[u8],
         headroom: u16,

@@ -1,7 +1,8 @@
-//! Where free frames wait: some in each worker's own [`FramePool`], the rest in the common [`Depot`].
+//! Where free frames wait: some in each worker's own [`FramePool`], the rest in the common
+//! [`Depot`].
 //!
-//! Frames do not belong to workers: whoever frees a frame keeps it, and what is too much goes to the
-//! depot in slabs of 64, so that the shared queue is touched once per 64 frames at most.
+//! Frames do not belong to workers: whoever frees a frame keeps it, and what is too much goes to
+//! the depot in slabs of 64, so that the shared queue is touched once per 64 frames at most.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,8 +23,8 @@ type Slab = [Option<Frame>; SLAB];
 pub struct Depot {
     memory: Arc<Memory>,
     slabs: ArrayQueue<Slab>,
-    /// What pools that ended had beyond whole slabs: half-filled ones would need more room than there
-    /// is. Looked at only when the slabs have run out.
+    /// What pools that ended had beyond whole slabs: half-filled ones would need more room than
+    /// there is. Looked at only when the slabs have run out.
     rest: Mutex<Vec<Frame>>,
     has_rest: AtomicBool,
 }
@@ -147,7 +148,8 @@ impl FramePool {
             .zip(self.frames.drain(..SLAB))
             .for_each(|(place, frame)| *place = Some(frame));
         if let Err(slab) = self.depot.slabs.push(slab) {
-            // Half-filled slabs can make the queue too short for a moment; then the pool keeps them.
+            // Half-filled slabs can make the queue too short for a moment; then the pool keeps
+            // them.
             self.frames.extend(slab.into_iter().flatten());
         }
     }

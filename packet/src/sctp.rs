@@ -41,8 +41,8 @@ fn x_to_the_bytes(mut bytes: usize) -> u32 {
     power
 }
 
-/// Updates a checksum field after one of the 16-bit words it covers changed from `old` to `new`, with
-/// `behind` bytes of the packet following that word.
+/// Updates a checksum field after one of the 16-bit words it covers changed from `old` to `new`,
+/// with `behind` bytes of the packet following that word.
 ///
 /// A CRC is linear: what changes is the CRC of the difference, moved to its place.
 /// Cost: about 32 steps per bit of `behind`, independent of the bytes themselves.

@@ -52,9 +52,9 @@ pub fn fill_checksum(packet: &mut Packet, memory: &Memory) -> Result<(), Unfinis
     Ok(())
 }
 
-/// Notes that a packet's transport checksum is still to be made, if it looks like it: the field holds the
-/// sum of the pseudo-header, and nothing else. For ports that cannot say so. A whole checksum looks like
-/// this once in 65536 packets, and making it anew does no harm then.
+/// Notes that a packet's transport checksum is still to be made, if it looks like it: the field
+/// holds the sum of the pseudo-header, and nothing else. For ports that cannot say so. A whole
+/// checksum looks like this once in 65536 packets, and making it anew does no harm then.
 pub fn mark_partial(packet: &mut Packet, headers: Headers, memory: &Memory) {
     if packet.checksum != Checksum::Unknown || headers.fragment != Fragment::No {
         return;
@@ -137,8 +137,8 @@ struct Plan {
 }
 
 impl Plan {
-    /// Finds the headers anew, since actions may have changed them; `None` if they are not of the kind
-    /// that the segmentation names.
+    /// Finds the headers anew, since actions may have changed them; `None` if they are not of the
+    /// kind that the segmentation names.
     fn new(packet: &Packet, memory: &Memory) -> Option<Self> {
         let head = packet.head(memory);
         let headers = parse(head, packet.len(), &mut Key::default()).ok()?;
