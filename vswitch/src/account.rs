@@ -6,8 +6,8 @@
 //! rx + copied + generated + split = tx + dropped (by reason) + consumed + merged + held
 //! ```
 //!
-//! Every number is counted where the thing happens, none is computed from others. Each worker has its own
-//! accounts and is their only writer; readers add up.
+//! Every number is counted where the thing happens, none is computed from others. Each worker has
+//! its own accounts and is their only writer; readers add up.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -37,7 +37,8 @@ impl Counter {
     }
 }
 
-/// What became of the packets that came in by one port, as one worker has seen it; and what it sent there.
+/// What became of the packets that came in by one port, as one worker has seen it; and what it sent
+/// there.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct Account {

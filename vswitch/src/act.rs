@@ -1,8 +1,8 @@
 //! Carrying out a program: what is written into a packet's headers, and where it goes.
 //!
-//! Whatever is written, the checksums over it stay as right or wrong as they were: they are changed by
-//! the difference (RFC 1624), never made anew. A checksum that is still to be made holds the sum of the
-//! pseudo-header, so that only addresses change it.
+//! Whatever is written, the checksums over it stay as right or wrong as they were: they are changed
+//! by the difference (RFC 1624), never made anew. A checksum that is still to be made holds the sum
+//! of the pseudo-header, so that only addresses change it.
 
 use api::DropReason;
 use flowtable::Op;
@@ -29,8 +29,8 @@ pub enum Verdict {
 pub trait Exit {
     /// Sends a copy out by `port`.
     fn copy(&mut self, port: PortId, copy: Packet);
-    /// A copy of `packet`, which `account` counts; `None` if there were no frames for it, which is counted
-    /// as well.
+    /// A copy of `packet`, which `account` counts; `None` if there were no frames for it, which is
+    /// counted as well.
     fn duplicate(
         &mut self,
         packet: &Packet,
@@ -50,8 +50,8 @@ pub trait Exit {
 
 /// Carries out the program at the head of `ops` on a packet, in place, and says what becomes of it.
 ///
-/// * `headers`: where the packet's headers are. A program that writes into a header was made for packets
-///   that have it; one that has it not stays as it is.
+/// * `headers`: where the packet's headers are. A program that writes into a header was made for
+///   packets that have it; one that has it not stays as it is.
 /// * Cost: a step per operation. Only outputs before the last one copy.
 #[inline]
 pub fn act(
@@ -207,11 +207,9 @@ impl Head<'_> {
             Op::TpDst { value, mask } => self.port(2, value, mask)?,
             Op::IcmpType(kind) => self.icmp(u16::from(kind) << 8, 0xff00)?,
             Op::IcmpCode(code) => self.icmp(code.into(), 0x00ff)?,
-            Op::ArpOp(op) if self.is_arp() => {
-                // An operation that does not fit the field is none of those that flows know.
-                if self.bytes.get(self.l3() + arp::OP) == Some(&0) {
-                    self.half(self.l3() + arp::OP, op.into(), u16::MAX)?;
-                }
+            // An operation that does not fit the field is none of those that flows know.
+            Op::ArpOp(op) if self.is_arp() && self.bytes.get(self.l3() + arp::OP) == Some(&0) => {
+                self.half(self.l3() + arp::OP, op.into(), u16::MAX)?;
             }
             Op::ArpSpa { value, mask } if self.is_arp() => {
                 self.word(self.l3() + arp::SPA, value, mask)?;

@@ -1,26 +1,26 @@
-//! Showing packets to whoever asked: copies of their first bytes, through a ring that is never waited for.
+//! Showing packets to whoever asked: copies of their first bytes, through a ring that is never
+//! waited for.
+
+use std::time::Duration;
 
 use api::DropReason;
-use flowtable::Millis;
+use api::request::Direction;
 use packet::{Memory, Packet, PortId};
 use rtrb::{Consumer, Producer, RingBuffer};
-
-/// Which way a packet was going.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Direction {
-    /// It came in.
-    In,
-    /// It went out.
-    Out,
-}
 
 /// What a capture is of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Subject {
-    /// The packets of one port, either way.
-    Port(PortId),
+    /// The packets that pass one port this way.
+    Port(PortId, Direction),
     /// Whatever is dropped.
     Drops,
+}
+
+impl Subject {
+    fn covers(self, port: PortId, direction: Direction) -> bool {
+        matches!(self, Self::Port(of, way) if of == port && (way == direction || way == Direction::Both))
+    }
 }
 
 /// A packet that was seen.
@@ -32,13 +32,15 @@ pub struct Sight {
     pub direction: Direction,
     /// Why it was dropped, if it was.
     pub reason: Option<DropReason>,
-    /// When, to the turn of the worker.
-    pub time: Millis,
+    /// When its batch was received.
+    pub time: Duration,
     /// How long it is.
     pub len: u32,
+    /// Packets before it that found the ring full.
+    pub lost: u32,
     /// Bytes that were kept.
     kept: u16,
-    bytes: [u8; Sight::MOST],
+    bytes: [u8; Self::MOST],
 }
 
 impl Sight {
@@ -59,21 +61,22 @@ pub struct Watch {
     subject: Subject,
     snap: usize,
     ring: Producer<Sight>,
+    /// Packets that found the ring full since the last one that did not.
+    lost: u32,
 }
 
-/// A request to see packets: the worker's side and the other one. Packets that find the ring full are not
-/// shown; the consumer sees a gap only in its count.
+/// A request to see packets, `snap` bytes of each: the worker's side and the other one.
 pub fn watch(number: u64, subject: Subject, snap: usize) -> (Watch, Consumer<Sight>) {
     let (ring, sights) = RingBuffer::new(512);
-    (Watch { number, subject, snap: snap.min(Sight::MOST), ring }, sights)
+    (Watch { number, subject, snap: snap.min(Sight::MOST), ring, lost: 0 }, sights)
 }
 
 /// What one worker shows.
 #[derive(Debug, Default)]
 pub struct Capture {
     watches: Vec<Watch>,
-    /// The time of this turn.
-    pub now: Millis,
+    /// The time of this batch.
+    pub now: Duration,
 }
 
 impl Capture {
@@ -82,16 +85,17 @@ impl Capture {
         self.watches.push(watch);
     }
 
-    /// Ends it.
-    pub fn remove(&mut self, number: u64) {
-        self.watches.retain(|watch| watch.number != number);
+    /// Ends it; answers with what is to be put away.
+    pub fn remove(&mut self, number: u64) -> Option<Watch> {
+        let at = self.watches.iter().position(|watch| watch.number == number)?;
+        Some(self.watches.swap_remove(at))
     }
 
-    /// Whether somebody wants to see packets of `port`.
+    /// Whether somebody wants to see packets that pass `port` this way.
     #[inline]
-    pub fn sees(&self, port: PortId, _direction: Direction) -> bool {
+    pub fn sees(&self, port: PortId, direction: Direction) -> bool {
         !self.watches.is_empty()
-            && self.watches.iter().any(|watch| watch.subject == Subject::Port(port))
+            && self.watches.iter().any(|watch| watch.subject.covers(port, direction))
     }
 
     /// Whether somebody wants to see what is dropped.
@@ -103,37 +107,47 @@ impl Capture {
     /// Shows a packet that passes `port`.
     #[cold]
     pub fn packet(&mut self, port: PortId, direction: Direction, packet: &Packet, memory: &Memory) {
-        self.show(Subject::Port(port), port, direction, None, packet, memory);
+        let now = self.now;
+        for watch in self.watches.iter_mut().filter(|watch| watch.subject.covers(port, direction)) {
+            watch.show(port, direction, None, now, packet, memory);
+        }
     }
 
     /// Shows a packet that is dropped.
     #[cold]
     pub fn dropped(&mut self, reason: DropReason, packet: &Packet, memory: &Memory) {
-        self.show(Subject::Drops, packet.ingress, Direction::In, Some(reason), packet, memory);
+        let now = self.now;
+        for watch in self.watches.iter_mut().filter(|watch| watch.subject == Subject::Drops) {
+            watch.show(packet.ingress, Direction::Rx, Some(reason), now, packet, memory);
+        }
     }
+}
 
+impl Watch {
     fn show(
         &mut self,
-        subject: Subject,
         port: PortId,
         direction: Direction,
         reason: Option<DropReason>,
+        time: Duration,
         packet: &Packet,
         memory: &Memory,
     ) {
-        for watch in self.watches.iter_mut().filter(|watch| watch.subject == subject) {
-            let mut bytes = [0; Sight::MOST];
-            let mut kept = 0;
-            for chunk in packet.chunks(memory) {
-                let take = chunk.len().min(watch.snap - kept);
-                bytes[kept..kept + take].copy_from_slice(&chunk[..take]);
-                kept += take;
-            }
-            let len = u32::try_from(packet.len()).unwrap_or(u32::MAX);
-            let kept = u16::try_from(kept).unwrap_or(0);
-            let sight = Sight { port, direction, reason, time: self.now, len, kept, bytes };
-            // A ring that is full loses the sight, never the packet.
-            let _ = watch.ring.push(sight);
+        if self.ring.is_full() {
+            self.lost = self.lost.saturating_add(1);
+            return;
         }
+        let mut bytes = [0; Sight::MOST];
+        let mut kept = 0;
+        for chunk in packet.chunks(memory) {
+            let take = chunk.len().min(self.snap - kept);
+            bytes[kept..kept + take].copy_from_slice(&chunk[..take]);
+            kept += take;
+        }
+        let len = u32::try_from(packet.len()).unwrap_or(u32::MAX);
+        let kept = u16::try_from(kept).unwrap_or(0);
+        let lost = std::mem::take(&mut self.lost);
+        // It has room: this is the only producer.
+        let _ = self.ring.push(Sight { port, direction, reason, time, len, lost, kept, bytes });
     }
 }

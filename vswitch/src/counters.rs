@@ -27,7 +27,9 @@ counters! {
     turns "Turns in which there was something to do.",
     batches "Batches received.",
     packets "Packets received.",
+    sent "Packets sent.",
     busy_ns "Nanoseconds spent on batches.",
+    idle_ns "Nanoseconds spent looking for packets in vain.",
     sleeps "Times it went to sleep.",
     syscalls "System calls made for packets.",
     session_hits "Packets that met a session (tier 1).",
@@ -43,7 +45,9 @@ counters! {
     megaflows_refused "Megaflows not made for want of room.",
     sessions "Sessions in use.",
     megaflows "Megaflows in use.",
+    masks "Different masks among them.",
     programs "Programs in use.",
+    free_frames "Frames at hand.",
 }
 
 impl WorkerCounters {
@@ -60,13 +64,5 @@ impl WorkerCounters {
         self.confirmed.set(cache.confirmed);
         self.megaflows_made.set(cache.installed);
         self.megaflows_refused.set(cache.refused);
-    }
-
-    /// Brings up to date what is in use.
-    pub fn set_levels(&self, syscalls: u64, sessions: usize, megaflows: usize, programs: usize) {
-        self.syscalls.set(syscalls);
-        self.sessions.set(sessions as u64);
-        self.megaflows.set(megaflows as u64);
-        self.programs.set(programs as u64);
     }
 }

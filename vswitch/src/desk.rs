@@ -1,4 +1,5 @@
-//! What control and one worker leave for each other: orders one way, things to be put away the other.
+//! What control and one worker leave for each other: orders one way, things to be put away the
+//! other.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,7 +12,7 @@ use packet::PortId;
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::account::Account;
+use crate::account::{Account, Counter};
 use crate::capture::Watch;
 use crate::dump::DumpRequest;
 use crate::publish::Seen;
@@ -30,6 +31,8 @@ pub enum Order {
         unmarked_partial: bool,
         /// What counts its packets.
         account: Arc<Account>,
+        /// What counts the time they take, in nanoseconds.
+        busy_ns: Arc<Counter>,
     },
     /// Send packets for a port by this queue.
     Send {
@@ -64,6 +67,8 @@ pub enum Returned {
     Tx(PortId, Box<dyn TxQueue>),
     /// Tables of an older generation.
     Tables(Arc<Tables>),
+    /// A capture's end.
+    Watch(Watch),
 }
 
 /// The desk of one worker.
@@ -182,6 +187,7 @@ impl fmt::Debug for Returned {
         match self {
             Self::Rx(port, _) => write!(f, "a queue of port {port}"),
             Self::Tx(port, _) => write!(f, "a way out to port {port}"),
+            Self::Watch(watch) => write!(f, "watch {}", watch.number),
             Self::Tables(tables) => write!(f, "tables of generation {}", tables.generation()),
         }
     }

@@ -1,4 +1,5 @@
-//! Describing a worker's caches to whoever asked, a page at a time, so that no reader stops a worker.
+//! Describing a worker's caches to whoever asked, a page at a time, so that no reader stops a
+//! worker.
 
 use std::sync::mpsc::SyncSender;
 
@@ -41,7 +42,8 @@ pub struct CachedFlow {
 pub const PAGE: usize = 256;
 
 impl DumpRequest {
-    /// Answers. Costs one look at each megaflow that is passed over, and some words for those shown.
+    /// Answers. Costs one look at each megaflow that is passed over, and some words for those
+    /// shown.
     pub fn answer(self, cache: &Cache) {
         let flows = cache.megaflows().iter(self.port).skip(self.skip).take(PAGE);
         // Whoever asked may have gone.

@@ -1,9 +1,10 @@
-//! The way out: packets wait for the end of their batch, are finished for what their port cannot do, and
-//! are sent together.
+//! The way out: packets wait for the end of their batch, are finished for what their port cannot
+//! do, and are sent together.
 
 use std::sync::Arc;
 
 use api::DropReason;
+use api::request::Direction;
 use flowtable::Op;
 use hw::{Capabilities, Refusal, TxQueue};
 use packet::segment::{self, Cut, Unfinished};
@@ -11,7 +12,7 @@ use packet::{Batch, Checksum, FramePool, Kind, Memory, Packet, PortId, ethernet,
 
 use crate::account::Account;
 use crate::act::{Exit, Verdict};
-use crate::capture::{Capture, Direction};
+use crate::capture::Capture;
 
 /// One port's way out of one worker.
 struct Output {
@@ -40,8 +41,8 @@ pub struct Outputs {
     ports: Vec<Option<Output>>,
     /// Ports with packets waiting, each once.
     touched: Vec<PortId>,
-    /// Copies that programs have sent while their batch is carried, each with the place in the batch of
-    /// the packet it was made of: it goes out before that one.
+    /// Copies that programs have sent while their batch is carried, each with the place in the
+    /// batch of the packet it was made of: it goes out before that one.
     copies: Vec<(usize, PortId, Packet)>,
     /// The place of the packet whose program is being carried out.
     at: usize,
@@ -49,6 +50,8 @@ pub struct Outputs {
     finished: Batch,
     refused: Vec<(Packet, Refusal)>,
     memory: Arc<Memory>,
+    /// Packets sent so far.
+    pub sent: u64,
     /// Who wants to see what is sent or dropped.
     pub capture: Capture,
 }
@@ -64,6 +67,7 @@ impl Outputs {
             finished: Batch::new(),
             refused: Vec::with_capacity(Batch::CAPACITY),
             memory,
+            sent: 0,
             capture: Capture::default(),
         }
     }
@@ -139,8 +143,8 @@ impl Outputs {
         self.copies = copies;
     }
 
-    /// A program begins for the packet at `at`. Answers whether so many copies wait that those before it
-    /// should be sent first.
+    /// A program begins for the packet at `at`. Answers whether so many copies wait that those
+    /// before it should be sent first.
     #[inline]
     pub fn begin(&mut self, at: usize) -> bool {
         self.at = at;
@@ -195,7 +199,8 @@ impl Outputs {
         self.transmit(port, packets, pool, account);
     }
 
-    /// Makes packets that the port can send of all that wait; what is more than a batch is sent at once.
+    /// Makes packets that the port can send of all that wait; what is more than a batch is sent at
+    /// once.
     fn finish_all(
         &mut self,
         port: PortId,
@@ -254,8 +259,8 @@ impl Outputs {
         finished.push(packet);
     }
 
-    /// How long the frames are that a packet makes on the wire, without their VLAN tags, which no MTU
-    /// counts.
+    /// How long the frames are that a packet makes on the wire, without their VLAN tags, which no
+    /// MTU counts.
     fn frame_len(&self, packet: &Packet) -> usize {
         let len = match packet.segmentation.kind {
             Kind::None => packet.len(),
@@ -280,10 +285,10 @@ impl Outputs {
         if packets.is_empty() {
             return;
         }
-        if self.capture.sees(port, Direction::Out) {
+        if self.capture.sees(port, Direction::Tx) {
             packets
                 .iter()
-                .for_each(|packet| self.capture.packet(port, Direction::Out, packet, &self.memory));
+                .for_each(|packet| self.capture.packet(port, Direction::Tx, packet, &self.memory));
         }
         let Some(output) = self.ports.get_mut(usize::from(port.0)).and_then(Option::as_mut) else {
             return;
@@ -298,6 +303,7 @@ impl Outputs {
             sent -= 1;
             bytes -= packet.len() as u64;
         }
+        self.sent += sent;
         account.tx.add(sent);
         output.account.out.add(sent);
         output.account.out_bytes.add(bytes);
@@ -306,8 +312,8 @@ impl Outputs {
         }
     }
 
-    /// Lets every port that sent something take its frames back and urge its kernel on. Answers whether
-    /// some port wants that again before the worker sleeps.
+    /// Lets every port that sent something take its frames back and urge its kernel on. Answers
+    /// whether some port wants that again before the worker sleeps.
     pub fn clear_up(&mut self, pool: &mut FramePool) -> bool {
         let mut again = false;
         for output in self.ports.iter_mut().flatten().filter(|output| output.busy) {
@@ -353,7 +359,8 @@ impl Abilities {
         }
     }
 
-    /// Whether a packet can be sent as it is. Nearly all can, and this is all that is looked at then.
+    /// Whether a packet can be sent as it is. Nearly all can, and this is all that is looked at
+    /// then.
     #[inline]
     fn suffice(&self, packet: &Packet) -> bool {
         packet.len() <= self.max_frame

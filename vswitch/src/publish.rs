@@ -1,8 +1,8 @@
 //! Where control and workers meet: one value at a time, handed over whole.
 //!
-//! Control publishes a value under a number that only grows. A worker that sees a new number takes the
-//! value, and says so; from then on it uses nothing older. What was published before is kept by control
-//! until every worker has said so: no worker ever frees it.
+//! Control publishes a value under a number that only grows. A worker that sees a new number takes
+//! the value, and says so; from then on it uses nothing older. What was published before is kept by
+//! control until every worker has said so: no worker ever frees it.
 //!
 //! A worker pays one load per turn for this, and a lock only when there is something new.
 
@@ -25,8 +25,8 @@ impl<T> Publication<T> {
     pub fn publish(&self, value: Arc<T>) -> (u64, Arc<T>) {
         let mut current = lock(&self.value);
         let old = std::mem::replace(&mut *current, value);
-        // Release: who sees the number finds the value, or a later one. Under the lock, so that numbers
-        // are in the order of values.
+        // Release: who sees the number finds the value, or a later one. Under the lock, so that
+        // numbers are in the order of values.
         let number = self.number.load(Ordering::Relaxed) + 1;
         self.number.store(number, Ordering::Release);
         (number, old)

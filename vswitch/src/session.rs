@@ -1,17 +1,19 @@
 //! Tier 1: sessions, exact matches on where a packet came in and its 5-tuple.
 //!
-//! Where a port's packets are told apart by many masks, trying them one after the other costs a hash
-//! each. A session takes one: it names the program and the path that the long way led to. What that way
-//! looked at beyond the 5-tuple (addresses, a VLAN, DSCP, TCP flags) is kept with it and compared on every
-//! hit, so that a session is right for exactly the packets its megaflow is right for; what does not fit
-//! into those four words is not made a session, and counted.
+//! Where a port's packets are told apart by many masks, trying them one after the other costs a
+//! hash each. A session takes one: it names the program and the path that the long way led to. What
+//! that way looked at beyond the 5-tuple (addresses, a VLAN, DSCP, TCP flags) is kept with it and
+//! compared on every hit, so that a session is right for exactly the packets its megaflow is right
+//! for; what does not fit into those four words is not made a session, and counted.
 //!
-//! **Who gets one.** TCP and UDP over IPv4 or IPv6 in whole packets without options, with a TTL that can
-//! be decremented; of TCP only what belongs to the middle of a connection. A tuple that is seen once gets
-//! none: the second packet makes it, so that a scan of random tuples throws no real session out.
+//! **Who gets one.** TCP and UDP over IPv4 or IPv6 in whole packets without options, with a TTL
+//! that can be decremented; of TCP only what belongs to the middle of a connection. A tuple that is
+//! seen once gets none: the second packet makes it, so that a scan of random tuples throws no real
+//! session out.
 //!
-//! **When it is right.** A session of the worker's current epoch is. An older one asks its megaflow; if
-//! that is gone or no longer right, the packet goes the long way, and the session is made anew.
+//! **When it is right.** A session of the worker's current epoch is. An older one asks its
+//! megaflow; if that is gone or no longer right, the packet goes the long way, and the session is
+//! made anew.
 
 use bytemuck::Zeroable;
 use flowtable::{Cache, Found, Index, MegaflowId, Millis, PathId, ProgramId, Seed, Serial};
@@ -81,7 +83,8 @@ const IMPLIED: [Span; 8] = [
     Key::TP_DST,
 ];
 
-/// A session: the line that every hit reads, and the one that is read if more than the 5-tuple counts.
+/// A session: the line that every hit reads, and the one that is read if more than the 5-tuple
+/// counts.
 #[derive(Clone, Copy, Debug, Zeroable)]
 #[repr(C, align(128))]
 struct Session {
@@ -276,7 +279,8 @@ impl Sessions {
         std::mem::replace(&mut self.seen[at], tag) == tag
     }
 
-    /// A place for a session with this hash; if need be that of one which has been quiet for a while.
+    /// A place for a session with this hash; if need be that of one which has been quiet for a
+    /// while.
     fn make_room(&mut self, hash: u64, cache: &mut Cache, now: Millis) -> Option<u32> {
         let is_full = self.free.is_empty() && self.next as usize >= self.sessions.len();
         if is_full || self.index.is_crowded(hash) {

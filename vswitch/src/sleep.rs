@@ -1,8 +1,9 @@
 //! When a worker has nothing to do: it looks a little longer, then sleeps until something happens.
 //!
-//! How long it looks before it sleeps follows the traffic. A sleep that ends at once was not worth its
-//! two switches, and doubles the time; a long one halves it. So a worker under load, or in the middle of
-//! an exchange of short messages, does not sleep at all, and one without traffic costs nothing.
+//! How long it looks before it sleeps follows the traffic. A sleep that ends at once was not worth
+//! its two switches, and doubles the time; a long one halves it. So a worker under load, or in the
+//! middle of an exchange of short messages, does not sleep at all, and one without traffic costs
+//! nothing.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -26,10 +27,14 @@ pub struct Sleep {
     patience: Duration,
     /// When the worker ran out of work.
     idle_since: Option<Duration>,
+    /// When it looked last.
+    looked: Duration,
     /// Whether it may sleep at all.
     allowed: bool,
     /// System calls made.
     pub syscalls: u64,
+    /// Time spent looking for work in vain.
+    pub vain: Duration,
 }
 
 impl Sleep {
@@ -37,7 +42,15 @@ impl Sleep {
     pub fn new(desk: BorrowedFd<'_>, busy_poll: bool) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, desk, EventData::new_u64(0), EventFlags::IN)?;
-        Ok(Self { epoll, patience: LEAST, idle_since: None, allowed: !busy_poll, syscalls: 0 })
+        Ok(Self {
+            epoll,
+            patience: LEAST,
+            idle_since: None,
+            looked: Duration::ZERO,
+            allowed: !busy_poll,
+            syscalls: 0,
+            vain: Duration::ZERO,
+        })
     }
 
     /// Also wakes when `fd` is readable.
@@ -58,7 +71,14 @@ impl Sleep {
 
     /// There was none at `now`. Answers whether it is time to sleep.
     pub fn is_due(&mut self, now: Duration) -> bool {
-        let since = *self.idle_since.get_or_insert(now);
+        let since = match self.idle_since {
+            Some(since) => {
+                self.vain += now.saturating_sub(self.looked);
+                since
+            }
+            None => *self.idle_since.insert(now),
+        };
+        self.looked = now;
         self.allowed && now.saturating_sub(since) >= self.patience
     }
 

@@ -1,25 +1,27 @@
 //! The way of a packet, top to bottom.
 //!
-//! A worker takes turns. In each it looks once for something new from control, then serves its queues one
-//! after the other: a batch is received, each packet's program is found, and carried out; what is to be
-//! sent waits for the end of the batch and goes out together. Packets of one queue are carried out in the
-//! order they came in.
+//! A worker takes turns. In each it looks once for something new from control, then serves its
+//! queues one after the other: a batch is received, each packet's program is found, and carried
+//! out; what is to be sent waits for the end of the batch and goes out together. Packets of one
+//! queue are carried out in the order they came in.
 //!
 //! How a program is found depends on what the port's packets are told apart by (its *lead*):
 //!
-//! * by nothing: one megaflow is for all of them, and they are not even parsed, if its program does not
-//!   need the headers;
+//! * by nothing: one megaflow is for all of them, and they are not even parsed, if its program does
+//!   not need the headers;
 //! * by one mask: a hash and a probe of the megaflows (tier 2);
 //! * by several masks: a session (tier 1) first, then the megaflows.
 //!
-//! Whatever misses goes through the tables (tier 3), which makes a megaflow of it. The steps of a tier
-//! are done for up to [`LANES`] packets at a time, each asking for the memory that the next one needs.
+//! Whatever misses goes through the tables (tier 3), which makes a megaflow of it. The steps of a
+//! tier are done for up to [`LANES`] packets at a time, each asking for the memory that the next
+//! one needs.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use api::DropReason;
+use api::request::Direction;
 use flowtable::{
     Cache, Found, Lead, Limits, MaskId, MegaflowId, Millis, Op, PathId, Paths, ProgramId, Resolved,
     Seed, Tables,
@@ -29,9 +31,8 @@ use packet::{
     Batch, Depot, FramePool, Headers, Key, Memory, Packet, PortId, ethernet, mark_partial, parse,
 };
 
-use crate::account::Account;
+use crate::account::{Account, Counter};
 use crate::act::{Verdict, act};
-use crate::capture::Direction;
 use crate::clock::{Clock, millis};
 use crate::counters::WorkerCounters;
 use crate::desk::{Desk, Order, Returned};
@@ -100,6 +101,8 @@ struct Input {
     queue: Box<dyn RxQueue>,
     unmarked_partial: bool,
     account: Arc<Account>,
+    /// Nanoseconds spent on its packets.
+    busy_ns: Arc<Counter>,
     /// What a packet of this queue costs by and large, in nanoseconds.
     cost_ns: u64,
 }
@@ -194,7 +197,7 @@ impl Worker {
             }
             worked = true;
             let packets = self.batch.len() as u64;
-            self.way.carry(&mut self.batch, input, millis(before));
+            self.way.carry(&mut self.batch, input, before);
             let after = self.clock.now();
             let spent = nanoseconds(after.saturating_sub(before));
             before = after;
@@ -202,6 +205,7 @@ impl Worker {
             self.counters.batches.add(1);
             self.counters.packets.add(packets);
             self.counters.busy_ns.add(spent);
+            input.busy_ns.add(spent);
         }
         let again = self.way.outputs.clear_up(&mut self.way.pool);
         if worked {
@@ -238,7 +242,7 @@ impl Worker {
 
     fn carry_out(&mut self, order: Order) {
         match order {
-            Order::Receive { port, number, queue, unmarked_partial, account } => {
+            Order::Receive { port, number, queue, unmarked_partial, account, busy_ns } => {
                 if let Wake::Readable(fd) = queue.wake() {
                     // A queue that cannot wake us is found when we are awake.
                     let _ = self.sleep.add(fd);
@@ -249,6 +253,7 @@ impl Worker {
                     queue,
                     unmarked_partial,
                     account,
+                    busy_ns,
                     cost_ns: 100,
                 });
             }
@@ -258,7 +263,11 @@ impl Worker {
             Order::Change(port, capabilities) => self.way.outputs.change(port, &capabilities),
             Order::Leave(port) => self.leave(port),
             Order::Watch(watch) => self.way.outputs.capture.add(watch),
-            Order::Unwatch(number) => self.way.outputs.capture.remove(number),
+            Order::Unwatch(number) => {
+                if let Some(watch) = self.way.outputs.capture.remove(number) {
+                    self.desk.give_back(Returned::Watch(watch));
+                }
+            }
             Order::Dump(request) => request.answer(&self.way.cache),
             Order::Stop => self.stopping = true,
         }
@@ -266,9 +275,9 @@ impl Worker {
     }
 
     fn leave(&mut self, port: PortId) {
-        let (left, kept) = self.inputs.drain(..).partition(|input| input.port == port);
+        let (left, kept): (Vec<_>, _) = self.inputs.drain(..).partition(|input| input.port == port);
         self.inputs = kept;
-        for Input { queue, .. } in Vec::from(left) {
+        for Input { queue, .. } in left {
             if let Wake::Readable(fd) = queue.wake() {
                 self.sleep.remove(fd);
             }
@@ -295,17 +304,18 @@ impl Worker {
 
     /// Brings the counters up to date that others keep.
     fn report(&self) {
-        let Way { cache, sessions, outputs, .. } = &self.way;
-        let stats = sessions.as_ref().map(Sessions::stats).unwrap_or_default();
+        let Way { cache, sessions, outputs, pool, .. } = &self.way;
+        let counters = &self.counters;
+        counters.follow(cache.stats(), sessions.as_ref().map(Sessions::stats).unwrap_or_default());
         let receiving: u64 = self.inputs.iter().map(|input| input.queue.syscalls()).sum();
-        let syscalls = receiving + outputs.syscalls() + self.sleep.syscalls;
-        self.counters.follow(cache.stats(), stats);
-        self.counters.set_levels(
-            syscalls,
-            sessions.as_ref().map_or(0, Sessions::len),
-            cache.megaflows().len(),
-            cache.programs().len(),
-        );
+        counters.syscalls.set(receiving + outputs.syscalls() + self.sleep.syscalls);
+        counters.sent.set(outputs.sent);
+        counters.idle_ns.set(nanoseconds(self.sleep.vain));
+        counters.sessions.set(sessions.as_ref().map_or(0, Sessions::len) as u64);
+        counters.megaflows.set(cache.megaflows().len() as u64);
+        counters.masks.set(cache.megaflows().all_masks() as u64);
+        counters.programs.set(cache.programs().len() as u64);
+        counters.free_frames.set(pool.len() as u64);
     }
 
     fn rest(&mut self) {
@@ -334,14 +344,15 @@ impl Input {
 impl Way {
     /// Carries a batch from one queue to wherever its packets go.
     #[inline]
-    fn carry(&mut self, batch: &mut Batch, input: &Input, now: Millis) {
+    fn carry(&mut self, batch: &mut Batch, input: &Input, now: Duration) {
         let account: &Account = &input.account;
         account.rx.add(batch.len() as u64);
         account.rx_bytes.add(batch.iter().map(|packet| packet.len() as u64).sum());
         self.outputs.capture.now = now;
-        if self.outputs.capture.sees(input.port, Direction::In) {
+        let now = millis(now);
+        if self.outputs.capture.sees(input.port, Direction::Rx) {
             for packet in batch.iter() {
-                self.outputs.capture.packet(input.port, Direction::In, packet, &self.memory);
+                self.outputs.capture.packet(input.port, Direction::Rx, packet, &self.memory);
             }
         }
         self.cache.begin();
@@ -416,8 +427,8 @@ impl Way {
         }
     }
 
-    /// Whether all lanes meet this megaflow, as they do when one rule is for many packets: then there is
-    /// nothing to look up. The first packet that does not ends the attempt.
+    /// Whether all lanes meet this megaflow, as they do when one rule is for many packets: then
+    /// there is nothing to look up. The first packet that does not ends the attempt.
     #[inline]
     fn all_agree(&self, flow: MegaflowId, mask: MaskId, lanes: usize) -> bool {
         self.lanes.keys[..lanes].iter().all(|key| self.cache.megaflows().agrees(flow, mask, key))

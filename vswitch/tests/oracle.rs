@@ -1,6 +1,6 @@
-//! The switch against the interpreter: the same packets leave with the same bytes, in the same order, for
-//! the same reasons dropped, and the same rules have counted them - through all tiers, across changes of
-//! flows in between.
+//! The switch against the interpreter: the same packets leave with the same bytes, in the same
+//! order, for the same reasons dropped, and the same rules have counted them - through all tiers,
+//! across changes of flows in between.
 
 mod common;
 

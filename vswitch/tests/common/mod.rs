@@ -2,6 +2,11 @@
 
 #![allow(dead_code, reason = "each test uses some of it")]
 #![allow(clippy::allow_attributes, reason = "which part is unused differs between tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test's helpers cannot do fails the test"
+)]
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -23,9 +28,9 @@ use vswitch::worker::{Setup, Worker};
 
 /// A port whose wires are two lists.
 #[derive(Clone, Debug, Default)]
-pub struct Wires {
-    pub incoming: Arc<Mutex<VecDeque<Vec<u8>>>>,
-    pub outgoing: Arc<Mutex<Vec<Vec<u8>>>>,
+pub(crate) struct Wires {
+    pub(crate) incoming: Arc<Mutex<VecDeque<Vec<u8>>>>,
+    pub(crate) outgoing: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 struct Receiving(Wires, PortId);
@@ -64,7 +69,7 @@ impl TxQueue for Sending {
     }
 }
 
-pub fn capabilities() -> Capabilities {
+pub(crate) fn capabilities() -> Capabilities {
     let no = || Capability::No("a list".to_owned());
     Capabilities {
         checksum: no(),
@@ -78,9 +83,9 @@ pub fn capabilities() -> Capabilities {
 
 /// How a switch in memory is made.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
-    pub sessions: u32,
-    pub megaflows: u32,
+pub(crate) struct Options {
+    pub(crate) sessions: u32,
+    pub(crate) megaflows: u32,
 }
 
 impl Default for Options {
@@ -90,23 +95,23 @@ impl Default for Options {
 }
 
 /// One bridge with ports 1 to `n`, carried by one worker.
-pub struct Bench {
-    pub worker: Worker,
-    pub tables: Arc<Publication<Tables>>,
-    pub desk: Arc<Desk>,
-    pub depot: Arc<Depot>,
-    pub counters: Arc<WorkerCounters>,
-    pub reader: PathReader,
-    pub ports: Vec<(Wires, Arc<Account>)>,
-    pub literal: Interpreter,
-    pub now: Duration,
+pub(crate) struct Bench {
+    pub(crate) worker: Worker,
+    pub(crate) tables: Arc<Publication<Tables>>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) depot: Arc<Depot>,
+    pub(crate) counters: Arc<WorkerCounters>,
+    pub(crate) reader: PathReader,
+    pub(crate) ports: Vec<(Wires, Arc<Account>)>,
+    pub(crate) literal: Interpreter,
+    pub(crate) now: Duration,
     frames: u32,
 }
 
-pub const BRIDGE: BridgeId = BridgeId(0);
+pub(crate) const BRIDGE: BridgeId = BridgeId(0);
 
 impl Bench {
-    pub fn new(vlans: &[VlanMode], options: Options) -> Self {
+    pub(crate) fn new(vlans: &[VlanMode], options: Options) -> Self {
         const FRAMES: u32 = 4096;
         let tables = Tables::new(Seed(99));
         let mut edit = tables.edit();
@@ -164,6 +169,7 @@ impl Bench {
                     queue: Box::new(Receiving(wires.clone(), port)),
                     unmarked_partial: false,
                     account: Arc::clone(&account),
+                    busy_ns: Arc::default(),
                 },
                 Order::Send {
                     port,
@@ -178,17 +184,17 @@ impl Bench {
         bench
     }
 
-    pub fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         self.worker.turn(self.now);
         self.desk.take_returned();
     }
 
-    pub fn generation(&self) -> Arc<Tables> {
+    pub(crate) fn generation(&self) -> Arc<Tables> {
         self.tables.get().1
     }
 
     /// Changes flows, here and there: all of them, or none if one is refused.
-    pub fn flow_mods(&mut self, changes: &[FlowMod]) {
+    pub(crate) fn flow_mods(&mut self, changes: &[FlowMod]) {
         let mut edit = self.generation().edit();
         if changes.iter().any(|change| edit.flow_mod(BRIDGE, change, Millis(1)).is_err()) {
             return;
@@ -199,12 +205,12 @@ impl Bench {
     }
 
     /// Puts a packet on the wire into port `number`.
-    pub fn put(&mut self, number: u16, bytes: &[u8]) {
+    pub(crate) fn put(&mut self, number: u16, bytes: &[u8]) {
         self.ports[usize::from(number) - 1].0.incoming.lock().unwrap().push_back(bytes.to_vec());
     }
 
     /// Everything that has left by each port since the last time.
-    pub fn take(&mut self) -> Vec<(u16, Vec<u8>)> {
+    pub(crate) fn take(&mut self) -> Vec<(u16, Vec<u8>)> {
         let each = self.ports.iter().zip(1..).flat_map(|((wires, _), number)| {
             let outgoing = std::mem::take(&mut *wires.outgoing.lock().unwrap());
             outgoing.into_iter().map(move |bytes| (number, bytes))
@@ -213,7 +219,7 @@ impl Bench {
     }
 
     /// Drops so far, by ingress port and reason.
-    pub fn drops(&self) -> Vec<(u16, DropReason, u64)> {
+    pub(crate) fn drops(&self) -> Vec<(u16, DropReason, u64)> {
         let each = self.ports.iter().zip(1..).flat_map(|((_, account), number)| {
             account
                 .drops()
@@ -224,7 +230,7 @@ impl Bench {
     }
 
     /// Carries packets that all come in by port `number`, and what the interpreter makes of them.
-    pub fn carry(&mut self, number: u16, packets: &[Vec<u8>]) -> (Outcome, Outcome) {
+    pub(crate) fn carry(&mut self, number: u16, packets: &[Vec<u8>]) -> (Outcome, Outcome) {
         let before = self.drops();
         packets.iter().for_each(|bytes| self.put(number, bytes));
         self.turn();
@@ -245,8 +251,9 @@ impl Bench {
         (real.sorted(), expected.sorted())
     }
 
-    /// Packets and bytes of every rule, by table, priority and match; and the misses of every table.
-    pub fn counts(&self) -> Counts {
+    /// Packets and bytes of every rule, by table, priority and match; and the misses of every
+    /// table.
+    pub(crate) fn counts(&self) -> Counts {
         let tables = self.generation();
         let bridge = tables.bridge(BRIDGE).unwrap();
         let mut counts = Counts::default();
@@ -275,7 +282,7 @@ impl Bench {
     }
 
     /// Folds retired paths, as the control thread does now and then.
-    pub fn fold(&self) {
+    pub(crate) fn fold(&self) {
         let tables = self.generation();
         let bridge = tables.bridge(BRIDGE).unwrap();
         self.reader.fold(|steps, count| {
@@ -296,7 +303,7 @@ impl Bench {
     }
 
     /// The same from the interpreter.
-    pub fn expected_counts(&self) -> Counts {
+    pub(crate) fn expected_counts(&self) -> Counts {
         let rules = self.literal.rules.iter().map(|rule| {
             let flow = format!("table={} {} {:?}", rule.table, rule.priority, rule.matching);
             (flow, rule.packets, rule.bytes)
@@ -310,7 +317,7 @@ impl Bench {
     }
 
     /// Asserts what is always true: the accounts balance, no frame is lost.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         for ((_, account), number) in self.ports.iter().zip(1..) {
             let (came, went) = account.balance();
             assert_eq!(came, went, "the account of port {number}: {account:?}");
@@ -321,17 +328,17 @@ impl Bench {
 }
 
 #[derive(Debug, Default, Eq, PartialEq)]
-pub struct Counts {
-    pub rules: Vec<(String, u64, u64)>,
-    pub misses: Vec<(u8, u64)>,
+pub(crate) struct Counts {
+    pub(crate) rules: Vec<(String, u64, u64)>,
+    pub(crate) misses: Vec<(u8, u64)>,
 }
 
-/// What became of some packets, in an order that does not depend on how they were carried: the packets of
-/// each port in theirs.
+/// What became of some packets, in an order that does not depend on how they were carried: the
+/// packets of each port in theirs.
 #[derive(Eq, PartialEq)]
-pub struct Outcome {
-    pub sent: Vec<(u16, Vec<u8>)>,
-    pub dropped: Vec<(u16, DropReason, u64)>,
+pub(crate) struct Outcome {
+    pub(crate) sent: Vec<(u16, Vec<u8>)>,
+    pub(crate) dropped: Vec<(u16, DropReason, u64)>,
 }
 
 impl std::fmt::Debug for Outcome {

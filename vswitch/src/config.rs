@@ -1,0 +1,350 @@
+//! The file a switch starts from.
+//!
+//! It is read once: whatever is changed later by the control socket is not written back. What may
+//! stand in it, with its default:
+//!
+//! ```toml
+//! socket = "/run/vswitch/vswitch.sock"
+//! mode = 0o660                # who may connect
+//! group = ""                  # the socket's group, by name or number; the process's own if empty
+//! state = "/var/lib/vswitch/ports.json"   # remembers the numbers of ports; not at all if empty
+//!
+//! [workers]
+//! cpus = []                   # a worker on each of these; one that goes anywhere if empty
+//! busy_poll = "adaptive"      # or "always": never sleep
+//!
+//! [limits]
+//! frames = 16384              # packet buffers of 2 KiB, at all ports together
+//! flows = 1000000             # in one table
+//! megaflows = 65536           # cached by one worker
+//! sessions = 65536            # cached by one worker
+//!
+//! [[bridge]]
+//! name = "br0"
+//! flows = ["priority=0,actions=normal"]
+//! flow_file = "br0.flows"     # as `ofctl add-flows` reads it; relative to this file
+//!
+//! [[bridge.port]]
+//! name = "eth0"
+//! type = "afxdp"              # or pod, internal, pcap, null, dummy
+//! number = 1
+//! vlan = { access = 10 }      # or "all", or { trunk = [10, 20] }
+//! options = { mode = "native" }
+//! ```
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use api::FlowError;
+use api::request::{PortAdd, PortKind, PortVlan};
+use serde::{Deserialize, Deserializer, de};
+
+/// What the file says, or would.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where to listen.
+    pub socket: PathBuf,
+    /// Who may connect, as the mode of the socket.
+    pub mode: u32,
+    /// The socket's group; the process's own if empty.
+    pub group: String,
+    /// Where the numbers of ports are remembered; nowhere if empty.
+    pub state: PathBuf,
+    /// The workers.
+    pub workers: WorkersConfig,
+    /// Sizes.
+    pub limits: LimitsConfig,
+    /// The bridges.
+    #[serde(rename = "bridge")]
+    pub bridges: Vec<BridgeConfig>,
+}
+
+/// Which workers there are.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkersConfig {
+    /// A worker on each of these CPUs; one that goes anywhere if there is none.
+    pub cpus: Vec<usize>,
+    /// When they sleep.
+    pub busy_poll: BusyPoll,
+}
+
+/// When workers sleep.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum BusyPoll {
+    /// When looking a little longer would not have found a packet.
+    #[default]
+    Adaptive,
+    /// Never.
+    Always,
+}
+
+/// How much there may be of what.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Packet buffers of 2 KiB, at all ports together.
+    pub frames: u32,
+    /// Flows in one table.
+    pub flows: usize,
+    /// Megaflows in the cache of one worker.
+    pub megaflows: u32,
+    /// Sessions in the cache of one worker; none are kept if 0.
+    pub sessions: u32,
+}
+
+/// A bridge.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct BridgeConfig {
+    /// Its name.
+    pub name: String,
+    /// Its flows, a line each.
+    #[serde(default)]
+    pub flows: Vec<String>,
+    /// A file of further ones.
+    pub flow_file: Option<PathBuf>,
+    /// Its ports.
+    #[serde(default, rename = "port")]
+    pub ports: Vec<PortConfig>,
+}
+
+/// A port.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortConfig(pub PortAdd);
+
+impl<'de> Deserialize<'de> for PortConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// A [`PortAdd`] without its bridge, of which every member is known.
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Written {
+            name: String,
+            number: Option<u16>,
+            #[serde(rename = "type")]
+            kind: String,
+            #[serde(default)]
+            options: serde_json::Map<String, serde_json::Value>,
+            #[serde(default)]
+            vlan: PortVlan,
+        }
+        let Written { name, number, kind, options, vlan } = Written::deserialize(deserializer)?;
+        let kind = serde_json::json!({ "type": kind, "options": options });
+        let kind = serde_json::from_value::<PortKind>(kind)
+            .map_err(|error| de::Error::custom(format!("port {name}: {error}")))?;
+        Ok(Self(PortAdd { bridge: None, name, number, kind, vlan }))
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            socket: api::DEFAULT_SOCKET.into(),
+            mode: 0o660,
+            group: String::new(),
+            state: "/var/lib/vswitch/ports.json".into(),
+            workers: WorkersConfig::default(),
+            limits: LimitsConfig::default(),
+            bridges: Vec::new(),
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            frames: 16_384,
+            flows: flowtable::Tables::TABLE_LIMIT,
+            megaflows: 65_536,
+            sessions: 65_536,
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{}: {error}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// It is no TOML, or says what nobody knows.
+    #[error("{}: {error}", .path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        error: Box<toml::de::Error>,
+    },
+    /// A value is out of bounds.
+    #[error("{}: {what}", .path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A flow cannot be read.
+    #[error("{place}: byte {}: {error}\n  {flow}\n  {}", .error.at().start, Caret(.error))]
+    Flow {
+        /// Where it stands.
+        place: String,
+        /// The flow.
+        flow: String,
+        /// What is wrong with it.
+        error: Box<FlowError>,
+    },
+}
+
+/// The line below a text that points at what is wrong with it.
+struct Caret<'a>(&'a FlowError);
+
+impl fmt::Display for Caret<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.0.at();
+        write!(f, "{:start$}{:^<len$}", "", "", start = at.start, len = at.len().max(1))
+    }
+}
+
+/// A line of flows, and where it stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FlowLine {
+    /// Such as `br0.flows:3`.
+    pub place: String,
+    /// The flow behind its verb.
+    pub text: String,
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = read(path)?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| ConfigError::Malformed {
+            path: path.to_owned(),
+            error: Box::new(error),
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for bridge in &mut config.bridges {
+            // `join` leaves an absolute path alone.
+            bridge.flow_file = bridge.flow_file.take().map(|file| folder.join(file));
+        }
+        config.check().map_err(|what| ConfigError::Invalid { path: path.to_owned(), what })?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let LimitsConfig { frames, megaflows, sessions, .. } = self.limits;
+        let between = |name: &str, value: u32, least: u32, most: u32| {
+            let fits = (least..=most).contains(&value);
+            fits.then_some(())
+                .ok_or_else(|| format!("limits.{name} is {least} to {most}, not {value}"))
+        };
+        between("frames", frames, 1024, 1 << 22)?;
+        between("megaflows", megaflows, 64, 1 << 22)?;
+        between("sessions", sessions, 0, 1 << 22)?;
+        if self.mode & !0o777 != 0 {
+            return Err(format!("mode is 0o000 to 0o777, not {:#o}", self.mode));
+        }
+        let cpus = &self.workers.cpus;
+        let most = 1024;
+        if let Some(cpu) = cpus.iter().find(|cpu| **cpu >= most) {
+            return Err(format!("workers.cpus: there is no CPU {cpu}"));
+        }
+        match cpus.iter().enumerate().find(|(n, cpu)| cpus[..*n].contains(cpu)) {
+            Some((_, cpu)) => Err(format!("workers.cpus: CPU {cpu} stands there twice")),
+            None => Ok(()),
+        }
+    }
+
+    /// The CPU of each worker.
+    pub fn cpus(&self) -> Vec<Option<usize>> {
+        match &*self.workers.cpus {
+            [] => vec![None],
+            cpus => cpus.iter().copied().map(Some).collect(),
+        }
+    }
+}
+
+impl BridgeConfig {
+    /// All its flows, in order.
+    pub fn flow_lines(&self) -> Result<Vec<FlowLine>, ConfigError> {
+        let written = self.flows.iter().enumerate().map(|(n, flow)| FlowLine {
+            place: format!("bridge {}, flow {n}", self.name),
+            text: flow.clone(),
+        });
+        let mut lines: Vec<_> = written.collect();
+        if let Some(path) = &self.flow_file {
+            let text = read(path)?;
+            lines.extend(api::text::lines(&text).map(|(number, flow)| FlowLine {
+                place: format!("{}:{number}", path.display()),
+                text: flow.to_owned(),
+            }));
+        }
+        Ok(lines)
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::request::AfxdpMode;
+
+    fn written(text: &str) -> Result<Config, ConfigError> {
+        let file = std::env::temp_dir().join(format!(
+            "vswitch-config-{}-{:?}.toml",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        std::fs::write(&file, text).unwrap();
+        let config = Config::load(&file);
+        std::fs::remove_file(file).unwrap();
+        config
+    }
+
+    /// What the documentation above says can be read, and its defaults are the defaults.
+    #[test]
+    fn the_example_is_true() {
+        let module = include_str!("config.rs");
+        let example = module.split("//! ```").nth(1).unwrap().strip_prefix("toml").unwrap();
+        let example = example.replace("//!", "");
+        let config = written(&example).unwrap();
+        let [bridge] = &*config.bridges else { panic!("one bridge") };
+        let PortKind::Afxdp(options) = &bridge.ports[0].0.kind else { panic!("a port") };
+        assert_eq!(options.mode, AfxdpMode::Native);
+        assert!(matches!(bridge.ports[0].0.vlan, PortVlan::Access(_)));
+        assert_eq!(Config { bridges: Vec::new(), ..config }, Config::default());
+    }
+
+    #[test]
+    fn what_nobody_knows_is_named() {
+        let error = |text: &str| written(text).unwrap_err().to_string();
+        assert!(error("sockt = 'x'").contains("sockt"));
+        assert!(error("[limits]\nframes = 3").contains("limits.frames is 1024 to"));
+        assert!(error("[workers]\ncpus = [1, 1]").contains("CPU 1 stands there twice"));
+        let port =
+            |rest: &str| error(&format!("[[bridge]]\nname='b'\n[[bridge.port]]\nname='p'\n{rest}"));
+        assert!(port("type='afxpd'").contains("`afxpd` is none of"));
+        assert!(port("type='afxdp'\noptions={quues=1}").contains("quues"));
+        assert!(port("type='null'\nvlan={access=5000}").contains("5000 is no VLAN"));
+        assert!(port("typ='null'").contains("typ"));
+    }
+
+    #[test]
+    fn a_missing_flow_file_is_named() {
+        let config = written("[[bridge]]\nname='b'\nflow_file='/nowhere/f'").unwrap();
+        let error = config.bridges[0].flow_lines().unwrap_err().to_string();
+        assert!(error.contains("/nowhere/f"), "{error}");
+    }
+}

@@ -1,0 +1,326 @@
+//! The way of a flow-mod, and of everything else one may ask.
+//!
+//! One thread owns all state that is not a worker's: it takes a [`Request`], changes or looks at
+//! that state, and answers with a [`Reply`]. A change of flows is read, carried out on the next
+//! generation of the tables, and published whole; the answer comes when every worker uses it, or
+//! names those that are late. If anything is wrong with it, the next generation is thrown away and
+//! nothing has happened.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::reply::{Changed, Collected, Done};
+use api::request::PortRef;
+use api::{Failure, FlowMod, Reply, Request, text};
+use flowtable::{BridgeId, Edit, Limits, Seed, Tables};
+use packet::{Depot, Memory};
+
+use crate::clock::Clock;
+use crate::crew::{Common, Crew};
+use crate::describe::Names;
+use crate::ledger::Ledger;
+use crate::numbers::Numbers;
+use crate::ports::{Entry, Ports};
+
+/// How often there is something to be done that nobody has asked for.
+const TICK: Duration = Duration::from_secs(5);
+
+/// The state behind the control socket.
+#[derive(Debug)]
+pub struct Control {
+    /// The workers.
+    pub crew: Crew,
+    /// The ports.
+    pub ports: Ports,
+    /// The flows and their counters.
+    pub ledger: Ledger,
+    /// The tables that were published last.
+    pub tables: Tables,
+    /// The time.
+    pub clock: Clock,
+    /// Frames of all ports.
+    pub depot: Arc<Depot>,
+    /// Captures that are running.
+    pub viewers: usize,
+    pub(crate) numbers: Numbers,
+    /// Changes that connections have collected, all together.
+    collected: usize,
+    /// When ports that do not work were tried last.
+    retried: Duration,
+}
+
+/// A change of flows that a connection collects.
+#[derive(Debug, Default)]
+pub struct Collection {
+    bridge: Option<String>,
+    changes: Vec<FlowMod>,
+}
+
+/// What a connection has begun and not ended.
+#[derive(Debug, Default)]
+pub struct Session {
+    collection: Option<Collection>,
+}
+
+/// How a switch is made.
+#[derive(Debug)]
+pub struct Plan {
+    /// The CPU of each worker.
+    pub cpus: Vec<Option<usize>>,
+    /// What workers have in common.
+    pub common: Common,
+    /// The start of all hashes.
+    pub seed: Seed,
+    /// Flows that a table holds.
+    pub table_limit: usize,
+    /// The numbers of ports.
+    pub numbers: Numbers,
+}
+
+impl Plan {
+    /// A switch without workers and packets, to try changes with.
+    pub fn without_packets(table_limit: usize) -> Self {
+        let common = Common {
+            depot: Depot::new(Memory::heap(0)),
+            clock: Clock::start(),
+            limits: Limits::default(),
+            sessions: 0,
+            busy_poll: false,
+        };
+        Self { cpus: Vec::new(), common, seed: Seed(0), table_limit, numbers: Numbers::default() }
+    }
+}
+
+impl Control {
+    /// A switch without bridges; its workers run, and carry nothing.
+    pub fn new(plan: Plan) -> std::io::Result<Self> {
+        let tables = Tables::new(plan.seed).with_table_limit(plan.table_limit);
+        Ok(Self {
+            crew: Crew::start(&plan.cpus, tables.clone(), &plan.common)?,
+            ports: Ports::default(),
+            ledger: Ledger::default(),
+            tables,
+            clock: plan.common.clock,
+            depot: plan.common.depot,
+            viewers: 0,
+            numbers: plan.numbers,
+            collected: 0,
+            retried: Duration::ZERO,
+        })
+    }
+
+    /// Does what is asked. Captures are the connection's own affair and do not come here.
+    pub fn handle(&mut self, request: Request, session: &mut Session) -> Result<Reply, Failure> {
+        Ok(match request {
+            Request::Version(_) => Reply::Version(self.version()),
+            Request::BridgeAdd(add) => Reply::BridgeAdd(self.add_bridge(&add.name)?),
+            Request::BridgeDel(del) => Reply::BridgeDel(self.remove_bridge(&del.name)?),
+            Request::PortAdd(add) => Reply::PortAdd(self.add_port(add)?),
+            Request::PortDel(del) => {
+                Reply::PortDel(self.remove_port(del.bridge.as_deref(), &del.name)?)
+            }
+            Request::Show(show) => Reply::Show(self.show(show.bridge.as_deref())?),
+            Request::FlowChange(change) => {
+                let changes = self.read(change.bridge.as_deref(), &change.flows, 0)?;
+                Reply::FlowChange(self.change_flows(change.bridge.as_deref(), &changes)?)
+            }
+            Request::FlowBegin(begin) => Reply::FlowBegin(self.begin(begin.bridge, session)?),
+            Request::FlowAppend(append) => Reply::FlowAppend(self.append(&append.flows, session)?),
+            Request::FlowCommit(_) => Reply::FlowCommit(self.commit(session)?),
+            Request::FlowDump(dump) => Reply::FlowDump(self.dump_flows(&dump)?),
+            Request::TableDump(dump) => Reply::TableDump(self.dump_tables(dump.bridge.as_deref())?),
+            Request::PortStats(stats) => Reply::PortStats(self.port_stats(&stats)?),
+            Request::Trace(trace) => Reply::Trace(self.trace(&trace)?),
+            Request::CacheDump(dump) => Reply::CacheDump(self.dump_cache(&dump)?),
+            Request::WorkerStats(_) => Reply::WorkerStats(self.worker_stats()),
+            Request::RxqShow(_) => Reply::RxqShow(self.show_queues()),
+            Request::FdbShow(show) => Reply::FdbShow(self.show_stations(show.bridge.as_deref())?),
+            Request::FdbFlush(flush) => {
+                Reply::FdbFlush(self.flush_stations(flush.bridge.as_deref())?)
+            }
+            Request::DummyReceive(receive) => Reply::DummyReceive(self.dummy_receive(receive)?),
+            Request::DummyTake(take) => Reply::DummyTake(self.dummy_take(&take)?),
+            Request::CaptureStart(_) => {
+                return Err(Failure::internal("captures belong to their connection"));
+            }
+        })
+    }
+
+    /// The bridge of this name, or the only one.
+    pub(crate) fn bridge(&self, name: Option<&str>) -> Result<BridgeId, Failure> {
+        let mut all = self.tables.bridges();
+        if let Some(name) = name {
+            let found = all.find(|(_, bridge)| *bridge.name == *name);
+            return found
+                .map(|(id, _)| id)
+                .ok_or_else(|| Failure::refused(format!("there is no bridge `{name}`")));
+        }
+        match (all.next(), all.next()) {
+            (Some((only, _)), None) => Ok(only),
+            (None, _) => Err(Failure::refused("there is no bridge; `ofctl add-br NAME` makes one")),
+            (Some(_), Some(_)) => Err(Failure::refused("there are several bridges: say which one")),
+        }
+    }
+
+    pub(crate) fn bridge_name(&self, bridge: BridgeId) -> String {
+        self.tables.bridge(bridge).map_or_else(String::new, |bridge| bridge.name.to_string())
+    }
+
+    /// The port of a bridge that a request means.
+    pub(crate) fn port(&self, bridge: BridgeId, port: &PortRef) -> Result<&Entry, Failure> {
+        let (found, what) = match port {
+            PortRef::Name(name) => (self.ports.named(bridge, name), format!("`{name}`")),
+            PortRef::Number(number) => {
+                (self.ports.of(bridge).find(|entry| entry.number == *number), number.to_string())
+            }
+        };
+        found.ok_or_else(|| {
+            Failure::refused(format!("bridge {} has no port {what}", self.bridge_name(bridge)))
+        })
+    }
+
+    fn version(&self) -> api::reply::Version {
+        api::reply::Version { version: env!("CARGO_PKG_VERSION").to_owned(), api: api::VERSION }
+    }
+
+    /// Publishes the next generation; answers with the workers that are late.
+    pub(crate) fn publish(&mut self, bridge: Option<BridgeId>, edit: Edit) -> Vec<u32> {
+        let (tables, applied) = edit.finish();
+        self.tables = tables.clone();
+        if let Some(bridge) = bridge {
+            self.ledger.apply(bridge, applied);
+        }
+        let late = self.crew.publish(tables);
+        if !late.is_empty() {
+            tracing::warn!(workers = ?late, "workers are late to use the new flows");
+        }
+        late.into_iter().filter_map(|worker| u32::try_from(worker).ok()).collect()
+    }
+
+    /// Reads changes of flows, the first of which is number `first` of its request.
+    fn read(
+        &self,
+        bridge: Option<&str>,
+        flows: &[String],
+        first: u64,
+    ) -> Result<Vec<FlowMod>, Failure> {
+        let bridge = self.bridge(bridge)?;
+        let Some(bridge) = self.tables.bridge(bridge) else { return Ok(Vec::new()) };
+        let names = Names(&bridge.ports);
+        let numbered = (first..).zip(flows);
+        numbered
+            .map(|(n, flow)| text::line(flow, &names).map_err(|error| Failure::flow(n, &error)))
+            .collect()
+    }
+
+    /// Changes flows: all or none.
+    pub(crate) fn change_flows(
+        &mut self,
+        bridge: Option<&str>,
+        changes: &[FlowMod],
+    ) -> Result<Changed, Failure> {
+        let bridge = self.bridge(bridge)?;
+        let now = self.clock.millis();
+        let mut edit = self.tables.edit();
+        for (n, change) in (0..).zip(changes) {
+            edit.flow_mod(bridge, change, now)
+                .map_err(|refused| Failure::refused_flow(n, refused))?;
+        }
+        let late = self.publish(Some(bridge), edit);
+        Ok(Changed { generation: self.tables.generation(), late })
+    }
+
+    fn begin(&mut self, bridge: Option<String>, session: &mut Session) -> Result<Done, Failure> {
+        self.bridge(bridge.as_deref())?;
+        self.take_collection(session);
+        session.collection = Some(Collection { bridge, changes: Vec::new() });
+        Ok(Done {})
+    }
+
+    fn append(&mut self, flows: &[String], session: &mut Session) -> Result<Collected, Failure> {
+        // When one is refused, so is the whole change.
+        let mut collection = self.take_collection(session).ok_or_else(nothing_begun)?;
+        let first = collection.changes.len();
+        collection.changes.extend(self.read(collection.bridge.as_deref(), flows, first as u64)?);
+        let limit = 2 * self.tables.table_limit();
+        if self.collected + collection.changes.len() > limit {
+            let what = "changes of flows that are collected at a time, by all clients together";
+            return Err(Failure::refused(format!("there are {limit} {what}, at most")));
+        }
+        self.collected += collection.changes.len();
+        let flows = collection.changes.len() as u64;
+        session.collection = Some(collection);
+        Ok(Collected { flows })
+    }
+
+    fn commit(&mut self, session: &mut Session) -> Result<Changed, Failure> {
+        let collection = self.take_collection(session).ok_or_else(nothing_begun)?;
+        self.change_flows(collection.bridge.as_deref(), &collection.changes)
+    }
+
+    fn take_collection(&mut self, session: &mut Session) -> Option<Collection> {
+        let collection = session.collection.take()?;
+        self.collected -= collection.changes.len();
+        Some(collection)
+    }
+
+    /// Drops what a connection has begun and not ended.
+    pub fn forget(&mut self, mut session: Session) {
+        self.take_collection(&mut session);
+    }
+
+    /// What is nobody's request: ends flows whose time is over, folds counters, forgets addresses
+    /// that have not been seen for long.
+    pub fn tick(&mut self) {
+        self.fold();
+        self.end_flows();
+        self.age_stations();
+        let now = self.clock.now();
+        self.ports.sample(now);
+        if now.saturating_sub(self.retried) >= TICK {
+            self.retried = now;
+            self.retry_ports();
+        }
+    }
+
+    /// Takes over what paths have counted that no cache uses any more, so that workers can use them
+    /// again.
+    pub fn fold(&mut self) {
+        self.ledger.fold(self.crew.paths(), &self.tables);
+        self.crew.put_away();
+    }
+
+    fn end_flows(&mut self) {
+        let now = self.clock.millis();
+        let crew = &self.crew;
+        let over = self.ledger.expired(now, |ledger| ledger.sums(crew.paths()));
+        let bridges: BTreeSet<BridgeId> = over.iter().map(|(bridge, _)| *bridge).collect();
+        for bridge in bridges {
+            let mut edit = self.tables.edit();
+            for (_, rule) in over.iter().filter(|(of, _)| *of == bridge) {
+                // One that is gone by now has no time left to be over.
+                let _ = edit.remove_rule(bridge, rule);
+            }
+            self.publish(Some(bridge), edit);
+        }
+    }
+
+    /// How long it is at most until [`Control::tick`] is due again.
+    pub fn until_tick(&self) -> Duration {
+        /// So much later than it should be a flow may end.
+        const LATE: Duration = Duration::from_millis(100);
+        let now = self.clock.millis();
+        let due = self.ledger.next_due().map(|due| Duration::from_millis(due.since(now)));
+        due.map_or(TICK, |due| due.clamp(LATE, TICK))
+    }
+
+    /// Ends all workers. Ports keep what drops packets on their interfaces.
+    pub fn stop(&mut self) {
+        self.crew.stop();
+    }
+}
+
+fn nothing_begun() -> Failure {
+    Failure::refused("this connection has begun no change; `flow.begin` comes first")
+}

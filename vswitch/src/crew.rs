@@ -1,0 +1,186 @@
+//! The workers, as the control thread sees them.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use flowtable::{Limits, PathReader, Tables, paths};
+use packet::{Depot, PortId};
+
+use crate::clock::Clock;
+use crate::counters::WorkerCounters;
+use crate::desk::{Desk, Order, Returned};
+use crate::publish::Publication;
+use crate::worker::{Setup, Worker};
+
+/// How long control waits for workers before it answers without them.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// One worker.
+#[derive(Debug)]
+pub struct Member {
+    /// The CPU it is pinned to, if it is.
+    pub cpu: Option<usize>,
+    /// Where orders are left.
+    pub desk: Arc<Desk>,
+    /// What it has done.
+    pub counters: Arc<WorkerCounters>,
+    /// What its paths have counted.
+    pub paths: PathReader,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What all workers are made alike with.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// The frames of all.
+    pub depot: Arc<Depot>,
+    /// The time.
+    pub clock: Clock,
+    /// Sizes of each one's caches.
+    pub limits: Limits,
+    /// Room for so many sessions in each; none if 0.
+    pub sessions: u32,
+    /// Whether they never sleep.
+    pub busy_poll: bool,
+}
+
+/// All workers.
+#[derive(Debug)]
+pub struct Crew {
+    members: Vec<Member>,
+    tables: Arc<Publication<Tables>>,
+    /// Workers that did not keep up the last time; nobody waits for them again until they do.
+    slow: HashSet<usize>,
+}
+
+impl Crew {
+    /// Starts a worker for each CPU of `cpus`; `None` is one that goes where the kernel puts it.
+    pub fn start(cpus: &[Option<usize>], tables: Tables, common: &Common) -> io::Result<Self> {
+        let seed = tables.seed();
+        let tables = Arc::new(Publication::new(Arc::new(tables)));
+        let mut crew = Self { members: Vec::new(), tables, slow: HashSet::new() };
+        for (number, cpu) in cpus.iter().enumerate() {
+            let (writer, reader) = paths(common.limits.megaflows, seed);
+            let (desk, counters) = (Arc::new(Desk::new()?), Arc::new(WorkerCounters::default()));
+            let worker = Worker::new(Setup {
+                desk: Arc::clone(&desk),
+                tables: Arc::clone(&crew.tables),
+                depot: Arc::clone(&common.depot),
+                paths: writer,
+                counters: Arc::clone(&counters),
+                clock: common.clock,
+                limits: common.limits,
+                sessions: common.sessions,
+                busy_poll: common.busy_poll,
+            })?;
+            let thread = Some(spawn(number, *cpu, worker)?);
+            crew.members.push(Member { cpu: *cpu, desk, counters, paths: reader, thread });
+        }
+        Ok(crew)
+    }
+
+    /// The workers, by number.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Where tables are published.
+    pub const fn tables(&self) -> &Arc<Publication<Tables>> {
+        &self.tables
+    }
+
+    /// What the paths of all workers have counted.
+    pub fn paths(&self) -> impl Iterator<Item = &PathReader> {
+        self.members.iter().map(|member| &member.paths)
+    }
+
+    /// Publishes the next tables. Answers when every worker uses them, with the number of those
+    /// that still do not.
+    pub fn publish(&mut self, tables: Tables) -> Vec<usize> {
+        let (number, _) = self.tables.publish(Arc::new(tables));
+        self.members.iter().for_each(|member| member.desk.ring());
+        let late = self.wait(|_, member| member.desk.tables.get() >= number);
+        self.put_away();
+        late
+    }
+
+    /// Gives orders to one worker, without waiting.
+    pub fn order(&self, worker: usize, orders: Vec<Order>) {
+        if let Some(member) = self.members.get(worker) {
+            member.desk.order(orders);
+        }
+    }
+
+    /// Has every worker let go of a port, and takes back its ends. A worker that is late keeps its
+    /// ends until it looks up, and they are put away then.
+    pub fn leave(&mut self, port: PortId) -> Vec<usize> {
+        let signals: Vec<_> =
+            self.members.iter().map(|member| member.desk.order([Order::Leave(port)])).collect();
+        let late = self.wait(|number, member| member.desk.orders_done.get() >= signals[number]);
+        self.put_away();
+        late
+    }
+
+    /// Drops what workers have given back.
+    pub fn put_away(&self) {
+        for member in &self.members {
+            drop::<Vec<Returned>>(member.desk.take_returned());
+        }
+    }
+
+    /// Waits until all workers have done something; answers with those that have not. A worker that
+    /// was late before is not waited for again.
+    fn wait(&mut self, has_done: impl Fn(usize, &Member) -> bool) -> Vec<usize> {
+        let clock = Clock::start();
+        let mut nap = Duration::from_micros(10);
+        loop {
+            let waiting = |(number, member): &(usize, &Member)| !has_done(*number, member);
+            let late: Vec<_> =
+                self.members.iter().enumerate().filter(waiting).map(|(n, _)| n).collect();
+            if late.iter().all(|number| self.slow.contains(number)) || clock.now() > PATIENCE {
+                self.slow = late.iter().copied().collect();
+                return late;
+            }
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(Duration::from_millis(1));
+        }
+    }
+
+    /// Ends all workers, each after the turn it is in.
+    pub fn stop(&mut self) {
+        for member in &self.members {
+            member.desk.order([Order::Stop]);
+        }
+        for (number, member) in self.members.iter_mut().enumerate() {
+            if let Some(thread) = member.thread.take()
+                && thread.join().is_err()
+            {
+                tracing::error!(worker = number, "the worker had panicked");
+            }
+        }
+        self.put_away();
+    }
+}
+
+fn spawn(number: usize, cpu: Option<usize>, mut worker: Worker) -> io::Result<JoinHandle<()>> {
+    // Translation walks from table to table on the stack.
+    const STACK: usize = 8 << 20;
+    let body = move || {
+        if let Some(cpu) = cpu {
+            pin(number, cpu);
+        }
+        worker.run();
+    };
+    std::thread::Builder::new().name(format!("worker-{number}")).stack_size(STACK).spawn(body)
+}
+
+fn pin(number: usize, cpu: usize) {
+    let mut cpus = rustix::thread::CpuSet::new();
+    cpus.set(cpu);
+    if let Err(errno) = rustix::thread::sched_setaffinity(None, &cpus) {
+        tracing::warn!(worker = number, cpu, %errno, "cannot pin the worker; it goes where the kernel puts it");
+    }
+}
