@@ -1,8 +1,8 @@
 //! What a pod's port could be made of, side by side: throughput, small packets, round trips.
 //!
-//! `cargo run --release -p hw --example pod_port [rounds [seconds [candidate]]]`, as root; the figures of
-//! `docs/src/decisions/0002-pod-port.md`. Every candidate has its turn in every round, so that a
-//! disturbance meets all; the table shows medians.
+//! `cargo run --release -p hw --example pod_port [rounds [seconds [candidate]]]`, as root; the
+//! figures of `docs/src/decisions/0002-pod-port.md`. Every candidate has its turn in every round,
+//! so that a disturbance meets all; the table shows medians.
 #![expect(clippy::expect_used, reason = "a measurement that cannot be taken ends the program")]
 
 #[path = "../tests/common/mod.rs"]
@@ -15,11 +15,12 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::sockets::{packet_socket, received, small_packet};
 use common::{Forwarder, Frames, Result};
 use hw::bpf::{Code, Kind, Program, Register::*, Size};
 use hw::tc::{self, Hook};
 use hw::{AfXdp, AfXdpOptions, Internal, InternalOptions, Links, Pod, PodOptions, Port};
-use packet::{Batch, FramePool, Key, MacAddr, PortId, compose};
+use packet::{Batch, FramePool, PortId};
 use testnet::{Host, TestNet};
 
 /// A way to join two pods.
@@ -98,8 +99,8 @@ fn main() -> Result {
     Ok(())
 }
 
-/// What reading and writing a packet of a TAP costs, singly and batched: nanoseconds, the best of many
-/// turns, each of which moves a thousand packets that lie ready.
+/// What reading and writing a packet of a TAP costs, singly and batched: nanoseconds, the best of
+/// many turns, each of which moves a thousand packets that lie ready.
 fn calls() -> Result {
     const TURNS: usize = 400;
     const PACKETS: usize = 1000;
@@ -118,7 +119,7 @@ fn calls() -> Result {
         let (mut batch, mut refused) = (Batch::new(), Vec::new());
         for _ in 0..TURNS {
             net.inside(|| -> Result {
-                let socket = packet_sockets::open(&name)?;
+                let socket = packet_socket(&name)?;
                 for _ in 0..PACKETS {
                     rustix::net::send(&socket, &[0; 70], rustix::net::SendFlags::empty())?;
                 }
@@ -241,7 +242,7 @@ fn join(
         });
     }
     if candidate == Candidate::PacketSocket {
-        thread = Some(net.inside(|| packet_sockets::start([a.name(), b.name()], sleeps))??);
+        thread = Some(net.inside(|| packet_sockets([a.name(), b.name()], sleeps))??);
     }
     let forwarder = match &mut ports[..] {
         [p, q] => Some(Forwarder::start_with([p.as_mut(), q.as_mut()], &frames.depot, sleeps)),
@@ -329,30 +330,13 @@ fn round_trips(a: &Host, b: &Host) -> Result<[f64; 2]> {
 /// Packets a second that arrive when one thread sends as many as it can, of 60 bytes each, past its
 /// network stack.
 fn small_packets(a: &Host, b: &Host, seconds: u32) -> Result<f64> {
-    let count = |host: &Host| -> Result<f64> {
-        Ok(host.run("cat /sys/class/net/eth0/statistics/rx_packets")?.trim().parse()?)
-    };
-    let mac = |host: &Host| -> Result<u64> {
-        let mac: MacAddr = host.run("cat /sys/class/net/eth0/address")?.trim().parse()?;
-        Ok(mac.to_u64())
-    };
-    let key = Key::ZERO
-        .with(Key::ETH_DST, mac(b)?)
-        .with(Key::ETH_SRC, mac(a)?)
-        .with(Key::ETH_TYPE, packet::ethernet::IPV4)
-        .with(Key::NW_PROTO, packet::udp::PROTO)
-        .with(Key::NW_TTL, 64u8)
-        .with(Key::NW_SRC, 0x0a00_0001u32)
-        .with(Key::NW_DST, 0x0a00_0002u32)
-        .with(Key::TP_SRC, 9u16)
-        .with(Key::TP_DST, 9u16);
     // The header of an ordinary packet, and the packet.
-    let bytes = [vec![0; 10], compose(&key, 60)].concat();
+    let bytes = [vec![0; 10], small_packet(a, b)?].concat();
     let server = b.address();
     let _sink = b.inside(|| UdpSocket::bind((server, 9)))??;
-    let before = count(b)?;
+    let before = received(b)?;
     a.inside(|| -> Result {
-        let socket = packet_sockets::open("eth0")?;
+        let socket = packet_socket("eth0")?;
         let end = now() + Duration::from_secs(seconds.into());
         while now() < end {
             for _ in 0..100 {
@@ -362,7 +346,7 @@ fn small_packets(a: &Host, b: &Host, seconds: u32) -> Result<f64> {
         }
         Ok(())
     })??;
-    Ok((count(b)? - before) / f64::from(seconds))
+    Ok((received(b)? - before) / f64::from(seconds))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this program measures time")]
@@ -381,67 +365,22 @@ impl Drop for Thread {
 }
 
 /// A forwarder between two packet sockets with offload headers, as small as can be.
-mod packet_sockets {
-    #![expect(unsafe_code, reason = "nobody else makes such sockets")]
-
-    use super::*;
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-
-    pub(super) fn start(names: [&str; 2], sleeps: bool) -> Result<Thread> {
-        let sockets = [open(names[0])?, open(names[1])?];
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let work = move || forward(&sockets, sleeps, &stopped);
-        let thread = thread::Builder::new().name("sockets".to_owned()).spawn(work)?;
-        Ok(Thread(stop, Some(thread)))
-    }
-
-    pub(super) fn open(name: &str) -> Result<OwnedFd> {
-        const ALL: u16 = 3_u16.to_be();
-        const OPTIONS: [(i32, i32); 2] = [(15, 1), (20, 1)]; // vnet header, no queueing discipline
-        let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK;
-        // SAFETY: there are no addresses in the arguments.
-        let socket = unsafe { libc::socket(libc::AF_PACKET, kind, ALL.into()) };
-        assert!(socket >= 0, "{}", std::io::Error::last_os_error());
-        // SAFETY: the kernel has just made it.
-        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-        for (option, value) in OPTIONS {
-            let address = (&raw const value).cast();
-            // SAFETY: the address is that of four bytes.
-            let set = unsafe {
-                libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, address, 4)
-            };
-            assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
-        }
-        let address = libc::sockaddr_ll {
-            sll_family: u16::try_from(libc::AF_PACKET)?,
-            sll_protocol: ALL,
-            sll_ifindex: Links::open()?.named(name)?.ifindex.cast_signed(),
-            sll_hatype: 0,
-            sll_pkttype: 0,
-            sll_halen: 0,
-            sll_addr: [0; 8],
-        };
-        let len = u32::try_from(size_of::<libc::sockaddr_ll>())?;
-        // SAFETY: the address is that of a whole `sockaddr_ll`.
-        let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) };
-        assert_eq!(bound, 0, "{}", std::io::Error::last_os_error());
-        Ok(socket)
-    }
-
-    fn forward(sockets: &[OwnedFd; 2], sleeps: bool, stop: &AtomicBool) {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        use rustix::net::{RecvFlags, SendFlags, recv, send};
+fn packet_sockets(names: [&str; 2], sleeps: bool) -> Result<Thread> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::net::{RecvFlags, SendFlags, recv, send};
+    let sockets = [packet_socket(names[0])?, packet_socket(names[1])?];
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let work = move || {
         common::pin_to_last_cpu();
         let mut bytes = vec![0; 1 << 17];
         let mut idle = 0;
-        while !stop.load(Relaxed) {
+        while !stopped.load(Relaxed) {
             idle += 1;
             for [from, to] in [[0, 1], [1, 0]] {
                 for _ in 0..64 {
-                    let Ok((len, _)) = recv(&sockets[from], &mut bytes, RecvFlags::TRUNC) else {
-                        break;
-                    };
+                    let read = recv(&sockets[from], &mut bytes, RecvFlags::TRUNC);
+                    let Ok((len, _)) = read else { break };
                     idle = 0;
                     let _ = send(&sockets[to], &bytes[..len], SendFlags::empty());
                 }
@@ -451,5 +390,7 @@ mod packet_sockets {
                 let _ = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 20_000_000 }));
             }
         }
-    }
+    };
+    let thread = thread::Builder::new().name("sockets".to_owned()).spawn(work)?;
+    Ok(Thread(stop, Some(thread)))
 }

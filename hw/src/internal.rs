@@ -1,4 +1,5 @@
-//! The host's own interface of a bridge: a TAP with a name that the host's kernel can give addresses.
+//! The host's own interface of a bridge: a TAP with a name that the host's kernel can give
+//! addresses.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Where frames come from and go to.
 //!
-//! One small trait, [`Port`], and its two ends: a [`RxQueue`] that one worker polls, a [`TxQueue`] that
-//! each worker has of its own. Kinds of ports, all made by [`open`]:
+//! One small trait, [`Port`], and its two ends: a [`RxQueue`] that one worker polls, a [`TxQueue`]
+//! that each worker has of its own. Kinds of ports, all made by [`open`]:
 //!
 //! | kind | made of | offloads | copies |
 //! |---|---|---|---|

@@ -294,13 +294,14 @@ pub enum LinkChange {
     Mtu,
     /// It has been set up or down.
     Up,
-    /// Its XDP program is another, or gone. The kernel does not tell that of an interface that is down.
+    /// Its XDP program is another, or gone. The kernel does not tell that of an interface that is
+    /// down.
     Program,
 }
 
 impl LinkMonitor {
-    /// Begins to listen in the calling thread's namespace; interfaces that exist already are known, and
-    /// no event.
+    /// Begins to listen in the calling thread's namespace; interfaces that exist already are known,
+    /// and no event.
     pub fn open() -> Result<Self, Error> {
         const LINKS: u32 = 1;
         let opened = || {
@@ -317,8 +318,8 @@ impl LinkMonitor {
         Ok(monitor)
     }
 
-    /// What has happened since the last call; never waits. [`Self::as_fd`] is readable when there is
-    /// something.
+    /// What has happened since the last call; never waits. [`Self::as_fd`] is readable when there
+    /// is something.
     pub fn events(&mut self) -> Result<Vec<LinkEvent>, Error> {
         let mut events = Vec::new();
         loop {
@@ -335,7 +336,8 @@ impl LinkMonitor {
     }
 
     fn read(&mut self, datagram: &[u8], events: &mut Vec<LinkEvent>) {
-        // A message that cannot be read is of a kernel newer than us; those that can must not suffer.
+        // A message that cannot be read is of a kernel newer than us; those that can must not
+        // suffer.
         for (_, payload) in messages(datagram).filter_map(Result::ok) {
             match payload {
                 Payload::Answer(RouteNetlinkMessage::NewLink(link)) if is_link(&link) => {

@@ -1,9 +1,9 @@
 //! Which frames a port has lent to the kernel.
 //!
-//! A frame that goes into a kernel ring stops being a value; only its number is left, in memory that
-//! the kernel writes. [`Loans`] keeps one byte for each frame of the memory, so that a number that
-//! comes back is believed only if that frame is out, and so that nothing is lost when a socket closes
-//! with frames inside.
+//! A frame that goes into a kernel ring stops being a value; only its number is left, in memory
+//! that the kernel writes. [`Loans`] keeps one byte for each frame of the memory, so that a number
+//! that comes back is believed only if that frame is out, and so that nothing is lost when a socket
+//! closes with frames inside.
 #![expect(unsafe_code, reason = "a frame that comes back becomes a value again")]
 
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use packet::{Frame, Memory};
 ///
 /// # Threads
 /// Any may lend and take back; the same number must not be taken back by two at once, and is not,
-/// since a descriptor comes out of one ring once and each ring has one reader at a time. A byte and a
-/// plain store, rather than an atomic exchange, keep that to about a nanosecond a packet.
+/// since a descriptor comes out of one ring once and each ring has one reader at a time. A byte and
+/// a plain store, rather than an atomic exchange, keep that to about a nanosecond a packet.
 #[derive(Debug)]
 pub(crate) struct Loans {
     memory: Arc<Memory>,
@@ -67,8 +67,8 @@ impl Loans {
         (0..).zip(&self.out).filter(|(_, out)| out.load(Relaxed)).map(|(index, _)| index)
     }
 
-    /// Notes that the kernel holds frame `index`, as a predecessor says: its value has never existed
-    /// in this process.
+    /// Notes that the kernel holds frame `index`, as a predecessor says: its value has never
+    /// existed in this process.
     pub(crate) fn inherit(&self, index: u32) -> bool {
         self.out.get(index as usize).is_some_and(|out| !out.swap(true, Relaxed))
     }

@@ -76,8 +76,8 @@ fn create(frames: u32, huge: bool) -> Result<(Memory, OwnedFd), Errno> {
     Ok((carve(mapping, frames), fd))
 }
 
-/// The length of a file of huge pages must be a multiple of their size; the same for normal pages is
-/// simpler than asking, and costs nothing, since what is not touched is not there.
+/// The length of a file of huge pages must be a multiple of their size; the same for normal pages
+/// is simpler than asking, and costs nothing, since what is not touched is not there.
 const fn whole_pages(len: usize) -> usize {
     let len = if len == 0 { 1 } else { len };
     len.next_multiple_of(HUGE_PAGE)
@@ -85,8 +85,8 @@ const fn whole_pages(len: usize) -> usize {
 
 fn carve(mapping: Mapping, frames: u32) -> Memory {
     let base = mapping.base();
-    // SAFETY: page-aligned, initialised by the kernel, at least so long (`whole_pages`), mapped until
-    // the box is dropped, and touched by nobody else but as the holder of a frame.
+    // SAFETY: page-aligned, initialised by the kernel, at least so long (`whole_pages`), mapped
+    // until the box is dropped, and touched by nobody else but as the holder of a frame.
     unsafe { Memory::new(base, frames, Box::new(mapping)) }
 }
 

@@ -50,8 +50,8 @@ pub struct Context {
 /// Opens the port that `spec` describes, on interfaces of the calling thread's network namespace.
 ///
 /// Needs CAP_NET_ADMIN and CAP_NET_RAW, for AF_XDP and pods CAP_BPF as well, and for AF_XDP
-/// CAP_IPC_LOCK, or a memory limit above the size of the packet memory. A port that could not be opened
-/// has left nothing behind.
+/// CAP_IPC_LOCK, or a memory limit above the size of the packet memory. A port that could not be
+/// opened has left nothing behind.
 pub fn open(spec: &PortSpec, context: &Context) -> Result<Box<dyn Port>, Error> {
     let (id, depot) = (spec.id, &context.depot);
     Ok(match &spec.kind {

@@ -1,9 +1,10 @@
-//! A port made of capture files: it receives what one file holds, and writes what it is sent to another.
+//! A port made of capture files: it receives what one file holds, and writes what it is sent to
+//! another.
 //!
-//! Received packets are copies: each packet of the file lies in frames of a memory of its own, in huge
-//! pages where there are any, and is copied into a fresh frame whenever it is its turn. So a file that
-//! is replayed for ever is also the source of our benches: no device, no system call, and little more
-//! cost than that of 64 bytes from memory to memory.
+//! Received packets are copies: each packet of the file lies in frames of a memory of its own, in
+//! huge pages where there are any, and is copied into a fresh frame whenever it is its turn. So a
+//! file that is replayed for ever is also the source of our benches: no device, no system call, and
+//! little more cost than that of 64 bytes from memory to memory.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -222,7 +223,8 @@ impl PcapRx {
         let Some(mut frame) = pool.alloc() else { return false };
         let (from, _) = self.templates.first(template).as_chunks::<LINE>();
         let (to, _) = memory.bytes_mut(&mut frame)[usize::from(HEADROOM)..].as_chunks_mut::<LINE>();
-        // Whole lines: of fixed length, each is a move or two, and what is behind the packet is free.
+        // Whole lines: of fixed length, each is a move or two, and what is behind the packet is
+        // free.
         for (to, from) in to.iter_mut().zip(from).take(len.div_ceil(LINE)) {
             *to = *from;
         }
@@ -313,8 +315,8 @@ impl Sink {
 }
 
 impl Writer {
-    /// Magic number (times in microseconds, little-endian), version 2.4, no time zone, packets of up to
-    /// 65535 bytes, Ethernet (draft-ietf-opsawg-pcap §4).
+    /// Magic number (times in microseconds, little-endian), version 2.4, no time zone, packets of
+    /// up to 65535 bytes, Ethernet (draft-ietf-opsawg-pcap §4).
     #[rustfmt::skip]
     const HEADER: [u8; 24] = [
         0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0,

@@ -7,13 +7,14 @@
 //!     +--------------(tc: vswitch_down)-------------- vstNN   <-- descriptor ---- the switch
 //! ```
 //!
-//! What the pod sends arrives at the host's end of its veth; a program there redirects all of it to the
-//! pod's TAP, whose other side is ours. What we write into the TAP, a program there redirects straight
-//! to the pod's end. Checksums not yet made and super-frames not yet cut pass both ways as they are.
+//! What the pod sends arrives at the host's end of its veth; a program there redirects all of it to
+//! the pod's TAP, whose other side is ours. What we write into the TAP, a program there redirects
+//! straight to the pod's end. Checksums not yet made and super-frames not yet cut pass both ways as
+//! they are.
 //!
-//! When the switch dies, the TAP vanishes and the first program leads nowhere: packets are dropped, the
-//! pod keeps its interface and addresses, and a new switch puts new programs in the places of the old.
-//! Why it is built so: `docs/src/decisions/0002-pod-port.md`.
+//! When the switch dies, the TAP vanishes and the first program leads nowhere: packets are dropped,
+//! the pod keeps its interface and addresses, and a new switch puts new programs in the places of
+//! the old. Why it is built so: `docs/src/decisions/0002-pod-port.md`.
 
 use std::sync::Arc;
 
@@ -85,7 +86,8 @@ fn redirect(to: &Link) -> Result<Program, Error> {
     Program::load("vswitch_up", Kind::Tc, &code)
 }
 
-/// A program that has the other end of `veth`, in another namespace, receive every packet (Linux 5.10).
+/// A program that has the other end of `veth`, in another namespace, receive every packet (Linux
+/// 5.10).
 fn redirect_to_peer(veth: &Link) -> Result<Program, Error> {
     const REDIRECT_PEER: i32 = 155;
     let code =

@@ -1,9 +1,9 @@
 //! What a port is, whatever it is made of.
 //!
 //! A port has a control side, [`Port`], which lives with the control thread, and ends that workers
-//! own: [`RxQueue`]s, each polled by one worker at a time, and a [`TxQueue`] for every worker, so that
-//! sending takes no lock. All ends draw frames from and return them to the worker's own pool; a packet
-//! that goes from port to port is never copied.
+//! own: [`RxQueue`]s, each polled by one worker at a time, and a [`TxQueue`] for every worker, so
+//! that sending takes no lock. All ends draw frames from and return them to the worker's own pool;
+//! a packet that goes from port to port is never copied.
 
 use std::os::fd::BorrowedFd;
 
@@ -37,15 +37,15 @@ pub trait Port: Send {
         Vec::new()
     }
 
-    /// Looks at the interfaces anew, after something about them has changed: the MTU follows, and an
-    /// error says why the port can no longer work.
+    /// Looks at the interfaces anew, after something about them has changed: the MTU follows, and
+    /// an error says why the port can no longer work.
     fn refresh(&mut self) -> Result<(), crate::Error> {
         Ok(())
     }
 
-    /// Takes off the interfaces what would outlive us, when an operator gives the port up. A port that
-    /// is merely dropped leaves its programs in place: until a switch comes back, they drop what is
-    /// ours (fail closed).
+    /// Takes off the interfaces what would outlive us, when an operator gives the port up. A port
+    /// that is merely dropped leaves its programs in place: until a switch comes back, they drop
+    /// what is ours (fail closed).
     fn release(&mut self) -> Result<(), crate::Error> {
         Ok(())
     }
@@ -65,12 +65,12 @@ pub trait RxQueue: Send {
 
 /// A worker's way out.
 pub trait TxQueue: Send {
-    /// Takes every packet out of `batch`: on its way, or in `refused` with the reason. Only packets that
-    /// the port's capabilities allow are given; never waits.
+    /// Takes every packet out of `batch`: on its way, or in `refused` with the reason. Only packets
+    /// that the port's capabilities allow are given; never waits.
     fn tx(&mut self, batch: &mut Batch, pool: &mut FramePool, refused: &mut Vec<(Packet, Refusal)>);
 
-    /// Takes back the frames of what has been sent, and urges the kernel on. Answers whether it must be
-    /// called again before the worker may sleep.
+    /// Takes back the frames of what has been sent, and urges the kernel on. Answers whether it
+    /// must be called again before the worker may sleep.
     fn flush(&mut self, pool: &mut FramePool) -> bool;
 
     /// System calls made so far.

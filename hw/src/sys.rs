@@ -87,8 +87,8 @@ pub(crate) fn set_xdp_option(
     checked(result).map(drop)
 }
 
-/// Calls bpf(2) with `attribute`, which is the start of the kernel's `union bpf_attr`; what it leaves
-/// out counts as zero.
+/// Calls bpf(2) with `attribute`, which is the start of the kernel's `union bpf_attr`; what it
+/// leaves out counts as zero.
 ///
 /// # Safety
 /// All addresses and lengths in `attribute` are valid for what `command` does with them.

@@ -1,12 +1,13 @@
 //! Handing AF_XDP ports to a successor process without losing a packet.
 //!
-//! What the kernel knows of a port hangs on descriptors: the memory for packets (a memfd), a socket for
-//! each queue with its rings, the map in front of them. A process that is to be replaced stops reading,
-//! sends all of these through a unix socket ([`Handover::send`]), with a description in words, and
-//! ends. Its successor maps the same memory and the same rings ([`Handover::take_over`]) and goes on
-//! where they stand. Packets that come in between wait in the rings.
+//! What the kernel knows of a port hangs on descriptors: the memory for packets (a memfd), a socket
+//! for each queue with its rings, the map in front of them. A process that is to be replaced stops
+//! reading, sends all of these through a unix socket ([`Handover::send`]), with a description in
+//! words, and ends. Its successor maps the same memory and the same rings ([`Handover::take_over`])
+//! and goes on where they stand. Packets that come in between wait in the rings.
 //!
-//! Frames that the kernel holds are named in the description; all others are free for the successor.
+//! Frames that the kernel holds are named in the description; all others are free for the
+//! successor.
 
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -52,8 +53,8 @@ impl Handover {
         Ok(())
     }
 
-    /// Sends everything to the process at the other end of `stream`. Afterwards this process must not
-    /// touch the frames any more: it ends.
+    /// Sends everything to the process at the other end of `stream`. Afterwards this process must
+    /// not touch the frames any more: it ends.
     pub fn send(&self, mut stream: &UnixStream) -> Result<(), Error> {
         let (mut words, mut descriptors) =
             (format!("{GREETING} {}\n", self.frames), vec![self.memory.as_fd()]);

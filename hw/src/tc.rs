@@ -1,10 +1,10 @@
-//! Programs in the way of what an interface receives, before its network stack does, or sends, after
-//! it.
+//! Programs in the way of what an interface receives, before its network stack does, or sends,
+//! after it.
 //!
-//! They hang on a `clsact` qdisc, as a filter of kind `bpf` with direct action. Such a filter needs no
-//! file system, works since Linux 4.5, and stays when our process ends: what it redirects to is gone
-//! then, so packets are dropped (fail closed). We know our own by their names, and replace them in one
-//! step, without a moment in which packets pass.
+//! They hang on a `clsact` qdisc, as a filter of kind `bpf` with direct action. Such a filter needs
+//! no file system, works since Linux 4.5, and stays when our process ends: what it redirects to is
+//! gone then, so packets are dropped (fail closed). We know our own by their names, and replace
+//! them in one step, without a moment in which packets pass.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -47,8 +47,9 @@ impl Hook {
     }
 }
 
-/// Lets `program` decide about all packets of `link` at `hook`. `name` begins with `vswitch_`. Replaces
-/// a filter of ours that is left from an earlier process; refuses if somebody else's would decide first.
+/// Lets `program` decide about all packets of `link` at `hook`. `name` begins with `vswitch_`.
+/// Replaces a filter of ours that is left from an earlier process; refuses if somebody else's would
+/// decide first.
 pub fn attach(link: &Link, hook: Hook, name: &str, program: &Program) -> Result<(), Error> {
     if !name.starts_with(OURS) {
         let reason = format!("a filter called `{name}` would not be known as ours");

@@ -16,7 +16,8 @@ use testnet::TestNet;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Tells a second run of this program that it is not the test, and which of the two processes it is.
+/// Tells a second run of this program that it is not the test, and which of the two processes it
+/// is.
 const ROLE: &str = "VSWITCH_TAKEOVER_ROLE";
 const SOCKET: &str = "VSWITCH_TAKEOVER_SOCKET";
 const FRAMES: u32 = 16384;
@@ -163,7 +164,8 @@ fn number(packet: &Packet, memory: &packet::Memory) -> Option<u32> {
     (head[12..14] == [8, 0] && head[23] == 17).then(|| u32::from_be_bytes(*bytes))
 }
 
-/// Exchanges sender and receiver of a UDP packet, which changes no sum but that the kernel left open.
+/// Exchanges sender and receiver of a UDP packet, which changes no sum but that the kernel left
+/// open.
 fn turn_round(head: &mut [u8]) {
     if head.len() >= NUMBER_AT {
         for (a, b, len) in [(0, 6, 6), (26, 30, 4), (34, 36, 2)] {

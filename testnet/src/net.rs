@@ -1,8 +1,8 @@
 //! Network namespaces with real kernels' stacks in them: the peers of the tests.
 //!
-//! A [`TestNet`] is one namespace for the switch; each [`Host`] is one of its own, joined to it by a
-//! veth pair. Names are unique, so that tests run side by side. Everything is taken down when it is
-//! dropped, whatever happened before.
+//! A [`TestNet`] is one namespace for the switch; each [`Host`] is one of its own, joined to it by
+//! a veth pair. Names are unique, so that tests run side by side. Everything is taken down when it
+//! is dropped, whatever happened before.
 //!
 //! Works with the programs `ip`, `ethtool` and, for some calls, `ping` and `iperf3`; needs root.
 
@@ -44,8 +44,8 @@ impl TestNet {
         Ok(Self { namespace: Namespace::new("sw")? })
     }
 
-    /// A host with this address (`10.0.0.1/24`) on its interface `eth0`; the other end of the veth pair
-    /// is in the switch's namespace and has the host's name.
+    /// A host with this address (`10.0.0.1/24`) on its interface `eth0`; the other end of the veth
+    /// pair is in the switch's namespace and has the host's name.
     pub fn host(&self, name: &str, address: &str) -> Result<Host> {
         self.host_with(name, address, &HostOptions::default())
     }
@@ -152,8 +152,8 @@ impl Host {
         self.namespace.inside(work)
     }
 
-    /// Sends `count` pings of `len` payload bytes that must not be fragmented, a hundred a second, and
-    /// answers how many came back.
+    /// Sends `count` pings of `len` payload bytes that must not be fragmented, a hundred a second,
+    /// and answers how many came back.
     pub fn ping_with(&self, to: IpAddr, count: u32, len: u32) -> Result<u32> {
         let command = format!("ping -q -M do -s {len} -c {count} -i 0.01 -W 1 {to}");
         // It fails if none comes back, which is an answer.
@@ -183,8 +183,8 @@ impl Host {
         if listening { Ok(server) } else { Err(Error("iperf3 does not listen".to_owned())) }
     }
 
-    /// Sends one TCP stream to the iperf3 server at `to` for some seconds, with further options, and
-    /// answers what was received, in Mbit/s.
+    /// Sends one TCP stream to the iperf3 server at `to` for some seconds, with further options,
+    /// and answers what was received, in Mbit/s.
     pub fn iperf3(&self, to: IpAddr, seconds: u32, options: &str) -> Result<f64> {
         let command = format!("iperf3 -c {to} -t {seconds} -f m {options}");
         let text = self.run(&command)?;

@@ -10,8 +10,8 @@ pub struct Code {
     labels: Vec<(&'static str, usize)>,
 }
 
-/// A register. `R0` holds results, `R1` to `R5` arguments (lost in a call), `R6` to `R9` stay, `R10` is
-/// the end of the stack.
+/// A register. `R0` holds results, `R1` to `R5` arguments (lost in a call), `R6` to `R9` stay,
+/// `R10` is the end of the stack.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(missing_docs, reason = "they are numbered")]
 #[repr(u8)]
@@ -43,8 +43,8 @@ pub enum Size {
     Double = 0x18,
 }
 
-/// One instruction, in the kernel's layout but for the order of bits in `registers`, which is that of
-/// a little-endian machine: the source is the high half.
+/// One instruction, in the kernel's layout but for the order of bits in `registers`, which is that
+/// of a little-endian machine: the source is the high half.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(C)]
 pub(crate) struct Instruction {
@@ -142,8 +142,8 @@ impl Code {
         self
     }
 
-    /// The instructions, with every jump's distance in its place. A jump to a label that is not there
-    /// leads to itself, which the kernel refuses.
+    /// The instructions, with every jump's distance in its place. A jump to a label that is not
+    /// there leads to itself, which the kernel refuses.
     pub(crate) fn assemble(&self) -> Vec<Instruction> {
         let mut instructions = self.instructions.clone();
         for &(at, label) in &self.jumps {

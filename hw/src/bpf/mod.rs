@@ -1,7 +1,7 @@
 //! Programs that the kernel runs for us: each a handful of instructions, written down here.
 //!
-//! No compiler, no object file and no loader: [`Code`] puts instructions together, [`Program::load`]
-//! gives them to the kernel (`docs/src/decisions/0001-af-xdp-layer.md`).
+//! No compiler, no object file and no loader: [`Code`] puts instructions together,
+//! [`Program::load`] gives them to the kernel (`docs/src/decisions/0001-af-xdp-layer.md`).
 #![expect(unsafe_code, reason = "bpf(2) takes addresses")]
 
 mod code;
@@ -26,8 +26,8 @@ pub enum Kind {
     Xdp {
         /// Whether it can do with packets of several buffers (Linux 5.18).
         fragments: bool,
-        /// The only interface it will be attached to; such a program may ask for the metadata of its
-        /// packets (Linux 6.3).
+        /// The only interface it will be attached to; such a program may ask for the metadata of
+        /// its packets (Linux 6.3).
         bound_to: Option<u32>,
     },
 }
@@ -109,11 +109,11 @@ impl AsFd for Program {
 
 /// A map from a queue's number to the AF_XDP socket that serves it.
 #[derive(Debug)]
-pub(crate) struct SocketMap(OwnedFd);
+pub struct SocketMap(OwnedFd);
 
 impl SocketMap {
     /// An empty map for `queues` queues.
-    pub(crate) fn new(queues: u32) -> Result<Self, Error> {
+    pub fn new(queues: u32) -> Result<Self, Error> {
         const CREATE: c_int = 0;
         const XSKMAP: u32 = 17;
         let mut attribute = CreateAttribute {
@@ -134,7 +134,7 @@ impl SocketMap {
     }
 
     /// From now on, packets of `queue` go to `socket`.
-    pub(crate) fn set(&self, queue: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
+    pub fn set(&self, queue: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
         const UPDATE: c_int = 2;
         let value = socket.as_raw_fd();
         let mut attribute = UpdateAttribute {

@@ -55,12 +55,13 @@ impl Calls {
         self.syscalls
     }
 
-    /// Makes one call for each of the `spans` of memory, at most [`Self::MOST`], and answers one result
-    /// each, in order: bytes, or the negative of an error.
+    /// Makes one call for each of the `spans` of memory, at most [`Self::MOST`], and answers one
+    /// result each, in order: bytes, or the negative of an error.
     ///
     /// # Safety
-    /// `fd` is the descriptor that this value was made for. Each vector names memory that is valid for
-    /// reads, and when reading from `fd` for writes, and that nobody else touches during the call.
+    /// `fd` is the descriptor that this value was made for. Each vector names memory that is valid
+    /// for reads, and when reading from `fd` for writes, and that nobody else touches during the
+    /// call.
     pub(crate) unsafe fn make<'v>(
         &mut self,
         operation: Operation,
@@ -140,8 +141,8 @@ impl Calls {
                     .build(),
             };
             let entry = entry.user_data(number);
-            // SAFETY: the memory is valid until the call has ended, which is before this one does: a
-            // call that may not wait ends while it is submitted.
+            // SAFETY: the memory is valid until the call has ended, which is before this one does:
+            // a call that may not wait ends while it is submitted.
             let pushed = unsafe { ring.submission().push(&entry) };
             debug_assert!(pushed.is_ok(), "the ring has room for a batch");
         }
@@ -182,8 +183,8 @@ fn ring(fd: BorrowedFd<'_>) -> io::Result<IoUring> {
 impl Drop for Calls {
     fn drop(&mut self) {
         if let Some(ring) = &self.ring {
-            // The kernel clears up behind a ring when it has time. An interface that is to vanish with
-            // its port cannot wait for that.
+            // The kernel clears up behind a ring when it has time. An interface that is to vanish
+            // with its port cannot wait for that.
             drop(ring.submitter().unregister_files());
         }
     }

@@ -32,7 +32,8 @@ const ECN: u8 = 0x80;
 
 /// The kernel cuts no TCP stream finer than this (`TCP_MIN_GSO_SIZE`) ...
 const MIN_TCP_SIZE: u16 = 8;
-/// ... and no more datagrams from one (`UDP_MAX_SEGMENTS`). Who asks for more wants to keep us busy.
+/// ... and no more datagrams from one (`UDP_MAX_SEGMENTS`). Who asks for more wants to keep us
+/// busy.
 const MAX_DATAGRAMS: u16 = 128;
 
 impl Header {
@@ -59,8 +60,8 @@ impl Header {
         [self.flags, self.segmentation, a, b, c, d, e, f, g, h]
     }
 
-    /// Notes in `packet` what the header says of it. A pod can have any header made, so nothing in it is
-    /// believed that the packet does not bear out.
+    /// Notes in `packet` what the header says of it. A pod can have any header made, so nothing in
+    /// it is believed that the packet does not bear out.
     #[inline]
     pub(crate) fn describe(self, packet: &mut Packet, memory: &Memory) -> Result<(), Odd> {
         if self.flags & NEEDS_CHECKSUM != 0 {
@@ -274,7 +275,8 @@ mod tests {
                 let Segmentation { kind, header, size, segments } = packet.segmentation;
                 prop_assert_eq!(kind == Kind::None, segments < 2);
                 prop_assert!(usize::from(header) <= packet.head(&memory).len());
-                prop_assert!(usize::from(size) * usize::from(segments) + usize::from(header) >= len || kind == Kind::None);
+                let whole = usize::from(header) + usize::from(size) * usize::from(segments);
+                prop_assert!(kind == Kind::None || whole >= len);
                 prop_assert!(Header::of(&packet, &memory).is_ok());
             }
             packet.free(&mut pool);

@@ -12,8 +12,8 @@ use crate::error::Error;
 use crate::links::{Link, Links};
 use crate::port::{Capabilities, Capability, PortCounters, QueueStatus, RxQueue, TxQueue};
 
-/// How many packets a TAP holds for us before it drops: what comes in while a worker is away for two
-/// milliseconds at a million packets a second.
+/// How many packets a TAP holds for us before it drops: what comes in while a worker is away for
+/// two milliseconds at a million packets a second.
 const QUEUE_LEN: u32 = 2048;
 
 /// A TAP and what its ends share.

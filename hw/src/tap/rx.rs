@@ -1,8 +1,9 @@
 //! Receiving from a TAP.
 //!
 //! How many packets are asked for at once, and into what shape of slots, follows the load: twice as
-//! many while all slots come back full; as many as were full, and one more, when not. Long slots are
-//! used from the first long packet until many in a row were short. A TAP at rest keeps no frames.
+//! many while all slots come back full; as many as were full, and one more, when not. Long slots
+//! are used from the first long packet until many in a row were short. A TAP at rest keeps no
+//! frames.
 #![expect(unsafe_code, reason = "the kernel writes into frames by address")]
 
 use std::os::fd::AsFd;

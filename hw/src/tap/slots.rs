@@ -1,10 +1,11 @@
 //! Room for packets that are yet to come.
 //!
-//! A read must offer room for the longest super-frame, 64 KiB, or the rest of a packet is lost; most
-//! packets are short. So there are two shapes of slots:
+//! A read must offer room for the longest super-frame, 64 KiB, or the rest of a packet is lost;
+//! most packets are short. So there are two shapes of slots:
 //!
-//! * **short**: 64 KiB of ordinary memory. The packet is copied from there into frames, which costs a
-//!   short one less than the kernel's reading of a second vector would, and no frame lies waiting.
+//! * **short**: 64 KiB of ordinary memory. The packet is copied from there into frames, which costs
+//!   a short one less than the kernel's reading of a second vector would, and no frame lies
+//!   waiting.
 //! * **long**: a chain of 33 frames, for super-frames, which are never copied again.
 #![expect(unsafe_code, reason = "addresses of memory are sent to other threads")]
 
@@ -20,8 +21,8 @@ pub(crate) const FIRST_LEN: usize = FRAME_SIZE - HEADROOM as usize;
 const LONGEST: usize = 65_535 + 14 + 8;
 /// Frames of the longest packet.
 const CHAIN: usize = 1 + (LONGEST - FIRST_LEN).div_ceil(FRAME_SIZE);
-/// Bytes of a short slot: no multiple of a page, since the beginnings of all slots are in use at once
-/// and must not want the same places of the cache.
+/// Bytes of a short slot: no multiple of a page, since the beginnings of all slots are in use at
+/// once and must not want the same places of the cache.
 const LANDING: usize = (header::LEN as usize + LONGEST).next_multiple_of(64) + 64;
 
 /// Slots of one shape.
@@ -121,8 +122,9 @@ impl Slots {
         self.vectors.chunks_exact(self.shape.vectors()).take(count)
     }
 
-    /// The packet of `len` bytes that was read into `slot`, and the header in front of it. If there are
-    /// no frames for it, or to take the place of its own, it is lost, and the slot stays as it is.
+    /// The packet of `len` bytes that was read into `slot`, and the header in front of it. If there
+    /// are no frames for it, or to take the place of its own, it is lost, and the slot stays as it
+    /// is.
     #[inline]
     pub(crate) fn take(
         &mut self,

@@ -112,8 +112,8 @@ const fn completion_size(ring_size: u32) -> u32 {
 }
 
 impl Binding {
-    /// Takes the interface over: its program, then every receive queue. No packet comes yet: the map
-    /// of sockets is empty.
+    /// Takes the interface over: its program, then every receive queue. No packet comes yet: the
+    /// map of sockets is empty.
     pub(crate) fn new(options: &AfXdpOptions, memory: &Memory) -> Result<Self, Error> {
         if !options.ring_size.is_power_of_two() || options.ring_size > 1 << 20 {
             let reason = format!("a ring of {} slots: not a power of two", options.ring_size);
@@ -124,8 +124,8 @@ impl Binding {
         if let Some(program) = program::foreign(&link) {
             return Err(Error::ForeignProgram { interface: link.name, id: program.id });
         }
-        // The sockets come first: if another process has the queues, its program must stay in place.
-        // Until ours leads to them, nothing comes in, and nobody has been done harm.
+        // The sockets come first: if another process has the queues, its program must stay in
+        // place. Until ours leads to them, nothing comes in, and nobody has been done harm.
         let mut bound = Bound::new(&link, options, options.bind, memory)?;
         let (queues, when_away) =
             (u32::try_from(bound.queues.len()).unwrap_or(1), options.when_away);

@@ -1,8 +1,8 @@
 //! AF_XDP: packets between a device's queues and our frames, through rings shared with the kernel.
 //!
-//! A port binds one socket to every receive queue of its interface ([`port`]); the program in front of
-//! them hands each packet to the socket of its queue ([`program`]). Per queue there are four rings
-//! ([`ring`]):
+//! A port binds one socket to every receive queue of its interface ([`port`]); the program in front
+//! of them hands each packet to the socket of its queue ([`program`]). Per queue there are four
+//! rings ([`ring`]):
 //!
 //! ```text
 //!            frames for packets to come         frames with packets

@@ -38,8 +38,8 @@ pub struct AfXdp {
 impl AfXdp {
     /// Takes the interface over: its program, and every receive queue.
     ///
-    /// The frames of `depot` must come from [`crate::memory`]. Cost: registers the whole memory, which
-    /// then stays where it is: some milliseconds for each 16 MiB.
+    /// The frames of `depot` must come from [`crate::memory`]. Cost: registers the whole memory,
+    /// which then stays where it is: some milliseconds for each 16 MiB.
     pub fn open(options: &AfXdpOptions, port: PortId, depot: &Arc<Depot>) -> Result<Self, Error> {
         let binding = Binding::new(options, depot.memory())?;
         let before = binding.link.clone();

@@ -1,17 +1,18 @@
 //! The XDP program of a port, and putting it on the interface.
 //!
 //! It does one thing: hand each packet to the AF_XDP socket of the queue that it came in by. While
-//! there is none, because the switch is away, it drops the packet, or lets it pass to the kernel if the
-//! port is configured so. It hangs on the interface by netlink and stays there when our process ends.
+//! there is none, because the switch is away, it drops the packet, or lets it pass to the kernel if
+//! the port is configured so. It hangs on the interface by netlink and stays there when our process
+//! ends.
 //!
-//! **VLAN tags.** A driver may take a packet's tag out before XDP sees it; a veth always does that to
-//! tags its peer has left to offload. Where the kernel lends its function for it, the program asks for
-//! the tag and writes it in front of the packet, as metadata, which AF_XDP copies along; [`super::rx`]
-//! puts it back where it belongs. Such a program is bound to its interface.
+//! **VLAN tags.** A driver may take a packet's tag out before XDP sees it; a veth always does that
+//! to tags its peer has left to offload. Where the kernel lends its function for it, the program
+//! asks for the tag and writes it in front of the packet, as metadata, which AF_XDP copies along;
+//! [`super::rx`] puts it back where it belongs. Such a program is bound to its interface.
 //!
-//! **Whose program.** Without CAP_SYS_ADMIN nobody may ask what a program is, only for its number. So
-//! we mark an interface that carries ours with a further name that holds that number, and a later
-//! process of ours knows it again; any other program is somebody else's, and left alone.
+//! **Whose program.** Without CAP_SYS_ADMIN nobody may ask what a program is, only for its number.
+//! So we mark an interface that carries ours with a further name that holds that number, and a
+//! later process of ours knows it again; any other program is somebody else's, and left alone.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -31,8 +32,8 @@ pub enum WhenAway {
     Pass,
 }
 
-/// Bytes of metadata in front of each packet, if there are any: the tag's protocol, as on the wire, and
-/// its control information, in the machine's order; both zero for a packet without.
+/// Bytes of metadata in front of each packet, if there are any: the tag's protocol, as on the wire,
+/// and its control information, in the machine's order; both zero for a packet without.
 pub(crate) const METADATA_LEN: u16 = 4;
 
 /// How a program was attached.

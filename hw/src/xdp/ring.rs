@@ -1,22 +1,24 @@
 //! A ring that two sides share: one puts descriptors in, the other takes them out.
 //!
-//! The memory of a ring is two counters, a word of flags and a power of two of slots. The counters run
-//! freely and wrap at 2^32; `producer - consumer` slots are full, and counter `n` means slot
-//! `n % size`. AF_XDP has four such rings a socket: fill and tx, which we produce, rx and completion,
+//! The memory of a ring is two counters, a word of flags and a power of two of slots. The counters
+//! run freely and wrap at 2^32; `producer - consumer` slots are full, and counter `n` means slot `n
+//! % size`. AF_XDP has four such rings a socket: fill and tx, which we produce, rx and completion,
 //! which we consume; the kernel is the other side.
 //!
 //! Each side is one value with one owner, [`Producer`] or [`Consumer`]. Both work in batches: many
-//! descriptors, then one store that publishes them. A side keeps its own counter in a field and looks
-//! at the other's only when what it knows does not suffice, so that a batch touches the shared cache
-//! lines about once.
+//! descriptors, then one store that publishes them. A side keeps its own counter in a field and
+//! looks at the other's only when what it knows does not suffice, so that a batch touches the
+//! shared cache lines about once.
 //!
 //! # Invariants
-//! 1. The slots between `consumer` and `producer` belong to the consumer, all others to the producer.
+//! 1. The slots between `consumer` and `producer` belong to the consumer, all others to the
+//!    producer.
 //! 2. A counter is stored only by its side, with release; the other side loads it with acquire. So
-//!    whoever is allowed to touch a slot sees what the other wrote, and nobody reads half a descriptor.
+//!    whoever is allowed to touch a slot sees what the other wrote, and nobody reads half a
+//!    descriptor.
 //!
-//! Counters that make no sense (`producer - consumer > size`) mean that the other side is broken. They
-//! cost wrong descriptors, never an access outside the ring.
+//! Counters that make no sense (`producer - consumer > size`) mean that the other side is broken.
+//! They cost wrong descriptors, never an access outside the ring.
 #![expect(unsafe_code, reason = "the ring's memory is shared with the kernel")]
 
 use std::any::Any;
@@ -48,9 +50,9 @@ impl<D> Ring<D> {
     /// A ring of `size` slots.
     ///
     /// # Safety
-    /// The pointers are aligned and valid for reads and writes while `memory` lives, `slots` for `size`
-    /// elements, of which any bytes are a valid value. All who touch them keep the invariants above,
-    /// and there is at most one [`Producer`] or [`Consumer`] for each side.
+    /// The pointers are aligned and valid for reads and writes while `memory` lives, `slots` for
+    /// `size` elements, of which any bytes are a valid value. All who touch them keep the
+    /// invariants above, and there is at most one [`Producer`] or [`Consumer`] for each side.
     ///
     /// # Panics
     /// If `size` is not a power of two.
@@ -64,12 +66,12 @@ impl<D> Ring<D> {
         Self { producer, consumer, flags, slots, size, _memory: memory }
     }
 
-    /// A ring whose counters and flags, and slots, lie at these offsets in `mapping`. `None` if they do
-    /// not lie inside it.
+    /// A ring whose counters and flags, and slots, lie at these offsets in `mapping`. `None` if
+    /// they do not lie inside it.
     ///
     /// # Safety
-    /// As for [`Self::new`], but for the addresses: that what lies there is such a ring, with no other
-    /// value for our side.
+    /// As for [`Self::new`], but for the addresses: that what lies there is such a ring, with no
+    /// other value for our side.
     pub(crate) unsafe fn mapped(
         mapping: Arc<Mapping>,
         counters: [u64; 3],
@@ -228,7 +230,8 @@ impl<D: Copy> Consumer<D> {
     pub(crate) fn read(&mut self) -> D {
         assert!(self.known_ready() > 0, "nothing ready among {} slots", self.ring.size);
         let descriptor = self.ring.slot(self.next).with(|slot| {
-            // SAFETY: the slot is ours until `release` (invariant 1), and any bytes are a descriptor.
+            // SAFETY: the slot is ours until `release` (invariant 1), and any bytes are a
+            // descriptor.
             unsafe { slot.read() }
         });
         self.next = self.next.wrapping_add(1);
@@ -345,7 +348,8 @@ mod tests {
                         Step::Release => {
                             consumer.release();
                             held = 0;
-                            prop_assert_eq!(producer.pending() as usize, pushed.len() + ready.len());
+                            let pending = producer.pending() as usize;
+                            prop_assert_eq!(pending, pushed.len() + ready.len());
                         }
                     }
                 }
@@ -413,8 +417,8 @@ mod tests {
     fn ring_under_loom() {
         for first in [0, u32::MAX - 1] {
             let mut model = loom::model::Builder::new();
-            // More than three switches against a thread's will add hours, and no new orders of two sides
-            // that take turns anyway.
+            // More than three switches against a thread's will add hours, and no new orders of two
+            // sides that take turns anyway.
             model.preemption_bound = Some(3);
             model.check(move || {
                 const COUNT: u32 = 4;

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use packet::memory::prefetch;
 use packet::{Batch, Chainer, FRAME_SIZE, Frame, FramePool, Packet, PortId};
 
 use super::program::METADATA_LEN;
@@ -14,7 +15,8 @@ use crate::port::{RxQueue, Wake};
 
 /// Free slots of the fill ring that make filling it worth while.
 const REFILL: u32 = 64;
-/// The headers of a packet of several frames lie in the first, which thus holds so many bytes at least.
+/// The headers of a packet of several frames lie in the first, which thus holds so many bytes at
+/// least.
 const HEADER_WINDOW: u16 = 256;
 
 /// A worker's end of one queue.
@@ -83,6 +85,10 @@ impl Rx {
         if !last || self.skipping || !self.partial.is_empty() {
             return self.extend((frame, start, len), last, pool, batch);
         }
+        if self.tags {
+            let before = usize::from(start).saturating_sub(METADATA_LEN.into());
+            prefetch(&self.shared.loans.memory().bytes(&frame)[before]);
+        }
         // Pushed right here: a packet handed round first would be read back before it is written.
         batch.push(Packet::new(frame, start, len, self.port));
     }
@@ -148,18 +154,18 @@ impl Rx {
 
 impl RxQueue for Rx {
     fn rx(&mut self, batch: &mut Batch, limit: usize, pool: &mut FramePool) {
-        let end = batch.len() + limit;
+        let (begin, end) = (batch.len(), batch.len() + limit);
         while batch.len() < end && self.ring.ready(1) > 0 {
-            let before = batch.len();
             let descriptor = self.ring.read();
             self.accept(descriptor, pool, batch);
-            if self.tags
-                && let Some(packet) = batch.get_mut(before)
-            {
+        }
+        self.ring.release();
+        if self.tags {
+            // By now what `accept` has had fetched is here.
+            for packet in &mut batch[begin..] {
                 self.insert_tag(packet);
             }
         }
-        self.ring.release();
         self.refill(pool);
     }
 

@@ -10,8 +10,8 @@ use super::ring::{Consumer, Producer};
 use super::socket::{Descriptor, Socket};
 use crate::loans::Loans;
 
-/// The sockets of a port, and the frames that the kernel holds for it. When the last end is gone, the
-/// sockets are closed and all frames return to the depot.
+/// The sockets of a port, and the frames that the kernel holds for it. When the last end is gone,
+/// the sockets are closed and all frames return to the depot.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) loans: Loans,
@@ -72,7 +72,8 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // A mapped ring keeps its socket alive: all must go before the kernel lets go of the frames.
+        // A mapped ring keeps its socket alive: all must go before the kernel lets go of the
+        // frames.
         self.spare_senders.get_mut().clear();
         self.further_sockets.get_mut().clear();
         self.queues.clear();

@@ -146,6 +146,15 @@ impl Socket {
     pub(crate) fn tx_ring(&self, size: u32) -> Result<Producer<Descriptor>, Error> {
         sockopt::set_xdp_tx_ring_size(&self.fd, size)
             .map_err(|errno| self.failed("making the tx ring", errno))?;
+        // What follows saves system calls, and may fail. By default a call sends 32 packets and no
+        // more; since Linux 6.17 it may be as many as the ring holds.
+        const MAX_TX_BUDGET: i32 = 9;
+        let budget = i32::try_from(size).unwrap_or(i32::MAX);
+        drop(sys::set_xdp_option(self.fd.as_fd(), MAX_TX_BUDGET, budget));
+        // And it stops where the buffers it makes for packets are more than the socket may have: by
+        // default, some 250 of the shortest.
+        const MAX_BUFFERS: usize = 4 << 20;
+        let _ = sockopt::set_socket_send_buffer_size_force(&self.fd, MAX_BUFFERS);
         self.map_tx_ring(size)
     }
 
@@ -154,8 +163,8 @@ impl Socket {
         Ok(Producer::new(self.map(self.offsets()?.tx, XDP_PGOFF_TX_RING, size)?))
     }
 
-    /// Binds the socket that has registered the memory to its queue. Waits up to a second for a queue
-    /// that is in use: the kernel clears up behind a process that has ended with some delay.
+    /// Binds the socket that has registered the memory to its queue. Waits up to a second for a
+    /// queue that is in use: the kernel clears up behind a process that has ended with some delay.
     pub(crate) fn bind(&self, mode: BindMode) -> Result<(), Error> {
         let mut flags = BindFlags::XDP_USE_NEED_WAKEUP;
         flags |= if mode.zero_copy { BindFlags::XDP_ZEROCOPY } else { BindFlags::XDP_COPY };
@@ -166,8 +175,8 @@ impl Socket {
         self.bound(|| rustix::net::bind(&self.fd, &address))
     }
 
-    /// Binds the socket to its queue, with the memory and in the mode of `first`. On the same queue it
-    /// shares the frame rings as well, and must have none; on another it must have its own.
+    /// Binds the socket to its queue, with the memory and in the mode of `first`. On the same queue
+    /// it shares the frame rings as well, and must have none; on another it must have its own.
     pub(crate) fn bind_like(&self, first: &Self) -> Result<(), Error> {
         // Any other flag beside this one is EINVAL.
         let address = SocketAddrXdpWithSharedUmem {
@@ -197,9 +206,6 @@ impl Socket {
                 .hint(&format!("queue {} may not exist", self.queue)),
             _ => self.failed("binding an AF_XDP socket", errno).needs("CAP_NET_RAW"),
         })?;
-        // By default a call of ours sends 32 packets and no more. Before Linux 6.17 that is how it is.
-        const MAX_TX_BUDGET: i32 = 9;
-        drop(sys::set_xdp_option(self.fd.as_fd(), MAX_TX_BUDGET, 4096));
         Ok(())
     }
 
@@ -235,8 +241,8 @@ impl Socket {
         let mapping = Arc::new(Mapping::new(self.fd.as_fd(), len, page).map_err(failed)?);
         let flags = offsets.flags.ok_or(Errno::NOSYS).map_err(failed)?;
         let counters = [offsets.producer, offsets.consumer, flags];
-        // SAFETY: the kernel says that the ring is there, and is its other side; descriptors are plain
-        // numbers; each ring of a socket is mapped once, by who owns the socket.
+        // SAFETY: the kernel says that the ring is there, and is its other side; descriptors are
+        // plain numbers; each ring of a socket is mapped once, by who owns the socket.
         let ring = unsafe { Ring::mapped(mapping, counters, offsets.desc, size) };
         ring.ok_or_else(|| failed(Errno::INVAL))
     }

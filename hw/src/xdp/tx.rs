@@ -146,7 +146,8 @@ impl Sending {
             self.kick();
         }
         self.shared.reclaim(self.sender.queue, pool);
-        // What the kernel has taken but not yet sent needs no further call; what it has not taken does.
+        // What the kernel has taken but not yet sent needs no further call; what it has not taken
+        // does.
         !self.down && self.sender.ring.pending() > 0
     }
 

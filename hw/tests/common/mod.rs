@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "a module of several programs")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "this is test code")]
 
+pub mod sockets;
 pub mod tags;
 
 use std::sync::Arc;
@@ -23,7 +24,8 @@ use rustix::event::epoll;
 /// What a test answers.
 pub type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
-/// Sends packets with these bytes, as far as the port takes them, and answers why others were refused.
+/// Sends packets with these bytes, as far as the port takes them, and answers why others were
+/// refused.
 pub fn send_all(tx: &mut dyn TxQueue, packets: &[Vec<u8>], pool: &mut FramePool) -> Vec<Refusal> {
     let mut batch = Batch::new();
     for bytes in packets {
@@ -268,8 +270,9 @@ fn finish(
     out.push(packet);
 }
 
-/// A checksum that is the pseudo-header's sum is one that a stack has left to a device. That a whole
-/// one happens to be the same number is one packet in 65536, and filling it again is harmless.
+/// A checksum that is the pseudo-header's sum is one that a stack has left to a device. That a
+/// whole one happens to be the same number is one packet in 65536, and filling it again is
+/// harmless.
 fn looks_partial(packet: &Packet, memory: &Memory) -> Checksum {
     let head = packet.head(memory);
     let Ok(found) = parse(head, packet.len(), &mut Key::default()) else {

@@ -1,11 +1,12 @@
-//! VLAN tags made and removed by a host's kernel, on the wire only: its stack knows nothing of them.
+//! VLAN tags made and removed by a host's kernel, on the wire only: its stack knows nothing of
+//! them.
 
 use hw::bpf::{Code, Kind, Program, Register::*};
 use hw::tc::{self, Hook};
 use hw::{Error, Links};
 
-/// From now on, what the calling thread's `eth0` sends has the tag `vlan`, left to offload as a VLAN
-/// interface would leave it, and what it receives loses its tag.
+/// From now on, what the calling thread's `eth0` sends has the tag `vlan`, left to offload as a
+/// VLAN interface would leave it, and what it receives loses its tag.
 pub fn tag_everything(vlan: i32) -> Result<(), Error> {
     const VLAN_PUSH: i32 = 18;
     const VLAN_POP: i32 = 19;
