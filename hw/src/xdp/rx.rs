@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use packet::memory::prefetch;
-use packet::{Batch, Chainer, FRAME_SIZE, Frame, FramePool, Packet, PortId};
+use packet::{Batch, Chainer, FRAME_SIZE, Frame, FramePool, Memory, Packet, PortId};
 
 use super::program::METADATA_LEN;
 use super::ring::{Consumer, Producer};
@@ -132,22 +132,26 @@ impl Rx {
     /// Puts the VLAN tag that stands in front of `packet` back into it.
     #[inline]
     fn insert_tag(&self, packet: &mut Packet) {
-        const ADDRESSES: usize = 12;
         let memory = self.shared.loans.memory();
-        if !packet.push_front(METADATA_LEN) {
-            return;
+        let before = usize::from(packet.headroom().saturating_sub(METADATA_LEN));
+        let metadata = memory.bytes(packet.frame())[before..].first_chunk().copied();
+        if let Some([a, b, control_a, control_b]) = metadata
+            && [a, b] != [0, 0]
+        {
+            let [c, d] = u16::from_ne_bytes([control_a, control_b]).to_be_bytes();
+            push_tag(packet, memory, [a, b, c, d]);
         }
+    }
+}
+
+/// Puts `tag` behind the addresses of `packet`.
+#[cold]
+fn push_tag(packet: &mut Packet, memory: &Memory, tag: [u8; 4]) {
+    const ADDRESSES: usize = 12;
+    // The metadata lies there: there is room.
+    if packet.len() >= ADDRESSES && packet.push_front(METADATA_LEN) {
         let head = packet.head_mut(memory);
-        let Some(&[high, low, control_a, control_b]) = head.first_chunk() else { return };
-        if [high, low] == [0, 0] || head.len() < 4 + ADDRESSES {
-            // As long as what was pushed, and the packet had a byte at least.
-            let pulled = packet.pull_front(METADATA_LEN);
-            debug_assert!(pulled, "the metadata cannot be taken off");
-            return;
-        }
         head.copy_within(4..4 + ADDRESSES, 0);
-        let control = u16::from_ne_bytes([control_a, control_b]).to_be_bytes();
-        let tag = [high, low, control[0], control[1]];
         head[ADDRESSES..ADDRESSES + 4].copy_from_slice(&tag);
     }
 }
