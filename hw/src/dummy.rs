@@ -38,6 +38,9 @@ pub struct DummyHandle {
 }
 
 impl DummyHandle {
+    /// Bytes of packets that are kept until they are taken.
+    pub const ROOM: usize = 4 << 20;
+
     /// A side with nothing in it, for a port that can do everything; [`Dummy::new`] makes the port.
     pub fn new() -> Result<Self, Error> {
         let capabilities = Capabilities {
@@ -74,9 +77,15 @@ impl DummyHandle {
         let _ = rustix::io::write(&self.shared.event, &1u64.to_ne_bytes());
     }
 
-    /// What has been sent since the last call, in order.
+    /// How many packets have not been received yet.
+    pub fn waiting(&self) -> usize {
+        self.shared.received.lock().len()
+    }
+
+    /// What has been sent since the last call, in order. When [`DummyHandle::ROOM`] is used up, further
+    /// packets are refused as by a full ring.
     pub fn take_sent(&self) -> Vec<Injected> {
-        std::mem::take(&mut *self.shared.sent.lock())
+        std::mem::take(&mut *self.shared.sent.lock()).packets
     }
 
     /// From now on, everything is refused with this reason, or nothing.
@@ -90,9 +99,16 @@ struct Shared {
     event: OwnedFd,
     capabilities: Capabilities,
     received: Mutex<VecDeque<Injected>>,
-    sent: Mutex<Vec<Injected>>,
+    sent: Mutex<Sent>,
     refusal: Mutex<Option<Refusal>>,
     no_frames: AtomicU64,
+}
+
+/// What waits to be taken.
+#[derive(Debug, Default)]
+struct Sent {
+    packets: Vec<Injected>,
+    bytes: usize,
 }
 
 /// The switch's side.
@@ -185,7 +201,12 @@ impl TxQueue for DummyTx {
         }
         let mut sent = self.shared.sent.lock();
         for packet in batch.drain(..) {
-            sent.push(Injected {
+            if sent.bytes + packet.len() > DummyHandle::ROOM {
+                refused.push((packet, Refusal::Full));
+                continue;
+            }
+            sent.bytes += packet.len();
+            sent.packets.push(Injected {
                 bytes: packet.to_vec(pool.memory()),
                 checksum: packet.checksum,
                 segmentation: packet.segmentation,

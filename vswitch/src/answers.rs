@@ -8,7 +8,7 @@ use api::reply::{
     TableStats, Taken, Tier, Trace, Worker, Workers,
 };
 use api::request::{self, TracePacket};
-use api::{Failure, FlowFilter, FlowMod, HexBytes, Match, text};
+use api::{Action, Failure, FlowFilter, FlowMod, HexBytes, Match, text};
 use flowtable::{BridgeId, Rule, Step};
 use packet::{Key, parse};
 
@@ -21,8 +21,10 @@ use crate::ledger::{Place, Sums};
 use crate::ports::{Assigned, Entry};
 use crate::trace;
 
-/// Flows on a page at most.
+/// Entries on a page at most.
 const PAGE: usize = 2_000;
+/// Bytes of text on a page, by and large: a line has room for four times as much.
+const PAGE_WEIGHT: usize = 4 << 20;
 /// Seconds after which a learned address is forgotten.
 const STATION_AGE_S: u64 = 300;
 /// How long a worker may take to describe its caches.
@@ -48,11 +50,18 @@ impl Control {
             dump.limit.map_or(PAGE, |limit| usize::try_from(limit).unwrap_or(PAGE)).clamp(1, PAGE);
         self.ledger.fold(self.crew.paths(), &self.tables);
         let sums = self.ledger.sums(self.crew.paths());
-        let matching = self.ledger.flows(bridge, after).filter(|(_, rule)| is_meant(rule, &filter));
-        let mut page: Vec<_> = matching.take(limit + 1).collect();
-        let more = page.len() > limit;
-        page.truncate(limit);
-        let next = page.last().filter(|_| more).map(|(place, _)| cursor_of(place));
+        let mut matching =
+            self.ledger.flows(bridge, after).filter(|(_, rule)| is_meant(rule, &filter)).peekable();
+        let (mut page, mut weight) = (Vec::new(), 0);
+        while page.len() < limit
+            && weight < PAGE_WEIGHT
+            && let Some((place, rule)) = matching.next()
+        {
+            weight += 256 + weigh(&rule.actions);
+            page.push((place, rule));
+        }
+        let next = page.last().filter(|_| matching.peek().is_some());
+        let next = next.map(|(place, _)| cursor_of(place));
         let now = self.clock.millis();
         let flows = page.into_iter().map(|(_, rule)| {
             let count = sums.rule(rule);
@@ -179,7 +188,11 @@ impl Control {
         if dump.tier == Some(Tier::Session) {
             return Ok(CacheEntries { entries, next: None });
         }
-        while worker < self.crew.members().len() && entries.len() < limit {
+        let weigh = |entry: &CacheEntry| entry.matching.len() + entry.actions.len();
+        while worker < self.crew.members().len()
+            && entries.len() < limit
+            && entries.iter().map(weigh).sum::<usize>() < PAGE_WEIGHT
+        {
             let flows = self.ask_for_flows(worker, skip)?;
             let (count, end) = (flows.len(), flows.len() < crate::dump::PAGE);
             let described = flows.into_iter().filter_map(|flow| self.cache_entry(worker, flow));
@@ -325,8 +338,17 @@ impl Control {
         bridges().for_each(|macs| drop_count(macs.expire(|entry| old(entry.used))));
     }
 
-    pub(crate) fn dummy_receive(&self, receive: request::DummyReceive) -> Result<Done, Failure> {
+    pub(crate) fn dummy_receive(
+        &self,
+        receive: request::DummyReceive,
+    ) -> Result<Done, Failure> {
+        /// Packets that may wait for a worker to receive them.
+        const WAITING: usize = 4096;
         let handle = self.dummy(receive.bridge.as_deref(), &receive.port)?;
+        if handle.waiting() + receive.packets.len() > WAITING {
+            let what = format!("{WAITING} packets may wait at a dummy port, and no more");
+            return Err(Failure::refused(what));
+        }
         receive.packets.iter().for_each(|packet| handle.inject(packet.0.as_slice()));
         Ok(Done {})
     }
@@ -420,6 +442,15 @@ fn is_meant(rule: &Rule, filter: &FlowFilter) -> bool {
         && cookie
         && filter.out_port.is_none_or(output)
         && (all || filter.matching.contains(&rule.matching()))
+}
+
+/// About how many bytes the text of actions has.
+fn weigh(actions: &[Action]) -> usize {
+    let inner = |action: &Action| match action {
+        Action::Clone(actions) => weigh(actions),
+        _ => 0,
+    };
+    actions.iter().map(|action| 64 + inner(action)).sum()
 }
 
 fn cursor_of(place: &Place) -> Cursor {

@@ -7,10 +7,15 @@ use packet::{Key, PortId};
 
 use crate::describe::{self, Names};
 
+/// Bytes of a trace: a packet may pass thousands of flows with thousands of actions each.
+const MOST_TEXT: usize = 4 << 20;
+
 /// Writes a translation down, as a tree: a table's actions lie below it, and so does the table that
 /// one of them goes to.
 struct Recorder<'a> {
     steps: Vec<TraceStep>,
+    /// Bytes of text that may still be written.
+    room: usize,
     /// How deep the current table lies.
     depth: u32,
     /// How deep the tables lie that go on when a resubmit or a clone is over.
@@ -22,7 +27,17 @@ struct Recorder<'a> {
 
 impl Recorder<'_> {
     fn step(&mut self, depth: u32, what: TraceNode) {
+        if self.room == 0 {
+            return;
+        }
+        // What a step takes beside its text.
+        const FRAME: usize = 64;
+        self.room = self.room.saturating_sub(FRAME + length(&what));
         self.steps.push(TraceStep { depth, what });
+        if self.room == 0 {
+            let text = "there is more, and no room for it: the trace is cut here".to_owned();
+            self.steps.push(TraceStep { depth: 0, what: TraceNode::Warning { text } });
+        }
     }
 
     fn detail(&mut self, text: String) {
@@ -31,6 +46,17 @@ impl Recorder<'_> {
 
     fn warning(&mut self, text: &str) {
         self.step(self.depth + 1, TraceNode::Warning { text: text.to_owned() });
+    }
+}
+
+fn length(what: &TraceNode) -> usize {
+    match what {
+        TraceNode::Bridge { name } => name.len(),
+        TraceNode::Table { flow, .. } => flow.as_ref().map_or(0, |flow| flow.matching.len()),
+        TraceNode::Action { text }
+        | TraceNode::Detail { text }
+        | TraceNode::Warning { text }
+        | TraceNode::Error { text } => text.len(),
     }
 }
 
@@ -97,7 +123,7 @@ pub fn trace(tables: &Tables, port: &PortView, key: &Key) -> Trace {
         bridge.ports.by_id(id).map_or_else(|| format!("port {id}"), |port| port.name.to_string())
     };
     let mut recorder =
-        Recorder { steps: Vec::new(), depth: 1, outer: Vec::new(), goes_on: false, names: &names };
+        Recorder { steps: Vec::new(), room: MOST_TEXT, depth: 1, outer: Vec::new(), goes_on: false, names: &names };
     let mut translation = Translation::new();
     translation.translate(tables, port, key, &mut recorder);
     let megaflow = describe::megaflow(&(*key & translation.looked), &translation.looked, &names);
