@@ -81,6 +81,11 @@ impl History {
     /// Changes of one generation that are told apart; more count as everything.
     pub(crate) const CHANGES: usize = 64;
 
+    /// A history of which nothing is remembered but the number of its last generation.
+    pub const fn beginning_at(newest: u64) -> Self {
+        Self { generations: VecDeque::new(), newest }
+    }
+
     /// Adds the next generation.
     pub fn push(&mut self, changes: Vec<Change>) {
         let changes =

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use api::{Action, FlowFlags, Match, TableId};
+use api::{Action, FlowFlags, FlowMod, Match, TableId};
 
 use crate::mask::Mask;
 
@@ -91,6 +91,22 @@ impl Rule {
     /// Its match.
     pub fn matching(&self) -> Match {
         Match::from_parts(self.mask.expand(&self.values), *self.mask.bits())
+    }
+
+    /// The change that would add it.
+    pub fn flow_mod(&self) -> FlowMod {
+        FlowMod {
+            table: Some(self.table),
+            priority: self.priority,
+            matching: self.matching(),
+            cookie: Some(self.cookie),
+            idle_timeout: self.idle_timeout,
+            hard_timeout: self.hard_timeout,
+            importance: self.importance,
+            flags: self.flags,
+            actions: Some(self.actions.to_vec()),
+            ..FlowMod::default()
+        }
     }
 
     /// Whether it goes before `other` when both match.

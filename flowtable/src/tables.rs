@@ -10,7 +10,7 @@ use api::{Command, FlowMod, Match, TableId};
 
 use crate::change::{Change, History};
 use crate::mac::{Epoch, MacTable};
-use crate::mask::Seed;
+use crate::mask::{Mask, Seed};
 use crate::ports::{BridgeId, PortView, Ports};
 use crate::rule::{Millis, Rule, RuleId, RuleStats};
 use crate::table::Table;
@@ -141,6 +141,11 @@ impl Tables {
         &self.epoch
     }
 
+    /// The number of the next rule.
+    pub(crate) const fn next_rule(&self) -> u64 {
+        self.next_rule
+    }
+
     /// The seed of all hashes.
     pub const fn seed(&self) -> Seed {
         self.seed
@@ -194,19 +199,23 @@ impl Edit {
 
     /// Adds a bridge without ports or flows; `None` if there are [`Tables::BRIDGES`] of them.
     pub fn add_bridge(&mut self, name: Arc<str>) -> Option<BridgeId> {
-        let bridges = &mut self.tables.bridges;
+        let bridges = &self.tables.bridges;
         let free = bridges.iter().position(Option::is_none).unwrap_or(bridges.len());
         let id = BridgeId(u8::try_from(free).ok().filter(|_| free < Tables::BRIDGES)?);
+        self.place_bridge(id, name);
+        Some(id)
+    }
+
+    fn place_bridge(&mut self, id: BridgeId, name: Arc<str>) {
         let macs = Arc::new(MacTable::new(self.tables.seed, Arc::clone(&self.tables.epoch)));
         let misses = (0..=u8::MAX).map(|_| RuleStats::default()).collect();
         let bridge = Bridge { name, tables: Vec::new(), ports: Arc::default(), macs, misses };
-        let bridge = Arc::new(bridge);
-        match bridges.get_mut(free) {
-            Some(place) => *place = Some(bridge),
-            None => bridges.push(Some(bridge)),
+        let bridges = &mut self.tables.bridges;
+        if bridges.len() <= usize::from(id.0) {
+            bridges.resize(usize::from(id.0) + 1, None);
         }
+        bridges[usize::from(id.0)] = Some(Arc::new(bridge));
         self.changes.push(Change::Everything);
-        Some(id)
     }
 
     /// Removes a bridge with its flows.
@@ -363,6 +372,42 @@ impl Edit {
         }
         selected.retain(|rule| is_meant(rule, change));
         Ok(selected)
+    }
+
+    /// Puts a bridge where it was; [`crate::State`] knows where.
+    pub(crate) fn restore_bridge(&mut self, id: BridgeId, name: Arc<str>) -> Result<(), Refused> {
+        let is_free = self.tables.bridge(id).is_none();
+        if !is_free || usize::from(id.0) >= Tables::BRIDGES {
+            return Err(Refused::NoBridge);
+        }
+        self.place_bridge(id, name);
+        Ok(())
+    }
+
+    /// Puts a rule where it was, which `rule` makes of its shared mask and its values.
+    pub(crate) fn restore_rule(
+        &mut self,
+        bridge: BridgeId,
+        table: TableId,
+        matching: &Match,
+        rule: impl FnOnce(Arc<Mask>, Box<[u64]>) -> Rule,
+    ) -> Result<(), Refused> {
+        let limit = self.tables.table_limit;
+        let into = self.table_mut(bridge, table)?;
+        if into.len() >= limit {
+            return Err(Refused::TableFull { table, limit });
+        }
+        let mask = into.mask(*matching.mask());
+        let values = mask.values(matching.key()).collect();
+        into.insert(Arc::new(rule(mask, values)));
+        Ok(())
+    }
+
+    /// The tables as they were at `generation`.
+    pub(crate) fn restored(mut self, generation: u64, next_rule: u64) -> Tables {
+        self.tables.history = History::beginning_at(generation);
+        self.tables.next_rule = next_rule;
+        self.tables
     }
 
     fn table_mut(&mut self, bridge: BridgeId, table: TableId) -> Result<&mut Table, Refused> {

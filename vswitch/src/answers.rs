@@ -67,7 +67,7 @@ impl Control {
             let count = sums.rule(rule);
             FlowStats {
                 id: rule.id.0,
-                flow: flow_mod(rule),
+                flow: rule.flow_mod(),
                 packets: count.packets,
                 bytes: count.bytes,
                 duration_ms: now.since(rule.created),
@@ -338,10 +338,7 @@ impl Control {
         bridges().for_each(|macs| drop_count(macs.expire(|entry| old(entry.used))));
     }
 
-    pub(crate) fn dummy_receive(
-        &self,
-        receive: request::DummyReceive,
-    ) -> Result<Done, Failure> {
+    pub(crate) fn dummy_receive(&self, receive: request::DummyReceive) -> Result<Done, Failure> {
         /// Packets that may wait for a worker to receive them.
         const WAITING: usize = 4096;
         let handle = self.dummy(receive.bridge.as_deref(), &receive.port)?;
@@ -415,22 +412,6 @@ fn capabilities_of(can: &hw::Capabilities) -> Vec<Capability> {
         one("chains", &can.chains),
         one("zero_copy", &can.zero_copy),
     ]
-}
-
-/// A rule as it would be added.
-fn flow_mod(rule: &Rule) -> FlowMod {
-    FlowMod {
-        table: Some(rule.table),
-        priority: rule.priority,
-        matching: rule.matching(),
-        cookie: Some(rule.cookie),
-        idle_timeout: rule.idle_timeout,
-        hard_timeout: rule.hard_timeout,
-        importance: rule.importance,
-        flags: rule.flags,
-        actions: Some(rule.actions.to_vec()),
-        ..FlowMod::default()
-    }
 }
 
 fn is_meant(rule: &Rule, filter: &FlowFilter) -> bool {

@@ -122,8 +122,14 @@ pub fn trace(tables: &Tables, port: &PortView, key: &Key) -> Trace {
     let name_of = |id: PortId| {
         bridge.ports.by_id(id).map_or_else(|| format!("port {id}"), |port| port.name.to_string())
     };
-    let mut recorder =
-        Recorder { steps: Vec::new(), room: MOST_TEXT, depth: 1, outer: Vec::new(), goes_on: false, names: &names };
+    let mut recorder = Recorder {
+        steps: Vec::new(),
+        room: MOST_TEXT,
+        depth: 1,
+        outer: Vec::new(),
+        goes_on: false,
+        names: &names,
+    };
     let mut translation = Translation::new();
     translation.translate(tables, port, key, &mut recorder);
     let megaflow = describe::megaflow(&(*key & translation.looked), &translation.looked, &names);
