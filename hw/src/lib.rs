@@ -1,7 +1,7 @@
 //! Where frames come from and go to.
 //!
 //! One small trait, [`Port`], and its two ends: a [`RxQueue`] that one worker polls, a [`TxQueue`]
-//! that each worker has of its own. Kinds of ports, all made by [`open`]:
+//! that each worker has of its own. Kinds of ports, all made by [`open()`]:
 //!
 //! | kind | made of | offloads | copies |
 //! |---|---|---|---|
@@ -24,6 +24,7 @@ mod internal;
 mod links;
 mod loans;
 pub mod memory;
+mod monitor;
 mod netlink;
 mod null;
 mod open;
@@ -39,7 +40,8 @@ mod xdp;
 pub use dummy::{Dummy, DummyHandle, Injected};
 pub use error::Error;
 pub use internal::{Internal, InternalOptions};
-pub use links::{AttachedProgram, Link, LinkChange, LinkEvent, LinkMonitor, Links, XdpPlace};
+pub use links::{AttachedProgram, Link, Links, XdpPlace};
+pub use monitor::{LinkChange, LinkEvent, LinkMonitor};
 pub use null::Null;
 pub use open::{Context, PortKind, PortSpec, open};
 pub use pcap::{Pcap, PcapOptions};

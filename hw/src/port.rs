@@ -56,7 +56,8 @@ pub trait RxQueue: Send {
     /// Appends at most `limit` packets to `batch`. Never waits.
     fn rx(&mut self, batch: &mut Batch, limit: usize, pool: &mut FramePool);
 
-    /// How to sleep until there is something to receive.
+    /// How to sleep until there is something to receive. Asked before every sleep: a port whose
+    /// device goes away, or that found no free frame, answers otherwise than before.
     fn wake(&self) -> Wake<'_>;
 
     /// System calls made so far.

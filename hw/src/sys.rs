@@ -10,6 +10,7 @@ use std::ptr::NonNull;
 
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
+use rustix::net::{AddressFamily, SocketType};
 
 /// Memory mapped from a descriptor, shared with all others who map it, until it is dropped.
 pub(crate) struct Mapping {
@@ -164,7 +165,7 @@ pub(crate) fn tun_set_header_len(tun: BorrowedFd<'_>, len: c_int) -> io::Result<
 }
 
 /// How many receive queues `interface` uses now; an error if its driver does not say.
-pub(crate) fn active_rx_queues(socket: BorrowedFd<'_>, interface: &str) -> io::Result<u32> {
+pub(crate) fn active_rx_queues(interface: &str) -> io::Result<u32> {
     /// `struct ethtool_channels`.
     #[repr(C)]
     #[derive(Default)]
@@ -178,6 +179,8 @@ pub(crate) fn active_rx_queues(socket: BorrowedFd<'_>, interface: &str) -> io::R
     }
     const ETHTOOL_GCHANNELS: u32 = 0x3c;
     const SIOCETHTOOL: c_ulong = 0x8946;
+    // Sockets of most families pass such calls on; those of AF_XDP do not.
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
     let mut channels = Channels { command: ETHTOOL_GCHANNELS, ..Channels::default() };
     let address = (&raw mut channels).cast();
     let mut request = Request::new(interface, RequestData { address })?;

@@ -185,6 +185,24 @@ fn udp_to(mac: &str, port: u16) -> Vec<u8> {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
+fn a_queue_that_is_added_later_is_missed() -> Result {
+    let net = TestNet::new()?;
+    let two = HostOptions { queues: 2, ..HostOptions::default() };
+    let host = net.host_with("a", "10.0.0.1/24", &two)?;
+    host.run("ethtool -L eth0 tx 1")?;
+    net.run("ethtool -L a rx 1")?;
+    let frames = Frames::new(4096);
+    let mut port = open(&net, &host, 1, &frames)?;
+    assert_eq!(port.queues().len(), 1);
+    net.inside(|| port.refresh())??;
+    net.run("ethtool -L a rx 2")?;
+    let error = net.inside(|| port.refresh())?.expect_err("nobody reads the second queue");
+    assert!(error.to_string().contains("2 receive queues, 1 are bound"), "{error}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
 fn a_queue_in_use_is_refused_and_its_user_undisturbed() -> Result {
     let net = TestNet::new()?;
     let (a, b) = (net.host("a", "10.0.0.1/24")?, net.host("b", "10.0.0.2/24")?);

@@ -2,7 +2,10 @@
 
 mod common;
 
-use common::sockets::packet_socket;
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use common::sockets::{cut_datagrams, packet_socket};
 use common::tags::tag_everything;
 use common::{Forwarder, Frames, Result, Tally, send_all};
 use hw::{Error, Internal, InternalOptions, Pod, PodOptions, Port, Refusal};
@@ -74,6 +77,30 @@ fn super_frames_of_small_segments_and_odd_lengths_cross() -> Result {
         assert!(rate > 50.0, "{rate} Mbit/s");
         Ok(())
     })?;
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn datagrams_cross_in_super_frames() -> Result {
+    let net = TestNet::new()?;
+    let (a, b) = (net.host("a", "10.0.0.1/24")?, net.host("b", "10.0.0.2/24")?);
+    let tallies = joined(&net, [&a, &b], || {
+        let receiver = b.inside(|| UdpSocket::bind("10.0.0.2:4000"))??;
+        receiver.set_read_timeout(Some(Duration::from_secs(1)))?;
+        a.inside(|| -> Result {
+            let sender = UdpSocket::bind("10.0.0.1:0")?;
+            cut_datagrams(&sender, 1000)?;
+            sender.send_to(&vec![7; 20_500], "10.0.0.2:4000")?;
+            Ok(())
+        })??;
+        let lengths: Vec<_> = (0..21)
+            .map(|_| receiver.recv(&mut [0; 2000]))
+            .collect::<std::result::Result<_, _>>()?;
+        assert_eq!(lengths, [vec![1000; 20], vec![500]].concat());
+        Ok(())
+    })?;
+    assert!(tallies.iter().all(|tally| tally.super_frames == 1), "{tallies:?}");
     Ok(())
 }
 

@@ -1,7 +1,5 @@
 //! Binding: a socket on every receive queue of an interface, and the program in front of them.
 
-use std::os::fd::AsFd;
-
 use packet::Memory;
 use rustix::io::Errno;
 
@@ -180,7 +178,7 @@ impl Bound {
     ) -> Result<Self, Error> {
         let first = Socket::new(&link.name, link.ifindex, 0)?;
         // A driver that does not say how many queues it uses uses all that it has.
-        let count = sys::active_rx_queues(first.as_fd(), &link.name);
+        let count = sys::active_rx_queues(&link.name);
         let count = count.ok().filter(|count| *count > 0).unwrap_or(link.rx_queues.max(1));
         first.register(memory)?;
         let first = BoundQueue::new(first, options.ring_size)?;

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::links::{Link, Links, XdpPlace};
 use crate::loans::Loans;
 use crate::port::{Capabilities, Capability, Port, PortCounters, QueueStatus, RxQueue, TxQueue};
+use crate::sys;
 
 /// An open AF_XDP port.
 #[derive(Debug)]
@@ -219,16 +220,21 @@ impl Port for AfXdp {
 
     fn refresh(&mut self) -> Result<(), Error> {
         let link = Links::open()?.numbered(self.link.ifindex, &self.link.name)?;
+        let broken = |reason| Err(Error::Spec { port: self.link.name.clone(), reason });
         match link.program {
             Some(program) if program.id == self.attachment.program.id => {}
             Some(other) => {
                 return Err(Error::ForeignProgram { interface: link.name, id: other.id });
             }
             None => {
-                let reason =
-                    "somebody has taken the XDP program off; open the port again".to_owned();
-                return Err(Error::Spec { port: link.name, reason });
+                return broken("its XDP program has been taken off; open it again".to_owned());
             }
+        }
+        let bound = self.shared.queues.len();
+        if let Ok(active) = sys::active_rx_queues(&link.name)
+            && active as usize != bound
+        {
+            return broken(format!("{active} receive queues, {bound} are bound; open it again"));
         }
         self.link = link;
         self.adopt_mtu()

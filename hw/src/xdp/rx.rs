@@ -34,6 +34,8 @@ pub(crate) struct Rx {
     partial: Chainer,
     /// Frames up to the next last one belong to a packet that is no good.
     skipping: bool,
+    /// There was no frame to be had for the kernel when it had none left.
+    starved: bool,
     syscalls: u64,
 }
 
@@ -47,8 +49,18 @@ impl Rx {
         tags: bool,
     ) -> Self {
         let (socket, shared) = (Arc::clone(socket), Arc::clone(shared));
-        let (partial, skipping, syscalls) = (Chainer::default(), false, 0);
-        Self { fill, ring, socket, shared, port, tags, partial, skipping, syscalls }
+        Self {
+            fill,
+            ring,
+            socket,
+            shared,
+            port,
+            tags,
+            partial: Chainer::default(),
+            skipping: false,
+            starved: false,
+            syscalls: 0,
+        }
     }
 
     /// Gives the kernel frames, as many as it takes.
@@ -62,6 +74,7 @@ impl Rx {
             self.fill.push(address_of(self.shared.loans.lend(frame)));
         }
         self.fill.submit();
+        self.starved = self.fill.pending() == 0;
         if self.fill.needs_wakeup() {
             self.socket.wake();
             self.syscalls += 1;
@@ -174,7 +187,8 @@ impl RxQueue for Rx {
     }
 
     fn wake(&self) -> Wake<'_> {
-        Wake::Readable(self.socket.as_fd())
+        // A kernel without frames receives nothing, and would never wake us.
+        if self.starved { Wake::Always } else { Wake::Readable(self.socket.as_fd()) }
     }
 
     fn syscalls(&self) -> u64 {

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "nobody else makes such sockets")]
 
 use std::io;
+use std::net::UdpSocket;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use hw::Links;
@@ -41,6 +42,15 @@ pub fn packet_socket(name: &str) -> Result<OwnedFd> {
     // SAFETY: the address is that of a whole `sockaddr_ll`.
     checked(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) })?;
     Ok(socket)
+}
+
+/// From now on, what `socket` sends is cut into datagrams of `size` bytes, by whoever comes last.
+pub fn cut_datagrams(socket: &UdpSocket, size: libc::c_int) -> Result {
+    const UDP_SEGMENT: libc::c_int = 103;
+    let (fd, address) = (socket.as_raw_fd(), (&raw const size).cast());
+    // SAFETY: the address is that of four bytes.
+    checked(unsafe { libc::setsockopt(fd, libc::SOL_UDP, UDP_SEGMENT, address, 4) })?;
+    Ok(())
 }
 
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
