@@ -1,0 +1,75 @@
+//! Long packets: jumbo frames, an MTU that changes, and packets that do not fit.
+
+#[path = "common/net.rs"]
+mod net;
+
+use api::DropReason;
+use net::{
+    AFXDP, Daemon, NORMAL, POD, Result, bridge, eventually, host_with, stream, until_reached,
+    wrong_checksums,
+};
+use testnet::{Host, HostOptions, TestNet};
+
+const KINDS: [[&str; 2]; 3] = [[POD, POD], [AFXDP, POD], [AFXDP, AFXDP]];
+
+fn host_of(net: &TestNet, name: &str, n: u8, mtu: u32) -> Result<Host> {
+    host_with(net, name, n, HostOptions { mtu, ..HostOptions::default() })
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn frames_of_9000_bytes_cross() -> Result {
+    for [p, q] in KINDS {
+        let net = TestNet::new()?;
+        let (a, b) = (host_of(&net, "a", 1, 9000)?, host_of(&net, "b", 2, 9000)?);
+        b.run("ethtool -K eth0 rx off")?;
+        let daemon = Daemon::start(&net, &bridge(NORMAL, &[("a", p), ("b", q)]))?;
+        assert_eq!(daemon.port("a")?.mtu, 9000);
+        until_reached(&a, b.address())?;
+        assert_eq!(a.ping_with(b.address(), 20, 8972)?, 20, "{p}, {q}");
+        stream(&a, &b, b.address(), 16).map_err(|error| format!("{p}, {q}: {error}"))?;
+        stream(&b, &a, a.address(), 16).map_err(|error| format!("{q}, {p}: {error}"))?;
+        assert_eq!(wrong_checksums(&b)?, 0, "{p}, {q}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn what_does_not_fit_is_dropped_and_named() -> Result {
+    for [p, q] in KINDS {
+        let net = TestNet::new()?;
+        let (a, b) = (host_of(&net, "a", 1, 9000)?, host_of(&net, "b", 2, 1500)?);
+        let daemon = Daemon::start(&net, &bridge(NORMAL, &[("a", p), ("b", q)]))?;
+        until_reached(&a, b.address())?;
+        assert_eq!(a.ping_with(b.address(), 3, 1473)?, 0);
+        assert_eq!(daemon.drops("a", DropReason::TxTooLong)?, 3, "{p}, {q}");
+        assert_eq!(a.ping_with(b.address(), 3, 1472)?, 3);
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn an_mtu_that_changes_is_followed() -> Result {
+    for [p, q] in KINDS {
+        let net = TestNet::new()?;
+        let (a, b) = (host_of(&net, "a", 1, 1500)?, host_of(&net, "b", 2, 1500)?);
+        let daemon = Daemon::start(&net, &bridge(NORMAL, &[("a", p), ("b", q)]))?;
+        until_reached(&a, b.address())?;
+        for mtu in [3000, 9000, 1400] {
+            for host in [&a, &b] {
+                net.run(&format!("ip link set dev {} mtu {mtu}", host.name()))?;
+                host.run(&format!("ip link set dev eth0 mtu {mtu}"))?;
+            }
+            eventually("both ports follow", || {
+                Ok(daemon.port("a")?.mtu == mtu && daemon.port("b")?.mtu == mtu)
+            })
+            .map_err(|error| format!("{p}, {q}, {mtu}: {error}, {:?}", daemon.port("a")))?;
+            let fits = mtu - 28;
+            assert_eq!(a.ping_with(b.address(), 5, fits)?, 5, "{p}, {q}, {mtu}");
+            stream(&a, &b, b.address(), 4)?;
+        }
+    }
+    Ok(())
+}
