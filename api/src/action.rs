@@ -139,4 +139,13 @@ impl Action {
             _ => false,
         }
     }
+
+    /// Whether what it does depends on the tags that the match of its flow takes for granted.
+    pub fn depends_on_tags(&self) -> bool {
+        match self {
+            Self::PushVlan(_) | Self::ModVlanVid(_) | Self::ModVlanPcp(_) => true,
+            Self::Clone(actions) => actions.iter().any(Self::depends_on_tags),
+            _ => false,
+        }
+    }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use api::{Command, FlowMod, Match, TableId};
+use api::{Action, Command, FlowMod, Match, TableId};
 
 use crate::change::{Change, History};
 use crate::mac::{Epoch, MacTable};
@@ -34,6 +34,14 @@ pub enum Refused {
         table: TableId,
         /// What it holds.
         limit: usize,
+    },
+    /// The actions do not fit the match of a flow they were to be given to.
+    #[error("the flow {flow:?} cannot have these actions: {why}")]
+    Unfit {
+        /// The flow as it is.
+        flow: String,
+        /// What does not fit.
+        why: String,
     },
     /// A flow to be added or modified must say what it does.
     #[error("the flow has no actions")]
@@ -314,9 +322,10 @@ impl Edit {
     fn modify(&mut self, bridge: BridgeId, change: &FlowMod, now: Millis) -> Result<(), Refused> {
         let table = change.table.ok_or(Refused::NoTable)?;
         let actions: Arc<[_]> = change.actions.as_ref().ok_or(Refused::NoActions)?.clone().into();
+        let depends = actions.iter().any(Action::depends_on_tags);
         for old in self.selected(bridge, Some(table), change)? {
             let mut new = Rule::clone(&old);
-            new.actions = Arc::clone(&actions);
+            new.actions = if depends { fit(&old, &actions)? } else { Arc::clone(&actions) };
             new.cookie = change.cookie.unwrap_or(old.cookie);
             new.modified = now;
             if change.flags.reset_counts {
@@ -432,6 +441,16 @@ fn is_meant(rule: &Rule, change: &FlowMod) -> bool {
     let cookie = change.cookie_filter.is_none_or(|(value, mask)| (rule.cookie ^ value) & mask == 0);
     let output = |port| rule.actions.iter().any(|action| action.outputs_to(port));
     cookie && change.out_port.is_none_or(output)
+}
+
+/// What `actions` mean in a flow that matches what `rule` does. They were read behind another match,
+/// which may say less about tags.
+fn fit(rule: &Rule, actions: &[Action]) -> Result<Arc<[Action]>, Refused> {
+    let text = FlowMod { actions: Some(actions.to_vec()), ..rule.flow_mod() }.to_string();
+    match text.parse::<FlowMod>() {
+        Ok(FlowMod { actions, .. }) => Ok(actions.unwrap_or_default().into()),
+        Err(why) => Err(Refused::Unfit { flow: rule.flow_mod().to_string(), why: why.to_string() }),
+    }
 }
 
 fn refuse_overlap(table: &Table, change: &FlowMod) -> Result<(), Refused> {

@@ -5,7 +5,9 @@
 use api::FlowMod;
 use api::testing::any_flow_mod;
 use flowtable::state::{State, StateError};
-use flowtable::{BridgeId, Millis, PortView, Seed, Station, Tables, Translation, VlanMode};
+use flowtable::{
+    BridgeId, Millis, PortView, Refused, Seed, Station, Tables, Translation, VlanMode,
+};
 use packet::{Key, MacAddr, PortId};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -107,4 +109,27 @@ fn a_state_that_contradicts_itself_is_refused() {
     ] {
         assert!(matches!(broken(change), StateError::Wrong { .. }));
     }
+}
+
+/// The actions of the only flow, after a flow was added and all were modified.
+fn modified(flow: &str, actions: &str) -> Result<String, Refused> {
+    let tables = tables(&[(0, format!("table=0,{flow},actions=drop").parse().unwrap())]);
+    let change = format!("modify table=0,actions={actions}");
+    let mut edit = tables.edit();
+    edit.flow_mod(BRIDGES[0], &&change.parse().unwrap(), Millis(1))?;
+    let state = State::export(&edit.finish().0);
+    state.import().unwrap();
+    Ok(state.bridges[0].flows[0].flow.to_string())
+}
+
+#[test]
+fn a_modified_flow_was_not_read_back_as_the_same() {
+    let text = modified("dl_vlan=7", "mod_vlan_vid:9").unwrap();
+    assert!(text.ends_with("actions=set_field:4105->vlan_vid"), "{text}");
+}
+
+#[test]
+fn a_modified_flow_could_not_be_read_back() {
+    let refused = modified("dl_vlan=7", "push_vlan:0x8100,push_vlan:0x8100").unwrap_err();
+    assert!(refused.to_string().contains("third tag"), "{refused}");
 }
