@@ -264,6 +264,10 @@ pub fn decode_request(line: &str) -> Result<Asked, Rejected> {
     let id = line.id().map_err(unreadable)?;
     match line.request() {
         Ok(request) => Ok(Asked { id, request }),
+        // What is no request is no notification either: it is answered.
+        Err(failure) if failure.code == Failure::NOT_A_REQUEST => {
+            Err(Rejected { id: id.or(Some(Id::Null)), failure })
+        }
         Err(failure) => Err(Rejected { id, failure }),
     }
 }
