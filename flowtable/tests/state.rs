@@ -116,7 +116,7 @@ fn modified(flow: &str, actions: &str) -> Result<String, Refused> {
     let tables = tables(&[(0, format!("table=0,{flow},actions=drop").parse().unwrap())]);
     let change = format!("modify table=0,actions={actions}");
     let mut edit = tables.edit();
-    edit.flow_mod(BRIDGES[0], &&change.parse().unwrap(), Millis(1))?;
+    edit.flow_mod(BRIDGES[0], &change.parse().unwrap(), Millis(1))?;
     let state = State::export(&edit.finish().0);
     state.import().unwrap();
     Ok(state.bridges[0].flows[0].flow.to_string())
