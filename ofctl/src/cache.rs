@@ -1,0 +1,53 @@
+//! What the workers have cached: `dump-cache`.
+
+use std::io;
+
+use anyhow::Result;
+use api::reply::{CacheEntry, Tier};
+use api::request::CacheDump;
+
+use crate::cli::{DumpCacheArgs, TierName};
+use crate::desk::Desk;
+use crate::output::{FAINT, GOOD, Output};
+
+/// The word for a tier, and its number on the way of a packet.
+pub(crate) const fn tier_text(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Session => "session",
+        Tier::Megaflow => "megaflow",
+    }
+}
+
+pub(crate) fn dump(args: &DumpCacheArgs, desk: &mut Desk) -> Result<()> {
+    let (client, out) = desk.open()?;
+    let tier = args.tier.map(|tier| match tier {
+        TierName::Session => Tier::Session,
+        TierName::Megaflow => Tier::Megaflow,
+    });
+    let page = |after| {
+        let page =
+            client.call(CacheDump { bridge: args.bridge.clone(), tier, after, limit: None })?;
+        Ok((page.entries, page.next))
+    };
+    out.pages("entries", page, print)
+}
+
+/// `bridge=br0, worker=0, megaflow, packets=3, bytes=180, idle=1s, flows=7/9, MATCH actions=...`.
+fn print(out: &mut Output, entry: &CacheEntry) -> io::Result<()> {
+    let CacheEntry { worker, tier, bridge, packets, bytes, idle_ms, .. } = entry;
+    let flows: Vec<_> = entry.flows.iter().map(ToString::to_string).collect();
+    let flows = if flows.is_empty() { "-".to_owned() } else { flows.join("/") };
+    let (tier, idle) = (tier_text(*tier), idle_ms / 1000);
+    out.styled(
+        FAINT,
+        format_args!(
+            "bridge={bridge}, worker={worker}, {tier}, packets={packets}, bytes={bytes}, \
+             idle={idle}s, flows={flows}, "
+        ),
+    )?;
+    if !entry.matching.is_empty() {
+        out.put(format_args!("{} ", entry.matching))?;
+    }
+    out.styled(GOOD, format_args!("actions={}", entry.actions))?;
+    out.end()
+}

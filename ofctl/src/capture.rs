@@ -1,0 +1,163 @@
+//! Packets as they pass or are dropped: `capture`.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use api::HexBytes;
+use api::reply::Captured;
+use api::request::{CaptureSource, CaptureStart, Direction};
+use serde_json::json;
+
+use crate::arguments::with_last;
+use crate::cli::{CaptureArgs, DirectionName, Options};
+use crate::desk::Desk;
+use crate::output::{BAD, FAINT, Output, VisibleJson};
+use crate::packets::{Next, Packets};
+use crate::pcapng::Pcapng;
+use crate::problem::Problem;
+
+pub(crate) fn run(args: CaptureArgs, desk: &mut Desk) -> Result<()> {
+    let (bridge, source) = if args.drops {
+        (None, CaptureSource::Drops)
+    } else {
+        let (bridge, name) = with_last("capture", "PORT (or --drops)", args.bridge, args.port)?;
+        let direction = match args.direction {
+            DirectionName::Rx => Direction::Rx,
+            DirectionName::Tx => Direction::Tx,
+            DirectionName::Both => Direction::Both,
+        };
+        (bridge, CaptureSource::Port { name, direction })
+    };
+    let start = CaptureStart { bridge, source, snaplen: Some(args.snaplen), count: args.count };
+    let to_stdout = args.write.as_deref().is_some_and(|file| file == Path::new("-"));
+    if to_stdout && desk.out.is_terminal() {
+        let title = "a pcapng file is nothing to look at: redirect it, or leave -w out".to_owned();
+        return Err(Problem { title, ..Problem::default() }.into());
+    }
+    // Whoever asks what there is instead finds a switch to ask.
+    desk.open()?;
+    let Options { socket, timeout, .. } = desk.options.clone();
+    let mut packets = Packets::begin(socket, timeout, start)?;
+    let mut sink = match &args.write {
+        None => Sink::Stream { first: true },
+        Some(file) => {
+            let file: Box<dyn Write> = if to_stdout {
+                Box::new(io::stdout())
+            } else {
+                let created = std::fs::File::create(file);
+                Box::new(created.with_context(|| format!("cannot write {}", file.display()))?)
+            };
+            Sink::File(Pcapng::begin(file, args.snaplen)?)
+        }
+    };
+    let tally = follow(&mut packets, &mut sink, &mut desk.out)?;
+    sink.end(tally, to_stdout, &mut desk.out)?;
+    if tally.is_cut && args.count.is_none_or(|count| tally.packets < count) {
+        let title = "the switch has ended the capture: it ends, or the port is gone".to_owned();
+        return Err(Problem { title, ..Problem::default() }.into());
+    }
+    Ok(())
+}
+
+/// What has been seen.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    packets: u64,
+    lost: u64,
+    /// Whether the switch ended it.
+    is_cut: bool,
+}
+
+fn follow(packets: &mut Packets, sink: &mut Sink, out: &mut Output) -> Result<Tally> {
+    let mut tally = Tally::default();
+    if let Sink::Stream { .. } = sink
+        && out.is_terminal()
+    {
+        out.styled(FAINT, "capturing, until Ctrl-C")?;
+        out.end()?;
+        out.flush()?;
+    }
+    loop {
+        match packets.next()? {
+            Next::Packet(packet) => {
+                tally.packets += 1;
+                tally.lost += u64::from(packet.lost);
+                sink.add(&packet, out)?;
+            }
+            Next::Stop => return Ok(tally),
+            Next::Over => return Ok(Tally { is_cut: true, ..tally }),
+        }
+    }
+}
+
+/// Where packets go.
+enum Sink {
+    /// To whoever reads: lines, or the one document.
+    Stream {
+        first: bool,
+    },
+    File(Pcapng<Box<dyn Write>>),
+}
+
+impl Sink {
+    fn add(&mut self, packet: &Captured, out: &mut Output) -> Result<()> {
+        match self {
+            Self::File(file) => return file.add(packet),
+            Self::Stream { first } if out.is_json() => {
+                let start = if std::mem::take(first) { "{\"packets\":[" } else { "," };
+                let text = serde_json::to_string(packet)?;
+                write!(out.bytes(), "{start}{}", VisibleJson(&text))?;
+            }
+            Self::Stream { .. } => print(out, packet)?,
+        }
+        Ok(out.flush()?)
+    }
+
+    /// Ends a document, and says what a file has.
+    fn end(self, tally: Tally, to_stdout: bool, out: &mut Output) -> Result<()> {
+        let Tally { packets, lost, .. } = tally;
+        match self {
+            Self::Stream { first } if out.is_json() => {
+                let start = if first { "{\"packets\":[" } else { "" };
+                writeln!(out.bytes(), "{start}]}}")?;
+            }
+            Self::Stream { .. } => {}
+            Self::File(_) if out.is_json() && !to_stdout => {
+                out.json(&json!({ "packets": packets, "lost": lost }))?;
+            }
+            Self::File(_) if io::stderr().is_terminal() => {
+                // For whoever looks on; nobody waits for it.
+                let _ = writeln!(
+                    io::stderr(),
+                    "{packets} packets written; {lost} passed too fast to be shown"
+                );
+            }
+            Self::File(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// `1763690000.000000001 eth1 rx 64 bytes, dropped: table-miss, 0200...`.
+fn print(out: &mut Output, packet: &Captured) -> io::Result<()> {
+    let Captured { time_ns, port, len, lost, .. } = packet;
+    let way = match packet.direction {
+        Direction::Rx => "rx",
+        Direction::Tx => "tx",
+        Direction::Both => "-",
+    };
+    if *lost > 0 {
+        out.styled(BAD, format_args!("({lost} packets passed too fast to be shown)"))?;
+        out.end()?;
+    }
+    let (seconds, nanoseconds) = (time_ns / 1_000_000_000, time_ns % 1_000_000_000);
+    out.styled(FAINT, format_args!("{seconds}.{nanoseconds:09}"))?;
+    out.put(format_args!(" {port} {way} {len} bytes"))?;
+    if let Some(reason) = packet.reason {
+        out.styled(BAD, format_args!(", dropped: {reason}"))?;
+    }
+    out.put(", ")?;
+    out.styled(FAINT, HexBytes(packet.data.clone()))?;
+    out.end()
+}

@@ -1,0 +1,445 @@
+//! The command line: every command, its arguments and its help, from which come the completions and
+//! the manual pages too.
+
+mod capture;
+mod port;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+pub use capture::{CaptureArgs, DirectionName};
+pub use port::{AddPortArgs, AfxdpModeName, PortOptions, PortType, WhenAwayName};
+
+/// Programs the switch and asks it why.
+///
+/// Talks to a running `vswitchd` by its control socket. Flows are written as for ovs-ofctl. BRIDGE
+/// may be left out wherever the switch has one bridge only.
+#[derive(Debug, Parser)]
+#[command(name = "ofctl", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// How to ask and how to answer.
+    #[command(flatten)]
+    pub options: Options,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What goes with every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options for all commands")]
+pub struct Options {
+    /// The control socket of the switch
+    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(env = "VSWITCH_SOCKET", default_value = api::DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+
+    /// Answer for people, or with one JSON document for programs
+    #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value = "table")]
+    pub format: Format,
+
+    /// Whether to use colours; `auto` does on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value = "auto")]
+    pub color: When,
+
+    /// How long the switch may take for each answer
+    #[arg(short, long, global = true, value_name = "SECONDS")]
+    #[arg(default_value = "60", value_parser = parse_seconds)]
+    pub timeout: Duration,
+}
+
+const AFTER_HELP: &str = "\
+Exit status: 0 if it is done, 1 if the switch refused or something failed, 2 if the command line is
+wrong. What fails changes nothing, unless the message says that it is not known.
+
+Whoever knows Open vSwitch finds ofproto/trace in `trace`, fdb/show in `fdb show`, dpctl/dump-flows in
+`dump-cache`, dpif-netdev/pmd-stats-show in `worker-stats` and dpif-netdev/pmd-rxq-show in `rxq-show`.
+
+Examples:
+  ofctl show                                        what bridges and ports there are
+  ofctl add-flow 'ip,nw_dst=10.0.0.0/8,actions=2'   send packets to port 2
+  ofctl trace in_port=1,ip,nw_dst=10.1.1.1          why does a packet go where it goes
+  ofctl capture --drops                             what is dropped, and why";
+
+/// In which form to answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Format {
+    /// Lines and tables
+    #[value(alias = "text")]
+    Table,
+    /// What the switch has answered
+    Json,
+}
+
+/// When to do something.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum When {
+    /// On a terminal
+    Auto,
+    /// In any case
+    Always,
+    /// In no case
+    Never,
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_wrong| "no number of seconds".to_owned())?;
+    let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero());
+    time.ok_or_else(|| "the time must be more than nothing and less than for ever".to_owned())
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show bridges, their ports and what these can do
+    #[command(after_help = "\
+Examples:
+  ofctl show
+  ofctl show br0 --format json | jq '.bridges[].ports[].name'")]
+    Show(BridgeArgs),
+
+    /// Make a bridge, without ports and flows
+    #[command(after_help = "\
+Examples:
+  ofctl add-br br0")]
+    AddBr(BridgeNameArgs),
+
+    /// Remove a bridge with all of its ports and flows
+    #[command(after_help = "\
+Examples:
+  ofctl del-br br0")]
+    DelBr(BridgeNameArgs),
+
+    /// Add a port to a bridge and say its number
+    #[command(override_usage = "ofctl add-port [OPTIONS] [BRIDGE] NAME")]
+    #[command(after_help = port::EXAMPLES)]
+    AddPort(AddPortArgs),
+
+    /// Remove a port from its bridge
+    #[command(override_usage = "ofctl del-port [OPTIONS] [BRIDGE] NAME")]
+    #[command(after_help = "\
+A lone argument is the port's name.
+
+Examples:
+  ofctl del-port eth1
+  ofctl del-port br0 eth1")]
+    DelPort(DelPortArgs),
+
+    /// Show the counters of ports, and why packets were dropped
+    #[command(after_help = "\
+PORT is a name or a number. A lone argument is the bridge of that name, if there is one, and
+otherwise the port. Drops are counted where a packet came in.
+
+Examples:
+  ofctl dump-ports
+  ofctl dump-ports eth1
+  ofctl dump-ports br0 LOCAL")]
+    DumpPorts(DumpPortsArgs),
+
+    /// Add a flow; one of the same table, match and priority is replaced
+    #[command(override_usage = "ofctl add-flow [OPTIONS] [BRIDGE] FLOW")]
+    #[command(after_help = "\
+A lone argument is the flow. Quote it: a shell takes parentheses and blanks for its own. With `-` as
+the flow, flows are read from standard input, a line each: all are added or none is.
+
+Examples:
+  ofctl add-flow 'priority=100,ip,nw_dst=10.0.0.0/8,actions=output:2'
+  ofctl add-flow br0 'table=0,in_port=eth1,actions=push_vlan:0x8100,set_field:4106->vlan_vid,normal'
+  ofctl add-flow br0 'actions=resubmit(,1)'")]
+    AddFlow(FlowArgs),
+
+    /// Make the changes that a file lists: all of them or, if one is refused, none
+    #[command(override_usage = "ofctl add-flows [OPTIONS] [BRIDGE] FILE")]
+    #[command(after_help = "\
+A lone argument is the file; `-` is standard input. A line is a flow behind one of the words add,
+modify, modify_strict, delete and delete_strict; without one of them it is added. What follows `#` is
+a comment. What dump-flows prints can be read back. Packets meet all of the changes at once.
+
+Examples:
+  ofctl add-flows flows.txt
+  ofctl add-flows br0 flows.txt
+  ofctl dump-flows br0 | ofctl add-flows br1 -
+  (echo delete; cat flows.txt) | ofctl add-flows br0 -     exactly these flows, without a gap")]
+    AddFlows(AddFlowsArgs),
+
+    /// Give flows other actions
+    #[command(override_usage = "ofctl mod-flows [OPTIONS] [BRIDGE] FLOW")]
+    #[command(after_help = "\
+Changes every flow that the match covers, whatever its priority; with --strict the one of exactly this
+match and priority. Counters go on. A flow that is not there is not added. A lone argument is the
+flow; `-` reads flows from standard input.
+
+Examples:
+  ofctl mod-flows 'ip,nw_dst=10.0.0.0/8,actions=output:3'
+  ofctl mod-flows --strict br0 'priority=100,ip,nw_dst=10.0.0.0/8,actions=drop'")]
+    ModFlows(ModFlowsArgs),
+
+    /// Remove flows
+    #[command(after_help = "\
+Removes every flow that the match covers, whatever its priority and, unless a table is named, in all
+tables; with --strict the one of exactly this match and priority. A lone argument is the bridge of
+that name, if there is one, and otherwise the match. To remove all flows, name the bridge. With `-` as
+the match, matches are read from standard input.
+
+Examples:
+  ofctl del-flows br0
+  ofctl del-flows table=1,ip,nw_dst=10.0.0.0/8
+  ofctl del-flows br0 cookie=0x5/-1
+  ofctl del-flows --strict priority=100,arp")]
+    DelFlows(DelFlowsArgs),
+
+    /// Show flows with their counters
+    #[command(after_help = "\
+Prints what `ovs-ofctl dump-flows` prints, without its line of heading. MATCH chooses flows that lie
+within it; `table`, `cookie=V/MASK` and `out_port` choose, too. A lone argument is the bridge of that
+name, if there is one, and otherwise the match.
+
+Examples:
+  ofctl dump-flows
+  ofctl dump-flows br0 table=1,tcp
+  ofctl dump-flows out_port=2
+  ofctl dump-flows --no-stats > flows.txt")]
+    DumpFlows(DumpFlowsArgs),
+
+    /// Show how many flows each table has and how often it was looked up
+    #[command(after_help = "\
+Examples:
+  ofctl dump-tables
+  ofctl dump-tables br0")]
+    DumpTables(BridgeArgs),
+
+    /// Show what would become of a packet, step by step
+    #[command(override_usage = "\
+ofctl trace [OPTIONS] [BRIDGE] FLOW
+       ofctl trace [OPTIONS] --in-port PORT [BRIDGE] HEX")]
+    #[command(after_help = "\
+Nothing is sent, learned or counted. FLOW describes a packet by its fields; what is not named is zero.
+HEX is a whole packet in hexadecimal digits, as `tcpdump -xx` shows it. A lone argument is the packet.
+
+Examples:
+  ofctl trace in_port=1,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=80
+  ofctl trace br0 in_port=eth1,arp
+  ofctl trace br0 --in-port 1 020000000002020000000001080600010800060400010200000000010a0000010000")]
+    Trace(TraceArgs),
+
+    /// Show the entries of the workers' caches
+    #[command(after_help = "\
+A line each: bridge, tier and match, counters, the flows it came from (their `id` in `dump-flows
+--format json`) and what is done with such packets.
+
+Examples:
+  ofctl dump-cache
+  ofctl dump-cache br0 --tier megaflow | grep nw_dst=10.1.1.1")]
+    DumpCache(DumpCacheArgs),
+
+    /// Show what each worker has done
+    #[command(after_help = "\
+Examples:
+  ofctl worker-stats
+  ofctl worker-stats --format json | jq '.workers[].misses'")]
+    WorkerStats,
+
+    /// Show which worker polls which receive queue
+    #[command(after_help = "\
+LOAD is the share of its worker's time that a queue took of late.
+
+Examples:
+  ofctl rxq-show")]
+    RxqShow,
+
+    /// Show or forget the addresses that NORMAL has learned
+    #[command(subcommand)]
+    Fdb(FdbCommand),
+
+    /// Show packets as they pass a port or are dropped
+    #[command(override_usage = "\
+ofctl capture [OPTIONS] [BRIDGE] PORT
+       ofctl capture [OPTIONS] --drops")]
+    #[command(after_help = capture::EXAMPLES)]
+    Capture(CaptureArgs),
+
+    /// Say which version this is, and which one the switch has
+    #[command(after_help = "\
+Examples:
+  ofctl version
+  ofctl --version                                   without asking the switch")]
+    Version,
+
+    /// Write a script that completes this command line in a shell
+    #[command(after_help = "\
+Examples:
+  ofctl completions bash > /etc/bash_completion.d/ofctl
+  ofctl completions zsh > ~/.zfunc/_ofctl")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Man {
+        /// The directory, which must exist
+        directory: PathBuf,
+    },
+}
+
+/// A bridge, perhaps.
+#[derive(Debug, Args)]
+pub struct BridgeArgs {
+    /// The bridge; all of them, or the only one, if none is named
+    pub bridge: Option<String>,
+}
+
+/// A bridge, certainly.
+#[derive(Debug, Args)]
+pub struct BridgeNameArgs {
+    /// The bridge's name
+    pub bridge: String,
+}
+
+/// Arguments of `del-port`.
+#[derive(Debug, Args)]
+pub struct DelPortArgs {
+    /// The bridge
+    pub bridge: Option<String>,
+    /// The port's name
+    pub name: Option<String>,
+}
+
+/// Arguments of `dump-ports`.
+#[derive(Debug, Args)]
+pub struct DumpPortsArgs {
+    /// The bridge; all of them if none is named
+    pub bridge: Option<String>,
+    /// The port; all of them if none is named
+    pub port: Option<String>,
+    /// How ports are called.
+    #[command(flatten)]
+    pub names: NamesArgs,
+}
+
+/// How ports are called.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct NamesArgs {
+    /// Call ports by their names, as on a terminal
+    #[arg(long, overrides_with = "no_names")]
+    pub names: bool,
+    /// Call ports by their numbers, as in a pipe
+    #[arg(long, overrides_with = "names")]
+    pub no_names: bool,
+}
+
+/// Arguments of `add-flow`.
+#[derive(Debug, Args)]
+pub struct FlowArgs {
+    /// The bridge
+    pub bridge: Option<String>,
+    /// The flow
+    pub flow: Option<String>,
+}
+
+/// Arguments of `mod-flows`.
+#[derive(Debug, Args)]
+pub struct ModFlowsArgs {
+    /// Only the flow of exactly this match and priority
+    #[arg(long)]
+    pub strict: bool,
+    /// The flows, with their new actions.
+    #[command(flatten)]
+    pub flow: FlowArgs,
+}
+
+/// Arguments of `add-flows`.
+#[derive(Debug, Args)]
+pub struct AddFlowsArgs {
+    /// The bridge
+    pub bridge: Option<String>,
+    /// The file of flows
+    pub file: Option<String>,
+}
+
+/// Arguments of `del-flows`.
+#[derive(Debug, Args)]
+pub struct DelFlowsArgs {
+    /// Only the flow of exactly this match and priority
+    #[arg(long)]
+    pub strict: bool,
+    /// The bridge
+    pub bridge: Option<String>,
+    /// Which flows
+    #[arg(value_name = "MATCH")]
+    pub matching: Option<String>,
+}
+
+/// Arguments of `dump-flows`.
+#[derive(Debug, Args)]
+pub struct DumpFlowsArgs {
+    /// The bridge
+    pub bridge: Option<String>,
+    /// Which flows; all of them if it is left out
+    #[arg(value_name = "MATCH")]
+    pub matching: Option<String>,
+    /// Leave out counters and times
+    #[arg(long, overrides_with = "stats")]
+    pub no_stats: bool,
+    /// Show counters and times, as without this option
+    #[arg(long, overrides_with = "no_stats", hide = true)]
+    pub stats: bool,
+    /// How ports are called.
+    #[command(flatten)]
+    pub names: NamesArgs,
+}
+
+/// Arguments of `trace`.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// The bridge
+    pub bridge: Option<String>,
+    /// The packet, by its fields or in hexadecimal digits
+    pub flow: Option<String>,
+    /// The port by which a packet in hexadecimal digits comes in: its name or number
+    #[arg(long, value_name = "PORT")]
+    pub in_port: Option<String>,
+}
+
+/// Arguments of `dump-cache`.
+#[derive(Debug, Args)]
+pub struct DumpCacheArgs {
+    /// The bridge by which packets come in; any if none is named
+    pub bridge: Option<String>,
+    /// Only entries of this tier
+    #[arg(long, value_name = "TIER", value_enum)]
+    pub tier: Option<TierName>,
+}
+
+/// A cache.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum TierName {
+    /// Exact: one entry a connection
+    Session,
+    /// With masks: one entry for all packets that go the same way
+    Megaflow,
+}
+
+/// What to do with learned addresses.
+#[derive(Debug, Subcommand)]
+pub enum FdbCommand {
+    /// Show the addresses that NORMAL has learned
+    #[command(after_help = "\
+Examples:
+  ofctl fdb show
+  ofctl fdb show br0")]
+    Show(BridgeArgs),
+
+    /// Forget the addresses that NORMAL has learned
+    #[command(after_help = "\
+Examples:
+  ofctl fdb flush
+  ofctl fdb flush br0")]
+    Flush(BridgeArgs),
+}

@@ -1,0 +1,125 @@
+//! What there is, for whoever named something that is not there.
+
+use api::reply::Bridge;
+use api::{ClientError, Failure};
+
+use crate::arguments::bridges;
+use crate::desk::Desk;
+use crate::problem::{Problem, with_help as add_help};
+
+/// The most names in one sentence.
+const MOST: usize = 12;
+
+/// An error with what its reader may have meant. Only the words of a refusal say what it is about;
+/// where they are not understood there is no help.
+pub(crate) fn with_help(error: anyhow::Error, desk: &mut Desk) -> anyhow::Error {
+    let Some(message) = refusal(&error).map(|failure| failure.message.clone()) else {
+        return error;
+    };
+    let missing = Missing::of(&message);
+    let help = match (missing, desk.opened()) {
+        (Some(missing), Some(client)) => bridges(client).ok().map(|there| missing.help(&there)),
+        _ => None,
+    };
+    add_help(error, help)
+}
+
+fn refusal(error: &anyhow::Error) -> Option<&Failure> {
+    match error.downcast_ref::<ClientError>() {
+        Some(ClientError::Refused(failure)) => Some(failure),
+        _ => error.downcast_ref::<Problem>().and_then(|problem| problem.failure.as_ref()),
+    }
+}
+
+/// What is not there.
+#[derive(Debug, Eq, PartialEq)]
+enum Missing<'a> {
+    Bridge(Option<&'a str>),
+    /// Of this bridge, if it is known.
+    Port(Option<&'a str>, &'a str),
+}
+
+impl<'a> Missing<'a> {
+    fn of(message: &'a str) -> Option<Self> {
+        let quoted = |text: &'a str| text.split('`').nth(1);
+        if let Some(rest) = message.strip_prefix("there is no bridge `") {
+            return Some(Self::Bridge(rest.split('`').next()));
+        }
+        if message.starts_with("there are several bridges") {
+            return Some(Self::Bridge(None));
+        }
+        if let Some((bridge, port)) =
+            message.strip_prefix("bridge ").and_then(|rest| rest.split_once(" has no port "))
+        {
+            return Some(Self::Port(Some(bridge), port.trim_matches('`')));
+        }
+        let (_, port) = message.split_once("no port is named ")?;
+        Some(Self::Port(None, quoted(port)?))
+    }
+
+    /// What there is, and what may be meant.
+    fn help(&self, there: &[Bridge]) -> String {
+        match self {
+            Self::Bridge(_) if there.is_empty() => {
+                "there is none yet; `ofctl add-br NAME` makes one".to_owned()
+            }
+            Self::Bridge(wrong) => {
+                let names: Vec<_> = there.iter().map(|bridge| bridge.name.as_str()).collect();
+                meant(*wrong, &names) + &list("there is", &names)
+            }
+            Self::Port(bridge, wrong) => {
+                let is_it = |one: &&Bridge| bridge.is_none_or(|name| one.name == name);
+                let ports = || there.iter().filter(is_it).flat_map(|bridge| &bridge.ports);
+                let names: Vec<_> = ports().map(|port| port.name.as_str()).collect();
+                let numbered: Vec<_> =
+                    ports().map(|port| format!("{} ({})", port.name, port.number)).collect();
+                let numbered: Vec<_> = numbered.iter().map(String::as_str).collect();
+                match &*numbered {
+                    [] => "it has no port; `ofctl add-port` adds one".to_owned(),
+                    ports => {
+                        format!("{}{}", meant(Some(wrong), &names), list("the ports are", ports))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `did you mean X? `, if something is like what was written.
+fn meant(wrong: Option<&str>, names: &[&str]) -> String {
+    let Some(wrong) = wrong else { return String::new() };
+    let likeness = |name: &str| strsim::jaro_winkler(wrong, name);
+    let best = names.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let alike = best.filter(|name| likeness(name) > 0.8);
+    alike.map(|name| format!("did you mean `{name}`? ")).unwrap_or_default()
+}
+
+fn list(words: &str, names: &[&str]) -> String {
+    let (shown, more) = names.split_at(names.len().min(MOST));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    format!("{words} {}{more}", shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_by_its_words() {
+        let missing = Missing::of;
+        assert_eq!(missing("there is no bridge `br1`"), Some(Missing::Bridge(Some("br1"))));
+        assert_eq!(missing("bridge br0 has no port `p"), Some(Missing::Port(Some("br0"), "p")));
+        assert_eq!(missing("bridge br0 has no port 7"), Some(Missing::Port(Some("br0"), "7")));
+        let flow = "flow 0, byte 8: no port is named `eth9`";
+        assert_eq!(missing(flow), Some(Missing::Port(None, "eth9")));
+        assert_eq!(missing("table 0 is full"), None);
+    }
+
+    #[test]
+    fn names_are_suggested_and_listed() {
+        assert_eq!(meant(Some("eht1"), &["eth1", "lo"]), "did you mean `eth1`? ");
+        assert_eq!(meant(Some("zzz"), &["eth1"]), "");
+        let names = ["p"; 14];
+        assert!(list("there is", &names).ends_with("p, p and 2 more"));
+    }
+}

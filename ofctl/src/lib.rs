@@ -1,0 +1,93 @@
+//! The command line of the switch.
+//!
+//! [`cli`] says what can be written, from which come the help, the completions and the manual pages;
+//! a module a noun carries it out. Flows are read by the switch alone, which knows the names of
+//! ports: what it refuses comes back with its place and is shown below the text.
+
+pub mod cli;
+
+mod arguments;
+mod bridges;
+mod cache;
+mod capture;
+mod change;
+mod desk;
+mod fdb;
+mod file;
+mod flows;
+mod grid;
+mod hints;
+mod output;
+mod packets;
+mod pcapng;
+mod ports;
+mod problem;
+mod progress;
+mod shell;
+mod trace;
+mod version;
+mod vlan;
+mod workers;
+
+use std::io;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use api::ClientError;
+use clap::Parser as _;
+
+use cli::{Cli, Command, FdbCommand};
+use desk::Desk;
+
+/// Carries out the command line of this process.
+pub fn main() -> ExitCode {
+    let Cli { options, command } = Cli::parse();
+    let (format, colour) = (options.format, options.color);
+    let mut desk = Desk::new(options);
+    let result = run(command, &mut desk).and_then(|()| Ok(desk.out.flush()?));
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    match error.downcast::<clap::Error>() {
+        Ok(usage) => usage.exit(),
+        Err(error) if nobody_reads(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // What was answered before it failed comes first. If that fails, too, so be it.
+            let _ = desk.out.flush();
+            problem::tell(&hints::with_help(error, &mut desk), format, colour);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command, desk: &mut Desk) -> Result<()> {
+    match command {
+        Command::Show(args) => bridges::show(args, desk),
+        Command::AddBr(args) => bridges::add(args, desk),
+        Command::DelBr(args) => bridges::remove(args, desk),
+        Command::AddPort(args) => ports::add(args, desk),
+        Command::DelPort(args) => ports::remove(args, desk),
+        Command::DumpPorts(args) => ports::dump(args, desk),
+        Command::AddFlow(args) => change::add_flow(args, desk),
+        Command::AddFlows(args) => change::add_flows(args, desk),
+        Command::ModFlows(args) => change::mod_flows(args, desk),
+        Command::DelFlows(args) => change::del_flows(args, desk),
+        Command::DumpFlows(args) => flows::dump(args, desk),
+        Command::DumpTables(args) => flows::dump_tables(args, desk),
+        Command::Trace(args) => trace::run(args, desk),
+        Command::DumpCache(args) => cache::dump(&args, desk),
+        Command::WorkerStats => workers::stats(desk),
+        Command::RxqShow => workers::queues(desk),
+        Command::Fdb(FdbCommand::Show(args)) => fdb::show(args, desk),
+        Command::Fdb(FdbCommand::Flush(args)) => fdb::flush(args, desk),
+        Command::Capture(args) => capture::run(args, desk),
+        Command::Version => version::run(desk),
+        Command::Completions { shell } => shell::completions(shell, desk),
+        Command::Man { directory } => shell::manual(&directory),
+    }
+}
+
+/// Whether whoever was to read the output has gone, such as `head`.
+fn nobody_reads(error: &anyhow::Error) -> bool {
+    let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    !error.is::<ClientError>()
+        && error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
+}

@@ -1,0 +1,111 @@
+//! Workers: `worker-stats`, `rxq-show`.
+
+use std::io;
+
+use anyhow::Result;
+use api::reply::{RxQueues, Worker, Workers};
+use api::request::{RxqShow, WorkerStats};
+
+use crate::desk::Desk;
+use crate::grid::Grid;
+use crate::output::{Output, STRONG};
+
+pub(crate) fn stats(desk: &mut Desk) -> Result<()> {
+    let (client, out) = desk.open()?;
+    let workers = client.call(WorkerStats {})?;
+    out.answer(&workers, |out, Workers { workers }| {
+        workers.iter().try_for_each(|worker| print(out, worker))
+    })
+}
+
+/// A worker in a few lines: what it is, what it did with its time, with packets, with its caches.
+fn print(out: &mut Output, worker: &Worker) -> io::Result<()> {
+    out.styled(STRONG, format_args!("worker {}", worker.worker))?;
+    match worker.cpu {
+        Some(cpu) => out.put(format_args!(" on CPU {cpu}"))?,
+        None => out.put(" on any CPU")?,
+    }
+    out.line(if worker.asleep { ", asleep" } else { ", awake" })?;
+    let time = worker.busy_ns + worker.idle_ns;
+    let seconds = |ns: u64| format!("{}.{:03} s", ns / 1_000_000_000, ns / 1_000_000 % 1000);
+    let lookups = worker.session_hits + worker.megaflow_hits + worker.misses;
+    let lines = [
+        ("busy", format!("{} ({})", seconds(worker.busy_ns), share(worker.busy_ns, time))),
+        ("idle", format!("{} ({})", seconds(worker.idle_ns), share(worker.idle_ns, time))),
+        ("sleeps", worker.sleeps.to_string()),
+        ("system calls", worker.syscalls.to_string()),
+        ("packets received", worker.rx_packets.to_string()),
+        ("packets sent", worker.tx_packets.to_string()),
+        ("packets a batch", ratio(worker.rx_packets, worker.batches)),
+        (
+            "session hits",
+            format!("{} ({})", worker.session_hits, share(worker.session_hits, lookups)),
+        ),
+        (
+            "megaflow hits",
+            format!("{} ({})", worker.megaflow_hits, share(worker.megaflow_hits, lookups)),
+        ),
+        ("misses", format!("{} ({})", worker.misses, share(worker.misses, lookups))),
+        ("sessions", worker.sessions.to_string()),
+        ("megaflows", format!("{} of {} masks", worker.megaflows, worker.masks)),
+        ("free frames", worker.free_frames.to_string()),
+        ("flows of generation", worker.generation.to_string()),
+    ];
+    lines.iter().try_for_each(|(what, value)| out.line(format_args!("  {what:<20} {value}")))
+}
+
+fn share(part: u64, all: u64) -> String {
+    match all {
+        0 => "-".to_owned(),
+        _ => per_mille(u128::from(part) * 1000 / u128::from(all)),
+    }
+}
+
+fn per_mille(share: u128) -> String {
+    format!("{}.{} %", share / 10, share % 10)
+}
+
+fn ratio(part: u64, all: u64) -> String {
+    match all {
+        0 => "-".to_owned(),
+        _ => {
+            let tenths = u128::from(part) * 10 / u128::from(all);
+            format!("{}.{}", tenths / 10, tenths % 10)
+        }
+    }
+}
+
+pub(crate) fn queues(desk: &mut Desk) -> Result<()> {
+    let (client, out) = desk.open()?;
+    let queues = client.call(RxqShow {})?;
+    out.answer(&queues, print_queues)
+}
+
+fn print_queues(out: &mut Output, queues: &RxQueues) -> io::Result<()> {
+    let mut grid = Grid::new(&["WORKER", "BRIDGE", "PORT", "QUEUE", "LOAD%", "PINNED"]);
+    for queue in &queues.queues {
+        let load = u128::from(queue.load_permille);
+        grid.row([
+            queue.worker.map_or_else(|| "-".to_owned(), |worker| worker.to_string()),
+            queue.bridge.clone(),
+            queue.port.clone(),
+            queue.queue.to_string(),
+            format!("{}.{}", load / 10, load % 10),
+            if queue.pinned { "yes" } else { "no" }.to_owned(),
+        ]);
+    }
+    grid.print(out, "No port has a receive queue.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_rounded_down() {
+        assert_eq!(share(2, 3), "66.6 %");
+        assert_eq!(share(0, 0), "-");
+        assert_eq!(ratio(5, 2), "2.5");
+        assert_eq!(share(u64::MAX, u64::MAX), "100.0 %");
+    }
+}
