@@ -22,7 +22,7 @@ pub(crate) type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> =
 pub(crate) const POD: &str = "type = 'pod'";
 pub(crate) const AFXDP: &str = "type = 'afxdp'";
 /// What one says of a bridge that behaves like one.
-pub(crate) const NORMAL: &[&str] = &["actions=normal"];
+pub(crate) const NORMAL: &[&str] = &["priority=0,actions=normal"];
 
 /// The file of a switch with one bridge, `br0`: its flows, and for each port a name and the lines
 /// about it.
