@@ -13,12 +13,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ofctl", &["api"]),
     ("cni", &["api"]),
     ("controller", &["api"]),
-    ("benches", &["packet", "api", "flowtable", "conntrack", "hw", "vswitch"]),
+    ("benches", &["packet", "api", "flowtable", "conntrack", "hw", "vswitch", "testnet"]),
     ("testnet", &["packet"]),
     ("xtask", &[]),
     ("fuzz", &["packet", "api", "flowtable", "conntrack"]),
 ];
-/// Test equipment: for tests alone, and for those of any crate.
+/// Test equipment: for tests of any crate, and for who is equipment too by the table above.
 const EQUIPMENT: &str = "testnet";
 /// What the engines are pure of, as far as it can be told from whom they depend on.
 const IMPURE: &[&str] = &["libc", "log", "nix", "rustix", "tracing"];
@@ -51,7 +51,7 @@ fn fault(package: &Package, allowed: &[&str], dependency: &Dependency) -> Option
     let in_tests = dependency.kind.as_deref() == Some("dev");
     if dependency.path.is_some() {
         return match to {
-            EQUIPMENT if in_tests => None,
+            EQUIPMENT if in_tests || allowed.contains(&to) => None,
             EQUIPMENT => Some(format!("{from} -> {to}: it is for tests, a dev-dependency only")),
             _ if allowed.contains(&to) => None,
             _ => Some(format!("{from} -> {to}: {from} may depend on {}", list(allowed))),
@@ -102,6 +102,7 @@ mod tests {
             "api -> /packet",
             "vswitch -> /hw",
             "packet -> /testnet dev",
+            "benches -> /testnet",
             "flowtable -> hashbrown",
             "packet -> rustix dev",
             "controller -> tokio",

@@ -5,11 +5,13 @@ use std::process::Command;
 use crate::error::Error;
 use crate::report::{Report, Verdict};
 use crate::workspace::Workspace;
-use crate::{dag, deny, docs, lint, test};
+use crate::{dag, deny, docs, lint, test, tools};
 
 /// Runs all checks, the quick ones first. One that fails does not keep the others from being made.
 pub(crate) fn run(workspace: &Workspace, report: &mut Report) -> Result<(), Error> {
     let before = changes()?;
+    // Before anything is compiled: C comes with it.
+    tools::install_for_tests(report);
     lint::fmt(workspace, report)?;
     lint::clippy(workspace, report)?;
     dag::run(workspace, report)?;

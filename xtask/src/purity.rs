@@ -9,10 +9,12 @@ use crate::error::Error;
 use crate::source::{Mention, Source};
 use crate::workspace::{Package, Workspace};
 
-/// Where `unsafe` may stand: all of `hw`, the edge to the kernel, and one module of each of these, by
-/// name if it is settled. Each needs a recorded measurement, and runs under loom and miri.
+/// Where `unsafe` may stand: all of `hw`, the edge to the kernel, the packet generator, which is one of
+/// its own, and one module of each of these, by name if it is settled. Each of them needs a recorded
+/// measurement, and runs under loom and miri.
 const UNSAFE: &[(&str, Place)] = &[
     ("hw", Place::Anywhere),
+    ("benches", Place::Anywhere),
     ("packet", Place::File("src/memory.rs")),
     ("flowtable", Place::OneFile),
     ("conntrack", Place::OneFile),

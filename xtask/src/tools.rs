@@ -10,19 +10,25 @@ use crate::error::Error;
 use crate::job::Job;
 use crate::report::{Report, Step, Verdict};
 
-/// Programs that tests call, and the packages of Debian and Ubuntu they come from.
+/// Programs that builds and tests call, and the packages of Debian and Ubuntu they come from.
 const PROGRAMS: &[(&str, &str)] = &[
     ("c++", "g++"),
+    ("clang", "clang"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
     ("iperf3", "iperf3"),
+    ("m4", "m4"),
+    ("make", "make"),
     ("ovs-ofctl", "openvswitch-switch"),
     ("ping", "iputils-ping"),
+    ("pkg-config", "pkg-config"),
     ("ss", "iproute2"),
     ("sysctl", "procps"),
     ("tc", "iproute2"),
     ("tcpdump", "tcpdump"),
 ];
+/// Packages without programs: what `pktgen`, by xsk-rs, is built with.
+const LIBRARIES: &[&str] = &["libclang-dev", "libelf-dev", "zlib1g-dev"];
 /// cargo-deny: built once, kept in target/tools.
 const DENY: &str = "0.20.2";
 
@@ -48,14 +54,18 @@ pub(crate) fn unmet<'a>(mut needs: impl Iterator<Item = &'a str>) -> Option<Stri
     })
 }
 
-/// Sees to it that the programs that tests call are there.
+/// Sees to it that what builds and tests call is there.
 pub(crate) fn install_for_tests(report: &mut Report) {
-    report.step("programs", |step| {
-        let missing = missing_packages();
-        if missing.is_empty() {
+    install("programs", missing_packages, report);
+}
+
+fn install(name: &str, missing: impl Fn() -> Vec<&'static str>, report: &mut Report) {
+    report.step(name, |step| {
+        let packages = missing();
+        if packages.is_empty() {
             return Ok(Verdict::done("all installed"));
         }
-        let install = format!("apt-get install -y --no-install-recommends {}", missing.join(" "));
+        let install = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
         if !is_root() {
             return Ok(Verdict::done(format!("not all installed: as root, {install}")));
         }
@@ -67,19 +77,30 @@ pub(crate) fn install_for_tests(report: &mut Report) {
                 return Ok(verdict.advise(format!("Again: {line}")));
             }
         }
-        Ok(match missing_packages().as_slice() {
-            [] => Verdict::done(format!("installed {}", missing.join(" "))),
+        Ok(match missing().as_slice() {
+            [] => Verdict::done(format!("installed {}", packages.join(" "))),
             still => Verdict::failed(format!("not there after `{install}`: {still:?}"), ""),
         })
     });
 }
 
 fn missing_packages() -> Vec<&'static str> {
-    let missing = PROGRAMS.iter().filter(|(program, _)| !is_on_path(program));
-    let mut packages: Vec<_> = missing.map(|(_, package)| *package).collect();
+    let programs = PROGRAMS.iter().filter(|(program, _)| !is_on_path(program));
+    let libraries = LIBRARIES.iter().copied().filter(|library| !is_installed(library));
+    let mut packages: Vec<_> = programs.map(|(_, package)| *package).chain(libraries).collect();
     packages.sort_unstable();
     packages.dedup();
     packages
+}
+
+/// Whether dpkg has a package, by the list of its files: `NAME.list` or `NAME:ARCHITECTURE.list`.
+fn is_installed(package: &str) -> bool {
+    let entries = fs::read_dir("/var/lib/dpkg/info").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).any(|file| {
+        let name = file.strip_suffix(".list").unwrap_or_default();
+        let name = name.split(':').next().unwrap_or_default();
+        name == package
+    })
 }
 
 /// Sees to it that the nightly toolchain is there with miri. Answers whether it is.
