@@ -358,35 +358,35 @@ impl Way {
         self.cache.begin();
         let mut tally = Tally::new(now);
         match self.cache.lead(input.port) {
-            Lead::All(flow) if !input.unmarked_partial => match self.cache.hit(flow, now) {
-                Some(Found::Cached(program, path)) if !program.needs_headers() => {
-                    self.all_alike(batch, program, path, account, &mut tally);
-                }
-                _ => self.by_sessions(batch, input, &mut tally),
+            Lead::All(flow) => match self.cache.hit(flow, batch.len(), now) {
+                Some(found) => self.all_alike(batch, input, found, &mut tally),
+                None => self.by_sessions(batch, input, &mut tally),
             },
             Lead::One(mask) => self.by_one_mask(batch, input, mask, &mut tally),
-            Lead::All(_) | Lead::Many => self.by_sessions(batch, input, &mut tally),
+            Lead::Many => self.by_sessions(batch, input, &mut tally),
         }
         tally.settle(self.cache.paths());
         self.outputs.dispatch(batch, &mut self.verdicts, &mut self.pool, account);
         self.outputs.flush(&mut self.pool, account);
     }
 
-    /// One program for all, which looks at nothing but the addresses.
-    fn all_alike(
-        &mut self,
-        batch: &mut Batch,
-        program: ProgramId,
-        path: PathId,
-        account: &Account,
-        tally: &mut Tally,
-    ) {
+    /// One program for all. If it looks at nothing but the addresses, the packets are not parsed.
+    fn all_alike(&mut self, batch: &mut Batch, input: &Input, found: Found, tally: &mut Tally) {
+        let unread = matches!(found, Found::Cached(program, _) if !program.needs_headers());
+        if !unread || input.unmarked_partial {
+            while let Some(first) = self.next_lanes(batch) {
+                let lanes = (batch.len() - first).min(LANES);
+                self.parse(&batch[first..first + lanes], input.port);
+                for lane in 0..lanes {
+                    self.deliver(batch, lane, Some(found), input, tally);
+                }
+            }
+        }
         while let Some(at) = self.next_lanes(batch) {
             if batch[at].len() < ethernet::LEN {
                 self.verdicts.push(Verdict::Drop(DropReason::Runt));
             } else {
-                let found = Found::Cached(program, path);
-                self.perform(batch, Headers::default(), found, account, tally);
+                self.perform(batch, Headers::default(), found, &input.account, tally);
             }
         }
     }
@@ -399,7 +399,7 @@ impl Way {
             self.parse(&batch[first..first + lanes], input.port);
             if let Some(flow) = last
                 && self.all_agree(flow, mask, lanes)
-                && let Some(found) = self.cache.hit(flow, tally.now)
+                && let Some(found) = self.cache.hit(flow, lanes, tally.now)
             {
                 for lane in 0..lanes {
                     self.deliver(batch, lane, Some(found), input, tally);
@@ -410,7 +410,7 @@ impl Way {
             for lane in 0..lanes {
                 let Lanes { keys, hashes, guesses, .. } = &*self.lanes;
                 last = self.cache.megaflows().find(mask, hashes[lane], guesses[lane], &keys[lane]);
-                let found = last.and_then(|flow| self.cache.hit(flow, tally.now));
+                let found = last.and_then(|flow| self.cache.hit(flow, 1, tally.now));
                 self.deliver(batch, lane, found, input, tally);
             }
         }

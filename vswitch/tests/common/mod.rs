@@ -111,7 +111,48 @@ pub(crate) struct Bench {
 pub(crate) const BRIDGE: BridgeId = BridgeId(0);
 
 impl Bench {
+    /// With lists for wires.
     pub(crate) fn new(vlans: &[VlanMode], options: Options) -> Self {
+        let mut bench = Self::without_queues(vlans, options);
+        for number in 1..=u16::try_from(vlans.len()).unwrap() {
+            let wires = Wires::default();
+            let receiving = Receiving(wires.clone(), PortId(number + 10));
+            let account = bench.plug(number, Box::new(receiving), Box::new(Sending(wires.clone())));
+            bench.ports.push((wires, account));
+        }
+        bench
+    }
+
+    /// Gives a port its queues. Answers with what it counts.
+    pub(crate) fn plug(
+        &mut self,
+        number: u16,
+        receiving: Box<dyn RxQueue>,
+        sending: Box<dyn TxQueue>,
+    ) -> Arc<Account> {
+        let (port, account) = (PortId(number + 10), Arc::new(Account::default()));
+        self.desk.order([
+            Order::Receive {
+                port,
+                number: 0,
+                queue: receiving,
+                unmarked_partial: false,
+                account: Arc::clone(&account),
+                busy_ns: Arc::default(),
+            },
+            Order::Send {
+                port,
+                queue: sending,
+                capabilities: capabilities(),
+                account: Arc::clone(&account),
+            },
+        ]);
+        self.turn();
+        account
+    }
+
+    /// With ports that only flows know.
+    pub(crate) fn without_queues(vlans: &[VlanMode], options: Options) -> Self {
         const FRAMES: u32 = 4096;
         let tables = Tables::new(Seed(99));
         let mut edit = tables.edit();
@@ -147,7 +188,7 @@ impl Bench {
             busy_poll: false,
         })
         .unwrap();
-        let mut bench = Self {
+        Self {
             worker,
             tables,
             desk,
@@ -158,30 +199,7 @@ impl Bench {
             literal,
             now: Duration::from_secs(1),
             frames: FRAMES,
-        };
-        for number in 1..=u16::try_from(vlans.len()).unwrap() {
-            let (wires, account) = (Wires::default(), Arc::new(Account::default()));
-            let port = PortId(number + 10);
-            bench.desk.order([
-                Order::Receive {
-                    port,
-                    number: 0,
-                    queue: Box::new(Receiving(wires.clone(), port)),
-                    unmarked_partial: false,
-                    account: Arc::clone(&account),
-                    busy_ns: Arc::default(),
-                },
-                Order::Send {
-                    port,
-                    queue: Box::new(Sending(wires.clone())),
-                    capabilities: capabilities(),
-                    account: Arc::clone(&account),
-                },
-            ]);
-            bench.ports.push((wires, account));
         }
-        bench.turn();
-        bench
     }
 
     pub(crate) fn turn(&mut self) {
@@ -317,11 +335,22 @@ impl Bench {
     }
 
     /// Asserts what is always true: the accounts balance, no frame is lost.
-    pub(crate) fn check(&self) {
+    pub(crate) fn check(&mut self) {
+        // Counters are reported once a millisecond.
+        self.now += Duration::from_millis(1);
+        self.turn();
         for ((_, account), number) in self.ports.iter().zip(1..) {
             let (came, went) = account.balance();
             assert_eq!(came, went, "the account of port {number}: {account:?}");
         }
+        let counters = &self.counters;
+        let found = [&counters.session_hits, &counters.megaflow_hits];
+        let looked_up = [&counters.translated, &counters.retranslated];
+        let known: u64 = found.into_iter().chain(looked_up).map(|counter| counter.get()).sum();
+        let packets = counters.packets.get();
+        let runts = self.drops().into_iter().filter(|(_, reason, _)| *reason == DropReason::Runt);
+        let runts: u64 = runts.map(|(_, _, packets)| packets).sum();
+        assert!(known <= packets && known + runts >= packets, "{known} of {packets}: {counters:?}");
         let free = self.depot.len() + self.worker.free_frames();
         assert_eq!(free, self.frames as usize, "free frames");
     }
