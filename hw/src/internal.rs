@@ -86,6 +86,10 @@ impl Port for Internal {
         vec![self.tap.link.ifindex]
     }
 
+    fn why_down(&self) -> Option<String> {
+        self.tap.link.why_down()
+    }
+
     fn refresh(&mut self) -> Result<(), Error> {
         let link = Links::open()?.numbered(self.tap.link.ifindex, &self.tap.link.name)?;
         self.tap.adopt_mtu(link.mtu);

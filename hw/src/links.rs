@@ -27,6 +27,8 @@ pub struct Link {
     pub mac: MacAddr,
     /// Whether it is administratively up.
     pub up: bool,
+    /// Whether somebody is there at its other end.
+    pub carrier: bool,
     /// What made it, such as `veth` or `tun`; empty for a real device.
     pub kind: String,
     /// Receive queues that it could have; it may use fewer.
@@ -193,6 +195,20 @@ impl Links {
     }
 }
 
+impl Link {
+    /// Why it carries no packets, in words; nothing if it does.
+    pub fn why_down(&self) -> Option<String> {
+        let name = &self.name;
+        match (self.up, self.carrier) {
+            (true, true) => None,
+            (false, _) => Some(format!("{name} is down; `ip link set dev {name} up` changes that")),
+            (true, false) => {
+                Some(format!("{name} has no carrier: its other end is down or not connected"))
+            }
+        }
+    }
+}
+
 fn about(ifindex: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
@@ -210,6 +226,7 @@ impl From<LinkMessage> for Link {
         let mut link = Self {
             ifindex: message.header.index,
             up: message.header.flags.contains(LinkFlags::Up),
+            carrier: message.header.flags.contains(LinkFlags::LowerUp),
             ..Self::default()
         };
         for attribute in message.attributes {

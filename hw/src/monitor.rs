@@ -40,7 +40,7 @@ pub enum LinkChange {
     Renamed,
     /// Its MTU is another.
     Mtu,
-    /// It has been set up or down.
+    /// It has been set up or down, or its other end has.
     Up,
     /// Its XDP program is another, or gone. The kernel does not tell that of an interface that is
     /// down.
@@ -124,7 +124,7 @@ impl LinkMonitor {
                 if old.mtu != link.mtu {
                     tell(LinkChange::Mtu);
                 }
-                if old.up != link.up {
+                if (old.up, old.carrier) != (link.up, link.carrier) {
                     tell(LinkChange::Up);
                 }
                 if old.program != link.program {

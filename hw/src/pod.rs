@@ -75,6 +75,7 @@ impl Pod {
         tc::attach(&veth, Hook::Ingress, "vswitch_up", &redirect(&tap.link)?)?;
         links.set_up(&veth, true)?;
         tap.link = links.numbered(tap.link.ifindex, &tap.link.name)?;
+        let veth = links.numbered(veth.ifindex, &veth.name)?;
         Ok(Self { veth, tap })
     }
 }
@@ -122,6 +123,10 @@ impl Port for Pod {
 
     fn interfaces(&self) -> Vec<u32> {
         vec![self.veth.ifindex, self.tap.link.ifindex]
+    }
+
+    fn why_down(&self) -> Option<String> {
+        self.veth.why_down()
     }
 
     fn refresh(&mut self) -> Result<(), Error> {

@@ -37,6 +37,12 @@ pub trait Port: Send {
         Vec::new()
     }
 
+    /// Why it carries no packets for now, although there is nothing wrong with it: its link is
+    /// down. As of the last [`Port::refresh`].
+    fn why_down(&self) -> Option<String> {
+        None
+    }
+
     /// Looks at the interfaces anew, after something about them has changed: the MTU follows, and
     /// an error says why the port can no longer work.
     fn refresh(&mut self) -> Result<(), crate::Error> {

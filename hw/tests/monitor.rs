@@ -47,7 +47,13 @@ fn every_change_is_told_once_it_happens() -> Result {
         assert!(of_a(&event) && event.link.name == "aa", "{event:?}");
 
         net.run("ip link set dev aa up")?;
-        next(&mut monitor, LinkChange::Up)?;
+        while !next(&mut monitor, LinkChange::Up)?.link.carrier {}
+        host.run("ip link set dev eth0 down")?;
+        let event = next(&mut monitor, LinkChange::Up)?;
+        assert!(event.link.up && !event.link.carrier, "the other end is down: {event:?}");
+        assert!(event.link.why_down().is_some_and(|why| why.contains("no carrier")));
+        host.run("ip link set dev eth0 up")?;
+        while !next(&mut monitor, LinkChange::Up)?.link.carrier {}
         let kind = Kind::Xdp { fragments: true, bound_to: None };
         let program = Program::load("theirs", kind, &Code::new().set(R0, 2).exit())?;
         Links::open()?.set_xdp(&event.link, Some(&program), XdpPlace::Native, true)?;

@@ -369,6 +369,10 @@ fn drop_count(entries: usize) {
 
 fn show_port(entry: &Entry) -> Port {
     let opened = entry.port.as_ref().ok();
+    let reason = match &entry.port {
+        Ok(port) => port.why_down(),
+        Err(reason) => Some(reason.clone()),
+    };
     let capabilities = opened.map(|port| port.capabilities());
     let queues = opened.map_or_else(Vec::new, |port| port.queues());
     let queues = queues.into_iter().map(|status| Queue {
@@ -386,8 +390,8 @@ fn show_port(entry: &Entry) -> Port {
         name: entry.name.to_string(),
         kind: entry.kind.clone(),
         vlan: entry.vlan.clone(),
-        state: if opened.is_some() { PortState::Up } else { PortState::Down },
-        reason: entry.port.as_ref().err().cloned(),
+        state: if reason.is_none() { PortState::Up } else { PortState::Down },
+        reason,
         mtu: capabilities.as_ref().map_or(0, |can| {
             u32::try_from(can.max_frame.saturating_sub(packet::ethernet::LEN)).unwrap_or(u32::MAX)
         }),

@@ -218,6 +218,10 @@ impl Port for AfXdp {
         vec![self.link.ifindex]
     }
 
+    fn why_down(&self) -> Option<String> {
+        self.link.why_down()
+    }
+
     fn refresh(&mut self) -> Result<(), Error> {
         let link = Links::open()?.numbered(self.link.ifindex, &self.link.name)?;
         let broken = |reason| Err(Error::Spec { port: self.link.name.clone(), reason });
