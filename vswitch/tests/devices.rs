@@ -143,9 +143,7 @@ fn a_queue_that_is_taken_is_refused_and_said_why() -> Result {
     let options = hw::AfXdpOptions::new("a");
     let taken = net.inside(|| hw::AfXdp::open(&options, packet::PortId(1), &depot))??;
     let daemon = Daemon::start(&net, &bridge(NORMAL, &[("a", AFXDP), ("b", POD)]))?;
-    let port = daemon.port("a")?;
-    assert_eq!(port.state, api::reply::PortState::Down);
-    let reason = port.reason.ok_or("no reason")?;
+    let reason = daemon.until_down("a")?;
     assert!(reason.contains("queue 0") && reason.contains("use"), "{reason}");
     // Once it is free the port comes by itself.
     drop(taken);

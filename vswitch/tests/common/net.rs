@@ -9,7 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use api::request::{FlowChange, FlowDump, PortDel, PortRef, PortStats, Show, WorkerStats};
+use api::reply::PortState;
+use api::request::{
+    FlowChange, FlowDump, PortAdd, PortDel, PortKind, PortRef, PortStats, PortVlan, Show,
+    WorkerStats,
+};
 use api::{Client, DropReason, reply};
 use rustix::process::{Pid, Signal, kill_process};
 use testnet::{Host, HostOptions, TestNet};
@@ -134,6 +138,36 @@ impl Daemon {
         let shown = self.client()?.call(Show { bridge: None })?;
         let mut ports = shown.bridges.into_iter().flat_map(|bridge| bridge.ports);
         ports.find(|port| port.name == name).ok_or_else(|| format!("no port {name}").into())
+    }
+
+    /// Adds a port of this kind.
+    pub(crate) fn add(&self, name: &str, kind: PortKind) -> Result {
+        let (number, vlan) = (None, PortVlan::All);
+        self.client()?.call(PortAdd { bridge: None, name: name.to_owned(), number, kind, vlan })?;
+        Ok(())
+    }
+
+    /// Whether a port carries packets, and the reason if it does not.
+    pub(crate) fn state(&self, name: &str) -> Result<(PortState, String)> {
+        let port = self.port(name)?;
+        Ok((port.state, port.reason.unwrap_or_default()))
+    }
+
+    /// Waits until a port carries packets.
+    pub(crate) fn until_up(&self, name: &str) -> Result {
+        let mut last = String::new();
+        let waited = eventually("the port is up", || {
+            let (state, reason) = self.state(name)?;
+            last = reason;
+            Ok(state == PortState::Up)
+        });
+        waited.map_err(|error| format!("{name}: {error}: {last}").into())
+    }
+
+    /// Waits until a port carries none, and answers why.
+    pub(crate) fn until_down(&self, name: &str) -> Result<String> {
+        eventually("the port is down", || Ok(self.state(name)?.0 == PortState::Down))?;
+        Ok(self.state(name)?.1)
     }
 
     /// Removes a port.
