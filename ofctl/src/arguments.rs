@@ -1,8 +1,8 @@
 //! Which bridge a command means, and what its other argument is.
 //!
-//! Where the other argument is needed (a flow, a file, a port), a lone argument is that one. Where it
-//! may be left out, too, the switch is asked: a lone argument is the bridge of that name, if there is
-//! one.
+//! Where the other argument is needed (a flow, a file, a port), a lone argument is that one. Where
+//! it may be left out, too, the switch is asked: a lone argument is the bridge of that name, if
+//! there is one.
 
 use anyhow::Result;
 use api::reply::Bridge;

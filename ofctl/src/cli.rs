@@ -54,11 +54,13 @@ pub struct Options {
 }
 
 const AFTER_HELP: &str = "\
-Exit status: 0 if it is done, 1 if the switch refused or something failed, 2 if the command line is
-wrong. What fails changes nothing, unless the message says that it is not known.
+Exit status: 0 if it is done, 1 if the switch refused or something failed, 2 if
+the command line is wrong. What fails changes nothing, unless the message says
+that it is not known.
 
-Whoever knows Open vSwitch finds ofproto/trace in `trace`, fdb/show in `fdb show`, dpctl/dump-flows in
-`dump-cache`, dpif-netdev/pmd-stats-show in `worker-stats` and dpif-netdev/pmd-rxq-show in `rxq-show`.
+Whoever knows Open vSwitch finds ofproto/trace in `trace`, fdb/show in `fdb
+show`, dpctl/dump-flows in `dump-cache`, dpif-netdev/pmd-stats-show in
+`worker-stats` and dpif-netdev/pmd-rxq-show in `rxq-show`.
 
 Examples:
   ofctl show                                        what bridges and ports there are
@@ -132,8 +134,8 @@ Examples:
 
     /// Show the counters of ports, and why packets were dropped
     #[command(after_help = "\
-PORT is a name or a number. A lone argument is the bridge of that name, if there is one, and
-otherwise the port. Drops are counted where a packet came in.
+PORT is a name or a number. A lone argument is the bridge of that name, if
+there is one, and otherwise the port. Drops are counted where a packet came in.
 
 Examples:
   ofctl dump-ports
@@ -144,8 +146,9 @@ Examples:
     /// Add a flow; one of the same table, match and priority is replaced
     #[command(override_usage = "ofctl add-flow [OPTIONS] [BRIDGE] FLOW")]
     #[command(after_help = "\
-A lone argument is the flow. Quote it: a shell takes parentheses and blanks for its own. With `-` as
-the flow, flows are read from standard input, a line each: all are added or none is.
+A lone argument is the flow. Quote it: a shell takes parentheses and blanks for
+its own. With `-` as the flow, flows are read from standard input, a line each:
+all are added or none is.
 
 Examples:
   ofctl add-flow 'priority=100,ip,nw_dst=10.0.0.0/8,actions=output:2'
@@ -156,9 +159,10 @@ Examples:
     /// Make the changes that a file lists: all of them or, if one is refused, none
     #[command(override_usage = "ofctl add-flows [OPTIONS] [BRIDGE] FILE")]
     #[command(after_help = "\
-A lone argument is the file; `-` is standard input. A line is a flow behind one of the words add,
-modify, modify_strict, delete and delete_strict; without one of them it is added. What follows `#` is
-a comment. What dump-flows prints can be read back. Packets meet all of the changes at once.
+A lone argument is the file; `-` is standard input. A line is a flow behind one
+of the words add, modify, modify_strict, delete and delete_strict; without one
+of them it is added. What follows `#` is a comment. What dump-flows prints can
+be read back. Packets meet all of the changes at once.
 
 Examples:
   ofctl add-flows flows.txt
@@ -170,9 +174,10 @@ Examples:
     /// Give flows other actions
     #[command(override_usage = "ofctl mod-flows [OPTIONS] [BRIDGE] FLOW")]
     #[command(after_help = "\
-Changes every flow that the match covers, whatever its priority; with --strict the one of exactly this
-match and priority. Counters go on. A flow that is not there is not added. A lone argument is the
-flow; `-` reads flows from standard input.
+Changes every flow that the match covers, whatever its priority; with --strict
+the one of exactly this match and priority. Counters go on. A flow that is not
+there is not added. A lone argument is the flow; `-` reads flows from standard
+input.
 
 Examples:
   ofctl mod-flows 'ip,nw_dst=10.0.0.0/8,actions=output:3'
@@ -181,10 +186,11 @@ Examples:
 
     /// Remove flows
     #[command(after_help = "\
-Removes every flow that the match covers, whatever its priority and, unless a table is named, in all
-tables; with --strict the one of exactly this match and priority. A lone argument is the bridge of
-that name, if there is one, and otherwise the match. To remove all flows, name the bridge. With `-` as
-the match, matches are read from standard input.
+Removes every flow that the match covers, whatever its priority and, unless a
+table is named, in all tables; with --strict the one of exactly this match and
+priority. A lone argument is the bridge of that name, if there is one, and
+otherwise the match. To remove all flows, name the bridge. With `-` as the
+match, matches are read from standard input.
 
 Examples:
   ofctl del-flows br0
@@ -195,9 +201,10 @@ Examples:
 
     /// Show flows with their counters
     #[command(after_help = "\
-Prints what `ovs-ofctl dump-flows` prints, without its line of heading. MATCH chooses flows that lie
-within it; `table`, `cookie=V/MASK` and `out_port` choose, too. A lone argument is the bridge of that
-name, if there is one, and otherwise the match.
+Prints what `ovs-ofctl dump-flows` prints, without its line of heading. MATCH
+chooses flows that lie within it; `table`, `cookie=V/MASK` and `out_port`
+choose, too. A lone argument is the bridge of that name, if there is one, and
+otherwise the match.
 
 Examples:
   ofctl dump-flows
@@ -218,19 +225,20 @@ Examples:
 ofctl trace [OPTIONS] [BRIDGE] FLOW
        ofctl trace [OPTIONS] --in-port PORT [BRIDGE] HEX")]
     #[command(after_help = "\
-Nothing is sent, learned or counted. FLOW describes a packet by its fields; what is not named is zero.
-HEX is a whole packet in hexadecimal digits, as `tcpdump -xx` shows it. A lone argument is the packet.
+Nothing is sent, learned or counted. FLOW describes a packet by its fields;
+what is not named is zero. HEX is a whole packet in hexadecimal digits, as
+`tcpdump -xx` shows it. A lone argument is the packet.
 
 Examples:
   ofctl trace in_port=1,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=80
   ofctl trace br0 in_port=eth1,arp
-  ofctl trace br0 --in-port 1 020000000002020000000001080600010800060400010200000000010a0000010000")]
+  ofctl trace br0 --in-port 1 02000000000202000000000108060001080006040001")]
     Trace(TraceArgs),
 
     /// Show the entries of the workers' caches
     #[command(after_help = "\
-A line each: bridge, tier and match, counters, the flows it came from (their `id` in `dump-flows
---format json`) and what is done with such packets.
+A line each: bridge, tier and match, counters, the flows it came from (their
+`id` in `dump-flows --format json`) and what is done with such packets.
 
 Examples:
   ofctl dump-cache
@@ -318,9 +326,6 @@ pub struct DumpPortsArgs {
     pub bridge: Option<String>,
     /// The port; all of them if none is named
     pub port: Option<String>,
-    /// How ports are called.
-    #[command(flatten)]
-    pub names: NamesArgs,
 }
 
 /// How ports are called.

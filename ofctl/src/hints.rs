@@ -35,7 +35,7 @@ fn refusal(error: &anyhow::Error) -> Option<&Failure> {
 #[derive(Debug, Eq, PartialEq)]
 enum Missing<'a> {
     Bridge(Option<&'a str>),
-    /// Of this bridge, if it is known.
+    /// Of this bridge, if it is known, and what was written instead.
     Port(Option<&'a str>, &'a str),
 }
 
@@ -52,6 +52,9 @@ impl<'a> Missing<'a> {
             message.strip_prefix("bridge ").and_then(|rest| rest.split_once(" has no port "))
         {
             return Some(Self::Port(Some(bridge), port.trim_matches('`')));
+        }
+        if let Some(rest) = message.strip_prefix("a packet comes in by a port of ") {
+            return rest.split_once(':').map(|(bridge, _)| Self::Port(Some(bridge), ""));
         }
         let (_, port) = message.split_once("no port is named ")?;
         Some(Self::Port(None, quoted(port)?))
@@ -89,9 +92,12 @@ impl<'a> Missing<'a> {
 fn meant(wrong: Option<&str>, names: &[&str]) -> String {
     let Some(wrong) = wrong else { return String::new() };
     let likeness = |name: &str| strsim::jaro_winkler(wrong, name);
-    let best = names.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    let alike = best.filter(|name| likeness(name) > 0.8);
-    alike.map(|name| format!("did you mean `{name}`? ")).unwrap_or_default()
+    let best = names.iter().map(|name| likeness(name)).fold(0.0, f64::max);
+    let mut alike = names.iter().filter(|name| likeness(name) >= best);
+    match (alike.next(), alike.next()) {
+        (Some(name), None) if best > 0.8 => format!("did you mean `{name}`? "),
+        _ => String::new(),
+    }
 }
 
 fn list(words: &str, names: &[&str]) -> String {
@@ -112,6 +118,8 @@ mod tests {
         assert_eq!(missing("bridge br0 has no port 7"), Some(Missing::Port(Some("br0"), "7")));
         let flow = "flow 0, byte 8: no port is named `eth9`";
         assert_eq!(missing(flow), Some(Missing::Port(None, "eth9")));
+        let nowhere = "a packet comes in by a port of br0: in_port=9 is none";
+        assert_eq!(missing(nowhere), Some(Missing::Port(Some("br0"), "")));
         assert_eq!(missing("table 0 is full"), None);
     }
 
@@ -119,6 +127,7 @@ mod tests {
     fn names_are_suggested_and_listed() {
         assert_eq!(meant(Some("eht1"), &["eth1", "lo"]), "did you mean `eth1`? ");
         assert_eq!(meant(Some("zzz"), &["eth1"]), "");
+        assert_eq!(meant(Some("eth"), &["eth1", "eth2"]), "", "either");
         let names = ["p"; 14];
         assert!(list("there is", &names).ends_with("p, p and 2 more"));
     }

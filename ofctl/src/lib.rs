@@ -1,8 +1,8 @@
 //! The command line of the switch.
 //!
-//! [`cli`] says what can be written, from which come the help, the completions and the manual pages;
-//! a module a noun carries it out. Flows are read by the switch alone, which knows the names of
-//! ports: what it refuses comes back with its place and is shown below the text.
+//! [`cli`] says what can be written, from which come the help, the completions and the manual
+//! pages; a module a noun carries it out. Flows are read by the switch alone, which knows the names
+//! of ports: what it refuses comes back with its place and is shown below the text.
 
 pub mod cli;
 

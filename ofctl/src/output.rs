@@ -100,8 +100,8 @@ impl Output {
         }
     }
 
-    /// Answers with all pages of a list, each as soon as it is there. As JSON it is the one page that
-    /// has them all, with the list in `member`.
+    /// Answers with all pages of a list, each as soon as it is there. As JSON it is the one page
+    /// that has them all, with the list in `member`.
     pub(crate) fn pages<T: Serialize>(
         &mut self,
         member: &str,
@@ -143,8 +143,8 @@ pub(crate) fn is_coloured<S: anstream::stream::RawStream>(stream: &S, when: When
     }
 }
 
-/// Whether a character does something else than to be seen: controls, and what turns the direction of
-/// writing around.
+/// Whether a character does something else than to be seen: controls, and what turns the direction
+/// of writing around.
 fn is_invisible(character: char) -> bool {
     character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

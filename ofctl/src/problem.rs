@@ -44,8 +44,8 @@ impl Quote {
 }
 
 impl Problem {
-    /// What the switch said about a text of ours, of which it saw `prefix` bytes more than there are
-    /// in `quote`.
+    /// What the switch said about a text of ours, of which it saw `prefix` bytes more than there
+    /// are in `quote`.
     pub(crate) fn about(failure: Failure, mut quote: Quote, prefix: usize) -> Self {
         quote.at = failure
             .data
@@ -115,7 +115,8 @@ pub(crate) fn with_help(error: anyhow::Error, help: Option<String>) -> anyhow::E
     Problem { help: Some(help), ..problem }.into()
 }
 
-/// An error on the way to a change: with the help that is needed if nobody knows whether it was made.
+/// An error on the way to a change: with the help that is needed if nobody knows whether it was
+/// made.
 pub(crate) fn unsure(error: ClientError) -> anyhow::Error {
     match error {
         ClientError::Refused(_) | ClientError::Encode(_) | ClientError::Connect { .. } => {

@@ -104,8 +104,8 @@ fn print_pass(out: &mut Output, pass: &TracePass) -> io::Result<()> {
     Ok(())
 }
 
-/// Bridges and the tables that packets enter first stand at the margin, everything else four columns
-/// further a level.
+/// Bridges and the tables that packets enter first stand at the margin, everything else four
+/// columns further a level.
 fn print_step(out: &mut Output, TraceStep { depth, what }: &TraceStep) -> io::Result<()> {
     // So deep that nobody could read on.
     const DEEPEST: u32 = 64;

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 pub(super) const EXAMPLES: &str = "\
-A lone argument is the port. Prints a line a packet: its time in seconds since 1970, the port, which
-way it went, its length, why it was dropped, and its bytes, which `ofctl trace --in-port PORT` takes
-to say more. With -w a pcapng file is written, with the port as the interface and why a packet was
-dropped as its comment. Both count what passed too fast to be shown. Ends at Ctrl-C, or when the port
-is removed; the file is whole at any time. At most 2048 bytes of a packet are shown.
+A lone argument is the port. Prints a line a packet: its time in seconds since
+1970, the port, which way it went, its length, why it was dropped, and its
+bytes, which `ofctl trace --in-port PORT` takes to say more. With -w a pcapng
+file is written, with the port as the interface and why a packet was dropped as
+its comment. Both count what passed too fast to be shown. Ends at Ctrl-C, or
+when the port is removed; the file is whole at any time. At most 2048 bytes of
+a packet are shown.
 
 Examples:
   ofctl capture eth1

@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::vlan::parse_vlan;
 
 pub(super) const EXAMPLES: &str = "\
-A lone argument is the port's name. A port of type afxdp has the name of its network interface. Files
-are read and written by the switch.
+A lone argument is the port's name. A port of type afxdp has the name of its
+network interface. Files are read and written by the switch.
 
 Examples:
   ofctl add-port br0 eth1

@@ -1,0 +1,14 @@
+//! `ofctl` as its user sees it, with a switch that runs.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
+mod capture;
+mod commands;
+mod errors;
+mod files;
+mod shell;
+mod switch;
