@@ -105,6 +105,7 @@ fn ports_are_removed_and_added_under_load_and_all_frames_come_home() -> Result {
         until_reached(&pairs.c, pairs.d.address())?;
         assert_eq!(pairs.c.ping(&pairs.d, 20)?, 20);
         stream(&pairs.c, &pairs.d, pairs.d.address(), 4)?;
+        pairs.daemon.assert_rests()?;
         let stats = pairs.daemon.stats("c")?;
         assert_eq!(stats.rx_errors, 0, "nothing was lost for want of frames: {stats:?}");
         let after = resident(&pairs.daemon)?;
@@ -150,6 +151,7 @@ fn a_namespace_is_deleted_under_load_and_its_successor_taken_in() -> Result {
                 Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
             })?;
             assert_eq!(pairs.a.ping(&pairs.b, 5)?, 5);
+            pairs.daemon.assert_rests()?;
             // The old one's namespace goes with it.
             pairs.c = host(&pairs.net, "c", 3)?;
             pairs.daemon.until_up("c")?;
@@ -177,6 +179,7 @@ fn a_link_that_is_down_is_shown_and_comes_back() -> Result {
             let reason = daemon.until_down("a")?;
             assert!(reason.contains(if near { "is down" } else { "no carrier" }), "{reason}");
             assert_eq!(a.ping_with(b.address(), 1, 56).unwrap_or(0), 0);
+            daemon.assert_rests()?;
             set("up")?;
             daemon.until_up("a")?;
             until_reached(&a, b.address())?;

@@ -3,10 +3,13 @@
 #[path = "common/net.rs"]
 mod net;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::time::Duration;
+
 use api::DropReason;
 use net::{
-    AFXDP, Daemon, NORMAL, POD, Result, bridge, eventually, host_with, stream, until_reached,
-    wrong_checksums,
+    AFXDP, Daemon, NORMAL, Noise, POD, Result, bridge, eventually, host_with, stream,
+    until_reached, v6, wrong_checksums,
 };
 use testnet::{Host, HostOptions, TestNet};
 
@@ -72,4 +75,42 @@ fn an_mtu_that_changes_is_followed() -> Result {
         }
     }
     Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn datagrams_of_any_length_arrive_whole() -> Result {
+    for [p, q] in KINDS {
+        let net = TestNet::new()?;
+        let (a, b) = (host_of(&net, "a", 1, 1500)?, host_of(&net, "b", 2, 1500)?);
+        b.run("ethtool -K eth0 rx off")?;
+        // Ports are looked at, which later fragments have not.
+        let flows = &["priority=9,udp,tp_dst=1,actions=drop", "priority=0,actions=normal"];
+        let daemon = Daemon::start(&net, &bridge(flows, &[("a", p), ("b", q)]))?;
+        for to in [b.address(), v6(&b)] {
+            until_reached(&a, to)?;
+            let receiver = b.inside(|| UdpSocket::bind((to, 4000)))??;
+            receiver.set_read_timeout(Some(Duration::from_secs(1)))?;
+            let sender = a.inside(|| UdpSocket::bind((any_like(to), 0)))??;
+            let (mut noise, mut sent, mut got) = (Noise(3), vec![0; 60_000], vec![0; 65_536]);
+            // From nothing to forty fragments; odd lengths too, which checksums must survive.
+            for len in [0, 1, 2, 17, 1472, 1473, 2999, 20_001, 60_000] {
+                noise.fill(&mut sent[..len]);
+                sender.send_to(&sent[..len], (to, 4000))?;
+                let arrived = receiver.recv(&mut got).map_err(|error| {
+                    format!("{p}, {q}, {to}, {len} bytes: {error}, {:?}", daemon.stats("a"))
+                })?;
+                assert!(got[..arrived] == sent[..len], "{p}, {q}, {to}: {arrived} of {len}");
+            }
+        }
+        assert_eq!(wrong_checksums(&b)?, 0, "{p}, {q}");
+    }
+    Ok(())
+}
+
+fn any_like(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }

@@ -195,6 +195,26 @@ impl Daemon {
         Ok(self.client()?.call(WorkerStats {})?.workers)
     }
 
+    /// Fails unless it rests when there is nothing to do: it may use a fifth of a processor.
+    pub(crate) fn assert_rests(&self) -> Result {
+        // What is on its way may come to an end first.
+        std::thread::sleep(Duration::from_millis(200));
+        let before = self.processor_time()?;
+        std::thread::sleep(Duration::from_millis(500));
+        let used = self.processor_time()? - before;
+        assert!(used <= 10, "{used} ticks in half a second, {:?}", self.workers()?);
+        Ok(())
+    }
+
+    /// Ticks, of which a second has a hundred, that it has used by now.
+    fn processor_time(&self) -> Result<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
+        let (_, numbers) = stat.rsplit_once(')').ok_or("no name")?;
+        let numbers: Vec<&str> = numbers.split_whitespace().collect();
+        let [user, system] = [11, 12].map(|at| numbers.get(at).and_then(|n| n.parse::<u64>().ok()));
+        Ok(user.ok_or("no user time")? + system.ok_or("no system time")?)
+    }
+
     /// Tells it to end, and waits until it has.
     pub(crate) fn stop(&mut self) -> Result<ExitStatus> {
         let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
