@@ -7,6 +7,7 @@
 mod arrows;
 mod ci;
 mod dag;
+mod demo;
 mod deny;
 mod docs;
 mod error;
@@ -20,6 +21,7 @@ mod miri;
 mod purity;
 mod report;
 mod source;
+mod stage;
 mod suite;
 mod test;
 mod tools;
@@ -64,6 +66,11 @@ enum Command {
     Test(test::Options),
     /// The documentation: rustdoc (private items too) without warnings, and the links of all pages.
     Docs,
+    /// The switch at work: two network namespaces talk through it, are kept from it, and why.
+    ///
+    /// Needs root. Installs missing packages, builds in release, shows every command it runs, takes
+    /// down what it has set up, and ends with a table.
+    Demo,
     /// Licences, bans and sources of the dependencies, by cargo-deny.
     Deny,
     /// The models of what threads share, by loom: tests named `model` or `loom`.
@@ -73,6 +80,7 @@ enum Command {
     /// Properties run with few cases. A test that is too slow says so itself, by
     /// `#[cfg_attr(miri, ignore = "why")]` or smaller numbers under `cfg!(miri)`.
     Miri(miri::Options),
+    ///
     /// The fuzz targets, starting from the corpus in fuzz/corpus.
     Fuzz(fuzz::Options),
 }
@@ -97,6 +105,7 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
         Command::Dag => dag::run(&workspace, &mut report)?,
         Command::Test(options) => test::run(&workspace, options, &mut report)?,
         Command::Docs => docs::run(&workspace, &mut report)?,
+        Command::Demo => demo::run(&workspace, &mut report)?,
         Command::Deny => deny::run(&workspace, &mut report)?,
         Command::Loom => loom::run(&workspace, "", &mut report)?,
         Command::Miri(options) => miri::run(&workspace, options, &mut report)?,

@@ -125,14 +125,34 @@ impl Report {
         name: &str,
         work: impl FnOnce(&mut Step) -> Result<Verdict, Error>,
     ) -> bool {
-        let mut step = Step::new(name, &self.logs);
+        let step = Step::new(name, &self.logs);
+        step.show("");
+        self.finish_step(step, work)
+    }
+
+    /// The same for a step that prints what it does.
+    pub(crate) fn told(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&mut Step) -> Result<Verdict, Error>,
+    ) -> bool {
+        let step = Step { on_terminal: false, ..Step::new(name, &self.logs) };
+        self.finish_step(step, work)
+    }
+
+    fn finish_step(
+        &mut self,
+        mut step: Step,
+        work: impl FnOnce(&mut Step) -> Result<Verdict, Error>,
+    ) -> bool {
+        let name = step.name.clone();
         let verdict = work(&mut step)
             .unwrap_or_else(|error| Verdict::failed("could not be done", error.to_string()));
         let elapsed = step.elapsed();
         step.clear_line();
-        self.durations.push((elapsed, name.to_owned()));
+        self.durations.push((elapsed, name.clone()));
         if verdict.tally != Tally::default() || !verdict.note.is_empty() {
-            self.add(name, elapsed, &verdict);
+            self.add(&name, elapsed, &verdict);
         }
         verdict.tally.failed == 0
     }
@@ -202,9 +222,7 @@ impl Step {
             name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         let (log, started) = (logs.join(file + ".log"), now());
         let on_terminal = io::stdout().is_terminal();
-        let step = Self { name: name.to_owned(), log, started, beaten: started, on_terminal };
-        step.show("");
-        step
+        Self { name: name.to_owned(), log, started, beaten: started, on_terminal }
     }
 
     /// Opens the file in which the step's output is kept, at its end.
