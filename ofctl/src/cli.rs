@@ -261,6 +261,10 @@ Examples:
     RxqShow,
 
     /// Show or forget the addresses that NORMAL has learned
+    #[command(after_help = "\
+Examples:
+  ofctl fdb show br0
+  ofctl fdb flush br0")]
     #[command(subcommand)]
     Fdb(FdbCommand),
 

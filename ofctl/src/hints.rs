@@ -16,12 +16,24 @@ pub(crate) fn with_help(error: anyhow::Error, desk: &mut Desk) -> anyhow::Error 
     let Some(message) = refusal(&error).map(|failure| failure.message.clone()) else {
         return error;
     };
-    let missing = Missing::of(&message);
-    let help = match (missing, desk.opened()) {
-        (Some(missing), Some(client)) => bridges(client).ok().map(|there| missing.help(&there)),
-        _ => None,
+    let mut there = || desk.opened().and_then(|client| bridges(client).ok());
+    let help = match Missing::of(&message) {
+        Some(missing) => there().map(|there| missing.help(&there)),
+        None => argument(&error).and_then(|argument| misplaced(argument, &there()?)),
     };
     add_help(error, help)
+}
+
+/// The argument of the command line that was refused.
+fn argument(error: &anyhow::Error) -> Option<&str> {
+    let quote = error.downcast_ref::<Problem>()?.quote.as_ref()?;
+    quote.text.as_deref().filter(|_| quote.place.is_none())
+}
+
+/// What is wrong with a bridge where something else should be.
+fn misplaced(argument: &str, there: &[Bridge]) -> Option<String> {
+    let is_bridge = there.iter().any(|bridge| bridge.name == argument);
+    is_bridge.then(|| format!("`{argument}` is a bridge; what comes behind it is missing"))
 }
 
 fn refusal(error: &anyhow::Error) -> Option<&Failure> {
@@ -121,6 +133,13 @@ mod tests {
         let nowhere = "a packet comes in by a port of br0: in_port=9 is none";
         assert_eq!(missing(nowhere), Some(Missing::Port(Some("br0"), "")));
         assert_eq!(missing("table 0 is full"), None);
+    }
+
+    #[test]
+    fn a_bridge_alone_is_not_enough() {
+        let there = [Bridge { name: "br0".to_owned(), ports: Vec::new() }];
+        assert!(misplaced("br0", &there).is_some_and(|help| help.contains("is a bridge")));
+        assert_eq!(misplaced("br1", &there), None);
     }
 
     #[test]

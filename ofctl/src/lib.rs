@@ -34,14 +34,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use api::ClientError;
-use clap::Parser as _;
+use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _};
 
 use cli::{Cli, Command, FdbCommand};
 use desk::Desk;
 
 /// Carries out the command line of this process.
 pub fn main() -> ExitCode {
-    let Cli { options, command } = Cli::parse();
+    let Cli { options, command } = parse();
     let (format, colour) = (options.format, options.color);
     let mut desk = Desk::new(options);
     let result = run(command, &mut desk).and_then(|()| Ok(desk.out.flush()?));
@@ -56,6 +56,22 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads the command line; whoever writes it wrong is told in the colours that it asks for.
+fn parse() -> Cli {
+    let words: Vec<_> = std::env::args_os().collect();
+    let colour = words.iter().enumerate().find_map(|(at, word)| match word.to_str()? {
+        "--color" => words.get(at + 1)?.to_str(),
+        word => word.strip_prefix("--color="),
+    });
+    let colour = match colour {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    };
+    let read = Cli::command().color(colour).get_matches_from(words);
+    Cli::from_arg_matches(&read).unwrap_or_else(|error| error.exit())
 }
 
 fn run(command: Command, desk: &mut Desk) -> Result<()> {

@@ -47,7 +47,7 @@ fn print(out: &mut Output, worker: &Worker) -> io::Result<()> {
         ),
         ("misses", format!("{} ({})", worker.misses, share(worker.misses, lookups))),
         ("sessions", worker.sessions.to_string()),
-        ("megaflows", format!("{} of {} masks", worker.megaflows, worker.masks)),
+        ("megaflows", format!("{} with {} masks", worker.megaflows, worker.masks)),
         ("free frames", worker.free_frames.to_string()),
         ("flows of generation", worker.generation.to_string()),
     ];

@@ -106,6 +106,8 @@ a packet comes in by a port of br0: in_port=0 is none
     let neither = refused(&switch, &["dump-flows", "br7"]);
     assert!(neither.contains("unknown word `br7`"), "{neither}");
     assert!(neither.contains("`br7` is no bridge either; there is br0"), "{neither}");
+    let alone = refused(&switch, &["add-flow", "br0"]);
+    assert!(alone.ends_with("`br0` is a bridge; what comes behind it is missing\n"), "{alone}");
     switch.ofctl(&["add-br", "br1"]).done();
     let several = refused(&switch, &["add-flow", "actions=drop"]);
     assert!(several.ends_with("= help: there is br0, br1\n"), "{several}");
@@ -155,6 +157,8 @@ fn a_wrong_command_line_is_explained() {
     let vlan = run(&["add-port", "br0", "p", "--vlan", "10"]);
     assert!(vlan.contains("expected all, access=VLAN or trunk=VLAN"), "{vlan}");
     assert!(run(&[]).contains("Usage: ofctl"));
+    assert!(run(&["shwo", "--color", "always"]).contains('\u{1b}'));
+    assert!(!run(&["shwo", "--color=never"]).contains('\u{1b}'));
 }
 
 #[test]

@@ -31,8 +31,7 @@ fn every_command_has_a_manual_page_with_examples() {
             continue;
         }
         let page = std::fs::read_to_string(page).unwrap();
-        let inner = command.get_subcommands().count() > 0;
-        assert!(inner || page.contains("Examples:\n  ofctl"), "{name}");
+        assert!(page.contains("Examples:\n  ofctl"), "{name}");
     }
     assert!(folder.join("ofctl-fdb-show.1").exists());
     let whole = std::fs::read_to_string(folder.join("ofctl.1")).unwrap();
@@ -45,7 +44,7 @@ fn every_command_has_a_manual_page_with_examples() {
 #[test]
 fn every_command_shows_an_example_in_its_help() {
     for command in ofctl::cli::Cli::command().get_subcommands() {
-        if command.is_hide_set() || command.get_subcommands().count() > 0 {
+        if command.is_hide_set() {
             continue;
         }
         let help = run(&[command.get_name(), "--help"]);
