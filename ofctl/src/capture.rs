@@ -71,12 +71,9 @@ struct Tally {
 
 fn follow(packets: &mut Packets, sink: &mut Sink, out: &mut Output) -> Result<Tally> {
     let mut tally = Tally::default();
-    if let Sink::Stream { .. } = sink
-        && out.is_terminal()
-    {
-        out.styled(FAINT, "capturing, until Ctrl-C")?;
-        out.end()?;
-        out.flush()?;
+    if io::stderr().is_terminal() {
+        // For whoever looks on; nobody waits for it.
+        let _ = writeln!(io::stderr(), "capturing, until Ctrl-C");
     }
     loop {
         match packets.next()? {
@@ -127,7 +124,6 @@ impl Sink {
                 out.json(&json!({ "packets": packets, "lost": lost }))?;
             }
             Self::File(_) if io::stderr().is_terminal() => {
-                // For whoever looks on; nobody waits for it.
                 let _ = writeln!(
                     io::stderr(),
                     "{packets} packets written; {lost} passed too fast to be shown"

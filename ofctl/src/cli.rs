@@ -63,10 +63,10 @@ show`, dpctl/dump-flows in `dump-cache`, dpif-netdev/pmd-stats-show in
 `worker-stats` and dpif-netdev/pmd-rxq-show in `rxq-show`.
 
 Examples:
-  ofctl show                                        what bridges and ports there are
-  ofctl add-flow 'ip,nw_dst=10.0.0.0/8,actions=2'   send packets to port 2
-  ofctl trace in_port=1,ip,nw_dst=10.1.1.1          why does a packet go where it goes
-  ofctl capture --drops                             what is dropped, and why";
+  ofctl show                                 what bridges and ports there are
+  ofctl add-flow 'tcp,tp_dst=80,actions=2'   send packets to port 2
+  ofctl trace in_port=1,tcp,tp_dst=80        why does a packet go where it goes
+  ofctl capture --drops                      what is dropped, and why";
 
 /// In which form to answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -140,7 +140,7 @@ there is one, and otherwise the port. Drops are counted where a packet came in.
 Examples:
   ofctl dump-ports
   ofctl dump-ports eth1
-  ofctl dump-ports br0 LOCAL")]
+  ofctl dump-ports br0 2")]
     DumpPorts(DumpPortsArgs),
 
     /// Add a flow; one of the same table, match and priority is replaced
@@ -152,7 +152,7 @@ all are added or none is.
 
 Examples:
   ofctl add-flow 'priority=100,ip,nw_dst=10.0.0.0/8,actions=output:2'
-  ofctl add-flow br0 'table=0,in_port=eth1,actions=push_vlan:0x8100,set_field:4106->vlan_vid,normal'
+  ofctl add-flow br0 'in_port=eth1,actions=mod_vlan_vid:10,normal'
   ofctl add-flow br0 'actions=resubmit(,1)'")]
     AddFlow(FlowArgs),
 
@@ -162,13 +162,14 @@ Examples:
 A lone argument is the file; `-` is standard input. A line is a flow behind one
 of the words add, modify, modify_strict, delete and delete_strict; without one
 of them it is added. What follows `#` is a comment. What dump-flows prints can
-be read back. Packets meet all of the changes at once.
+be read back. Packets meet all of the changes at once: the last example puts
+these flows in the place of all others without a gap.
 
 Examples:
   ofctl add-flows flows.txt
   ofctl add-flows br0 flows.txt
   ofctl dump-flows br0 | ofctl add-flows br1 -
-  (echo delete; cat flows.txt) | ofctl add-flows br0 -     exactly these flows, without a gap")]
+  (echo delete; cat flows.txt) | ofctl add-flows br0 -")]
     AddFlows(AddFlowsArgs),
 
     /// Give flows other actions
@@ -227,7 +228,7 @@ ofctl trace [OPTIONS] [BRIDGE] FLOW
     #[command(after_help = "\
 Nothing is sent, learned or counted. FLOW describes a packet by its fields;
 what is not named is zero. HEX is a whole packet in hexadecimal digits, as
-`tcpdump -xx` shows it. A lone argument is the packet.
+`ofctl capture` shows it. A lone argument is the packet.
 
 Examples:
   ofctl trace in_port=1,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=80

@@ -45,6 +45,9 @@ impl Packets {
         let connect = || {
             let end = Arc::new(AtomicBool::new(false));
             for signal in [SIGINT, SIGTERM] {
+                // Whoever asks again does not want to wait for a reader that has stopped.
+                let failed = 128 + signal;
+                signal_hook::flag::register_conditional_shutdown(signal, failed, Arc::clone(&end))?;
                 signal_hook::flag::register(signal, Arc::clone(&end))?;
             }
             let stream = UnixStream::connect(&path)?;
