@@ -23,8 +23,8 @@ use std::time::Duration;
 use api::DropReason;
 use api::request::Direction;
 use flowtable::{
-    Cache, Found, Lead, Limits, MaskId, MegaflowId, Millis, Op, PathId, Paths, ProgramId, Resolved,
-    Seed, Tables,
+    Cache, Found, Lead, Limits, MaskId, MegaflowId, Millis, Op, PathId, Paths, Resolved, Seed,
+    Tables,
 };
 use hw::{RxQueue, Wake};
 use packet::{
