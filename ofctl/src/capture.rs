@@ -1,6 +1,6 @@
 //! Packets as they pass or are dropped: `capture`.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -51,9 +51,14 @@ pub(crate) fn run(args: CaptureArgs, desk: &mut Desk) -> Result<()> {
             Sink::File(Pcapng::begin(file, args.snaplen)?)
         }
     };
-    let tally = follow(&mut packets, &mut sink, &mut desk.out)?;
-    sink.end(tally, to_stdout, &mut desk.out)?;
-    if tally.is_cut && args.count.is_none_or(|count| tally.packets < count) {
+    let mut tally = Tally::default();
+    sink.begin(&mut desk.out)?;
+    let followed = follow(&mut packets, &mut sink, &mut desk.out, &mut tally);
+    // Whatever has happened, a document has an end.
+    let ended = sink.end(tally, to_stdout, &mut desk.out);
+    let is_cut = followed?;
+    ended?;
+    if is_cut && args.count.is_none_or(|count| tally.packets < count) {
         let title = "the switch has ended the capture: it ends, or the port is gone".to_owned();
         return Err(Problem { title, ..Problem::default() }.into());
     }
@@ -65,16 +70,15 @@ pub(crate) fn run(args: CaptureArgs, desk: &mut Desk) -> Result<()> {
 struct Tally {
     packets: u64,
     lost: u64,
-    /// Whether the switch ended it.
-    is_cut: bool,
 }
 
-fn follow(packets: &mut Packets, sink: &mut Sink, out: &mut Output) -> Result<Tally> {
-    let mut tally = Tally::default();
-    if io::stderr().is_terminal() {
-        // For whoever looks on; nobody waits for it.
-        let _ = writeln!(io::stderr(), "capturing, until Ctrl-C");
-    }
+/// Passes packets on until the end; answers whether the switch made it.
+fn follow(
+    packets: &mut Packets,
+    sink: &mut Sink,
+    out: &mut Output,
+    tally: &mut Tally,
+) -> Result<bool> {
     loop {
         match packets.next()? {
             Next::Packet(packet) => {
@@ -82,8 +86,8 @@ fn follow(packets: &mut Packets, sink: &mut Sink, out: &mut Output) -> Result<Ta
                 tally.lost += u64::from(packet.lost);
                 sink.add(&packet, out)?;
             }
-            Next::Stop => return Ok(tally),
-            Next::Over => return Ok(Tally { is_cut: true, ..tally }),
+            Next::Stop => return Ok(false),
+            Next::Over => return Ok(true),
         }
     }
 }
@@ -98,13 +102,24 @@ enum Sink {
 }
 
 impl Sink {
+    /// Begins a document, or says that packets are seen from now on.
+    fn begin(&self, out: &mut Output) -> Result<()> {
+        if !out.is_json() {
+            tell("capturing, until Ctrl-C");
+        } else if let Self::Stream { .. } = self {
+            write!(out.bytes(), "{{\"packets\":[")?;
+            out.flush()?;
+        }
+        Ok(())
+    }
+
     fn add(&mut self, packet: &Captured, out: &mut Output) -> Result<()> {
         match self {
             Self::File(file) => return file.add(packet),
             Self::Stream { first } if out.is_json() => {
-                let start = if std::mem::take(first) { "{\"packets\":[" } else { "," };
+                let comma = if std::mem::take(first) { "" } else { "," };
                 let text = serde_json::to_string(packet)?;
-                write!(out.bytes(), "{start}{}", VisibleJson(&text))?;
+                write!(out.bytes(), "{comma}{}", VisibleJson(&text))?;
             }
             Self::Stream { .. } => print(out, packet)?,
         }
@@ -113,26 +128,24 @@ impl Sink {
 
     /// Ends a document, and says what a file has.
     fn end(self, tally: Tally, to_stdout: bool, out: &mut Output) -> Result<()> {
-        let Tally { packets, lost, .. } = tally;
+        let Tally { packets, lost } = tally;
         match self {
-            Self::Stream { first } if out.is_json() => {
-                let start = if first { "{\"packets\":[" } else { "" };
-                writeln!(out.bytes(), "{start}]}}")?;
-            }
-            Self::Stream { .. } => {}
+            Self::Stream { .. } if out.is_json() => writeln!(out.bytes(), "]}}")?,
             Self::File(_) if out.is_json() && !to_stdout => {
                 out.json(&json!({ "packets": packets, "lost": lost }))?;
             }
-            Self::File(_) if io::stderr().is_terminal() => {
-                let _ = writeln!(
-                    io::stderr(),
-                    "{packets} packets written; {lost} passed too fast to be shown"
-                );
+            Self::File(_) if !out.is_json() => {
+                tell(&format!("{packets} packets written; {lost} passed too fast to be shown"));
             }
-            Self::File(_) => {}
+            _ => {}
         }
         Ok(())
     }
+}
+
+/// Tells whoever looks on; nobody waits for it.
+fn tell(what: &str) {
+    let _ = writeln!(io::stderr(), "{what}");
 }
 
 /// `1763690000.000000001 eth1 rx 64 bytes, dropped: table-miss, 0200...`.
