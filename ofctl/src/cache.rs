@@ -10,7 +10,7 @@ use crate::cli::{DumpCacheArgs, TierName};
 use crate::desk::Desk;
 use crate::output::{FAINT, GOOD, Output};
 
-/// The word for a tier, and its number on the way of a packet.
+/// The word for a tier.
 pub(crate) const fn tier_text(tier: Tier) -> &'static str {
     match tier {
         Tier::Session => "session",

@@ -170,9 +170,12 @@ Datapath actions: p2,p3
 
 Verdict: sent to p2, p3
 Cache entries:
-  tier 2 (megaflow): udp,in_port=p1,nw_dst=10.0.0.0/8, actions=p2,p3
 ";
-    assert_eq!(end, expected);
+    // Which entries there are is the switch's business.
+    let entries = end.strip_prefix(expected).unwrap_or_else(|| panic!("{end}"));
+    let megaflow = "  tier 2 (megaflow): udp,in_port=p1,nw_dst=10.0.0.0/8, actions=p2,p3";
+    assert!(entries.lines().any(|line| line == megaflow), "{entries}");
+    assert!(entries.lines().all(|line| line.starts_with("  tier ")), "{entries}");
     let miss = switch.ofctl(&["trace", "in_port=2,arp"]).done();
     assert!(miss.contains(" 0. No match.\n    drop\n\nFinal flow: unchanged\n"), "{miss}");
     let verdict = "Verdict: dropped, table-miss: No flow of the table matched.\n";
