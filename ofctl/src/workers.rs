@@ -48,7 +48,7 @@ fn print(out: &mut Output, worker: &Worker) -> io::Result<()> {
         ("misses", format!("{} ({})", worker.misses, share(worker.misses, lookups))),
         ("sessions", worker.sessions.to_string()),
         ("megaflows", format!("{} with {} masks", worker.megaflows, worker.masks)),
-        ("free frames", worker.free_frames.to_string()),
+        ("frames at hand", worker.free_frames.to_string()),
         ("flows of generation", worker.generation.to_string()),
     ];
     lines.iter().try_for_each(|(what, value)| out.line(format_args!("  {what:<20} {value}")))
