@@ -234,7 +234,8 @@ pub struct Trace {
     pub passes: Vec<TracePass>,
     /// What becomes of it in the end.
     pub verdict: Verdict,
-    /// The cache entries that a real packet would make.
+    /// The cache entries that real packets would make: of tier 2 the first one, of tier 1 the second
+    /// one of its connection, and only where several masks tell packets apart.
     pub entries: Vec<TraceEntry>,
 }
 

@@ -10,7 +10,7 @@ use api::reply::{
 use api::request::{self, TracePacket};
 use api::{Action, Failure, FlowFilter, FlowMod, HexBytes, Match, text};
 use flowtable::{BridgeId, Rule, Step};
-use packet::{Key, parse};
+use packet::{Key, compose, parse};
 
 use crate::account::{Account, Counter};
 use crate::control::Control;
@@ -151,15 +151,20 @@ impl Control {
         let Some(bridge) = self.tables.bridge(id) else {
             return Err(Failure::refused("no such bridge"));
         };
-        let mut key = match &trace.packet {
-            TracePacket::Flow(flow) => text::packet(flow, &Names(&bridge.ports))
-                .map_err(|error| Failure::member("flow", &error))?,
+        let (mut key, headers) = match &trace.packet {
+            TracePacket::Flow(flow) => {
+                let key = text::packet(flow, &Names(&bridge.ports))
+                    .map_err(|error| Failure::member("flow", &error))?;
+                let bytes = compose(&key, 0);
+                let mut parsed = Key::ZERO;
+                (key, parse(&bytes, bytes.len(), &mut parsed).ok())
+            }
             TracePacket::Bytes { packet, in_port } => {
                 let number = self.port(id, in_port)?.number;
                 let mut key = Key::ZERO.with(Key::IN_PORT, number);
-                parse(&packet.0, packet.0.len(), &mut key)
+                let headers = parse(&packet.0, packet.0.len(), &mut key)
                     .map_err(|runt| Failure::refused(runt.to_string()))?;
-                key
+                (key, Some(headers))
             }
         };
         let number = u16::try_from(key.word(Key::IN_PORT)).unwrap_or(0);
@@ -170,7 +175,7 @@ impl Control {
             ))
         })?;
         key.set(Key::INGRESS, port.id.0);
-        Ok(trace::trace(&self.tables, port, &key))
+        Ok(trace::trace(&self.tables, port, &key, headers))
     }
 
     pub(crate) fn dump_cache(

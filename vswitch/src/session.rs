@@ -83,6 +83,23 @@ const IMPLIED: [Span; 8] = [
     Key::TP_DST,
 ];
 
+/// The bits that a session of this packet compares, if what was `looked` at lets it have one: the
+/// tuple, and whatever else was looked at.
+pub fn compared(key: &Key, headers: Headers, looked: &Key) -> Option<Key> {
+    SessionKey::of(key, headers)?;
+    rest_of(looked, key)?;
+    let mut mask = *looked;
+    let addresses = match headers.network {
+        Network::Ipv4 => [Key::NW_SRC, Key::NW_DST],
+        _ => [Key::IPV6_SRC, Key::IPV6_DST],
+    };
+    let tuple = [Key::ETH_TYPE, Key::NW_PROTO, Key::TP_SRC, Key::TP_DST];
+    for span in tuple.into_iter().chain(addresses) {
+        mask.set(span, span.ones());
+    }
+    Some(mask)
+}
+
 /// A session: the line that every hit reads, and the one that is read if more than the 5-tuple
 /// counts.
 #[derive(Clone, Copy, Debug, Zeroable)]

@@ -3,9 +3,10 @@
 use api::reply::{Tier, Trace, TraceEntry, TraceFlow, TraceNode, TracePass, TraceStep, Verdict};
 use api::{Action, DropReason, Match, PortNames, TableId};
 use flowtable::{Note, Op, PortView, Record, Rule, Tables, Translation};
-use packet::{Key, PortId};
+use packet::{Headers, Key, PortId};
 
 use crate::describe::{self, Names};
+use crate::session;
 
 /// Bytes of a trace: a packet may pass thousands of flows with thousands of actions each.
 const MOST_TEXT: usize = 4 << 20;
@@ -108,9 +109,9 @@ impl Record for Recorder<'_> {
     }
 }
 
-/// What would become of a packet with this key that comes in by `port`. Nothing is learned or
-/// counted.
-pub fn trace(tables: &Tables, port: &PortView, key: &Key) -> Trace {
+/// What would become of a packet with this key and headers that comes in by `port`. Nothing is
+/// learned or counted.
+pub fn trace(tables: &Tables, port: &PortView, key: &Key, headers: Option<Headers>) -> Trace {
     let Some(bridge) = tables.bridge(port.bridge) else {
         return Trace {
             passes: Vec::new(),
@@ -145,21 +146,28 @@ pub fn trace(tables: &Tables, port: &PortView, key: &Key) -> Trace {
     {
         recorder.step(0, TraceNode::Error { text: reason.sentence().to_owned() });
     }
-    let entry =
-        TraceEntry { tier: Tier::Megaflow, matching: megaflow.clone(), actions: actions.clone() };
     let cached = translation.is_cacheable() && translation.lessons.is_empty();
+    let entry = |tier, mask: &Key| TraceEntry {
+        tier,
+        matching: describe::megaflow(&(*key & *mask), mask, &names),
+        actions: actions.clone(),
+    };
+    let mut entries = Vec::new();
+    if cached {
+        // What upper tiers have comes first, as packets meet it.
+        let session =
+            headers.and_then(|headers| session::compared(key, headers, &translation.looked));
+        entries.extend(session.map(|mask| entry(Tier::Session, &mask)));
+        entries.push(entry(Tier::Megaflow, &translation.looked));
+    }
     let pass = TracePass {
         flow: flow_text(key, &names),
         steps: recorder.steps,
         final_flow: flow_text(&translation.last, &names),
         megaflow,
-        actions,
+        actions: actions.clone(),
     };
-    Trace {
-        passes: vec![pass],
-        verdict: verdict(&translation.ops, &name_of),
-        entries: if cached { vec![entry] } else { Vec::new() },
-    }
+    Trace { passes: vec![pass], verdict: verdict(&translation.ops, &name_of), entries }
 }
 
 /// All that is known of a packet, as the text of a match.
