@@ -27,6 +27,8 @@ const PAGE: usize = 2_000;
 const PAGE_WEIGHT: usize = 4 << 20;
 /// Seconds after which a learned address is forgotten.
 const STATION_AGE_S: u64 = 300;
+/// What a dump shows of each worker, in this order.
+const TIERS: [Tier; 2] = [Tier::Session, Tier::Megaflow];
 /// How long a worker may take to describe its caches.
 const DUMP_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -183,38 +185,45 @@ impl Control {
         dump: &request::CacheDump,
     ) -> Result<CacheEntries, Failure> {
         let only = dump.bridge.as_deref().map(|name| self.bridge(Some(name))).transpose()?;
-        let (mut worker, mut skip) = match &dump.after {
+        let (mut at, mut skip) = match &dump.after {
             None => (0, 0),
             Some(cursor) => split(cursor).ok_or_else(bad_cursor)?,
         };
         let limit =
             dump.limit.map_or(PAGE, |limit| usize::try_from(limit).unwrap_or(PAGE)).clamp(1, PAGE);
         let mut entries = Vec::new();
-        if dump.tier == Some(Tier::Session) {
-            return Ok(CacheEntries { entries, next: None });
-        }
         let weigh = |entry: &CacheEntry| entry.matching.len() + entry.actions.len();
-        while worker < self.crew.members().len()
+        // Each worker's tiers, one after the other.
+        let end = self.crew.members().len() * TIERS.len();
+        while at < end
             && entries.len() < limit
             && entries.iter().map(weigh).sum::<usize>() < PAGE_WEIGHT
         {
-            let flows = self.ask_for_flows(worker, skip)?;
-            let (count, end) = (flows.len(), flows.len() < crate::dump::PAGE);
-            let described = flows.into_iter().filter_map(|flow| self.cache_entry(worker, flow));
-            entries.extend(
-                described
-                    .filter(|(bridge, _)| only.is_none_or(|only| only == *bridge))
-                    .map(|(_, e)| e),
-            );
-            (worker, skip) = if end { (worker + 1, 0) } else { (worker, skip + count) };
+            let (worker, tier) = (at / TIERS.len(), TIERS[at % TIERS.len()]);
+            let cached = match dump.tier.is_none_or(|only| only == tier) {
+                true => self.ask_for_entries(worker, tier, skip)?,
+                false => Vec::new(),
+            };
+            (at, skip) = match cached.len() {
+                crate::dump::PAGE => (at, skip + crate::dump::PAGE),
+                _ => (at + 1, 0),
+            };
+            let described = cached.into_iter().filter_map(|entry| self.cache_entry(worker, entry));
+            let here = described.filter(|(bridge, _)| only.is_none_or(|only| only == *bridge));
+            entries.extend(here.map(|(_, entry)| entry));
         }
-        let next = (worker < self.crew.members().len()).then(|| Cursor(format!("{worker}.{skip}")));
+        let next = (at < end).then(|| Cursor(format!("{at}.{skip}")));
         Ok(CacheEntries { entries, next })
     }
 
-    fn ask_for_flows(&self, worker: usize, skip: usize) -> Result<Vec<CachedFlow>, Failure> {
+    fn ask_for_entries(
+        &self,
+        worker: usize,
+        tier: Tier,
+        skip: usize,
+    ) -> Result<Vec<CachedFlow>, Failure> {
         let (reply, answer) = std::sync::mpsc::sync_channel(1);
-        self.crew.order(worker, vec![Order::Dump(DumpRequest { port: None, skip, reply })]);
+        self.crew.order(worker, vec![Order::Dump(DumpRequest { tier, skip, reply })]);
         answer
             .recv_timeout(DUMP_PATIENCE)
             .map_err(|_late| Failure::internal(format!("worker {worker} does not answer")))
@@ -234,7 +243,7 @@ impl Control {
         let seconds = self.clock.millis().0 / 1000;
         let entry = CacheEntry {
             worker: u32::try_from(worker).unwrap_or(u32::MAX),
-            tier: Tier::Megaflow,
+            tier: flow.tier,
             bridge: view.name.to_string(),
             matching: describe::megaflow(&flow.key, &flow.mask, &names),
             actions: describe::program(&flow.ops, &name_of),

@@ -3,23 +3,28 @@
 
 use std::sync::mpsc::SyncSender;
 
-use flowtable::{Cache, MegaflowId, Op, Step};
+use api::reply::Tier;
+use flowtable::{Cache, MegaflowId, Op, PathId, ProgramId, Step};
 use packet::{Key, PortId};
+
+use crate::session::Sessions;
 
 /// A request for one page.
 #[derive(Debug)]
 pub struct DumpRequest {
-    /// Only megaflows of this port.
-    pub port: Option<PortId>,
-    /// Megaflows to pass over first.
+    /// Of this cache.
+    pub tier: Tier,
+    /// Entries to pass over first.
     pub skip: usize,
     /// Where the page goes. Whoever waits for it has room for one.
     pub reply: SyncSender<Vec<CachedFlow>>,
 }
 
-/// A megaflow as it is.
+/// An entry as it is.
 #[derive(Debug)]
 pub struct CachedFlow {
+    /// Where.
+    pub tier: Tier,
     /// The port whose packets it is for.
     pub port: PortId,
     /// What they agree in.
@@ -30,7 +35,7 @@ pub struct CachedFlow {
     pub ops: Vec<Op>,
     /// What they pass.
     pub path: Vec<Step>,
-    /// Packets and bytes of that path, which other megaflows may share.
+    /// Packets and bytes of that path, which other entries may share.
     pub packets: u64,
     /// See `packets`.
     pub bytes: u64,
@@ -38,32 +43,68 @@ pub struct CachedFlow {
     pub used: u32,
 }
 
-/// Megaflows of one page.
+/// Entries of one page.
 pub const PAGE: usize = 256;
 
+/// What an entry consists of, before it is spelled out.
+#[derive(Debug)]
+pub struct Entry {
+    /// The port whose packets it is for.
+    pub port: PortId,
+    /// What they agree in.
+    pub key: Key,
+    /// The bits that are compared.
+    pub mask: Key,
+    /// What is done.
+    pub program: ProgramId,
+    /// What is passed.
+    pub path: PathId,
+    /// The second of the last packet.
+    pub used: u32,
+}
+
 impl DumpRequest {
-    /// Answers. Costs one look at each megaflow that is passed over, and some words for those
-    /// shown.
-    pub fn answer(self, cache: &Cache) {
-        let flows = cache.megaflows().iter(self.port).skip(self.skip).take(PAGE);
+    /// Answers. Costs one look at each entry that is passed over, and some words for those shown.
+    pub fn answer(self, cache: &Cache, sessions: Option<&Sessions>) {
+        let page: Vec<_> = match self.tier {
+            Tier::Megaflow => cache
+                .megaflows()
+                .iter(None)
+                .skip(self.skip)
+                .take(PAGE)
+                .map(|flow| self.spell(cache, &megaflow(cache, flow)))
+                .collect(),
+            Tier::Session => sessions
+                .into_iter()
+                .flat_map(|sessions| sessions.entries(cache))
+                .skip(self.skip)
+                .take(PAGE)
+                .map(|entry| self.spell(cache, &entry))
+                .collect(),
+        };
         // Whoever asked may have gone.
-        let _ = self.reply.try_send(flows.map(|flow| describe(cache, flow)).collect());
+        let _ = self.reply.try_send(page);
+    }
+
+    fn spell(&self, cache: &Cache, entry: &Entry) -> CachedFlow {
+        let (steps, count) = cache.paths().describe(entry.path);
+        CachedFlow {
+            tier: self.tier,
+            port: entry.port,
+            key: entry.key,
+            mask: entry.mask,
+            ops: cache.programs().exactly(entry.program).to_vec(),
+            path: steps,
+            packets: count.packets,
+            bytes: count.bytes,
+            used: entry.used,
+        }
     }
 }
 
-fn describe(cache: &Cache, flow: MegaflowId) -> CachedFlow {
+fn megaflow(cache: &Cache, flow: MegaflowId) -> Entry {
     let (program, path) = cache.megaflows().result(flow);
     let (key, mask) = cache.megaflows().matching(flow);
     let (port, used) = cache.megaflows().usage(flow);
-    let (steps, count) = cache.paths().describe(path);
-    CachedFlow {
-        port,
-        key,
-        mask: *mask,
-        ops: cache.programs().exactly(program).to_vec(),
-        path: steps,
-        packets: count.packets,
-        bytes: count.bytes,
-        used,
-    }
+    Entry { port, key, mask: *mask, program, path, used }
 }

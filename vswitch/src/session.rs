@@ -18,7 +18,9 @@
 use bytemuck::Zeroable;
 use flowtable::{Cache, Found, Index, MegaflowId, Millis, PathId, ProgramId, Seed, Serial};
 use packet::memory::prefetch;
-use packet::{Fragment, Headers, Key, Network, Span, Transport, tcp};
+use packet::{Fragment, Headers, Key, Network, PortId, Span, Transport, ethernet, tcp};
+
+use crate::dump::Entry;
 
 /// What tells one session from another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Zeroable)]
@@ -56,6 +58,33 @@ impl SessionKey {
         Some(Self { who, addresses })
     }
 
+    /// The port its packets come in by.
+    fn ingress(&self) -> u16 {
+        // 16 bits of `who`.
+        ((self.who >> 16) & 0xffff) as u16
+    }
+
+    /// The tuple as part of a flow's key, and the bits of the key that it is.
+    fn spelled(&self) -> (Key, Key) {
+        let (is_ipv4, proto) = (self.who & 0xff == 4, (self.who >> 8) & 0xff);
+        let ethertype = if is_ipv4 { ethernet::IPV4 } else { ethernet::IPV6 };
+        let mut key = Key::ZERO
+            .with(Key::INGRESS, self.ingress())
+            .with(Key::ETH_TYPE, ethertype)
+            .with(Key::NW_PROTO, proto)
+            .with(Key::TP_SRC, self.who >> 48)
+            .with(Key::TP_DST, (self.who >> 32) & 0xffff);
+        let mut mask = Key::ZERO;
+        for span in [Key::ETH_TYPE, Key::NW_PROTO, Key::TP_SRC, Key::TP_DST] {
+            mask.set_all(span);
+        }
+        let words = if is_ipv4 { 4..5 } else { 7..11 };
+        for (word, value) in words.zip(self.addresses) {
+            (key[word], mask[word]) = (value, u64::MAX);
+        }
+        (key, mask)
+    }
+
     /// Its hash.
     #[inline]
     pub fn hash(&self, seed: Seed) -> u64 {
@@ -86,17 +115,10 @@ const IMPLIED: [Span; 8] = [
 /// The bits that a session of this packet compares, if what was `looked` at lets it have one: the
 /// tuple, and whatever else was looked at.
 pub fn compared(key: &Key, headers: Headers, looked: &Key) -> Option<Key> {
-    SessionKey::of(key, headers)?;
+    let (_, tuple) = SessionKey::of(key, headers)?.spelled();
     rest_of(looked, key)?;
     let mut mask = *looked;
-    let addresses = match headers.network {
-        Network::Ipv4 => [Key::NW_SRC, Key::NW_DST],
-        _ => [Key::IPV6_SRC, Key::IPV6_DST],
-    };
-    let tuple = [Key::ETH_TYPE, Key::NW_PROTO, Key::TP_SRC, Key::TP_DST];
-    for span in tuple.into_iter().chain(addresses) {
-        mask.set(span, span.ones());
-    }
+    mask.words_mut().iter_mut().zip(tuple.words()).for_each(|(word, bits)| *word |= bits);
     Some(mask)
 }
 
@@ -118,6 +140,21 @@ struct Session {
 }
 
 const HAS_REST: u32 = 1 << 31;
+
+impl Session {
+    fn entry(&self, cache: &Cache) -> Entry {
+        let (mut key, mut mask) = self.key.spelled();
+        for ((word, bits), value) in REST.into_iter().zip(self.rest_mask).zip(self.rest) {
+            key[word] |= value;
+            mask[word] |= bits;
+        }
+        let port = PortId(self.key.ingress());
+        key.set(Key::IN_PORT, cache.port(port).map_or(0, |port| port.number));
+        mask.set_all(Key::IN_PORT);
+        let used = self.used & !HAS_REST;
+        Entry { port, key, mask, program: self.program, path: self.path, used }
+    }
+}
 
 /// How often tier 1 answered, and what became of its sessions.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -183,6 +220,12 @@ impl Sessions {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// All of them, spelled out.
+    pub fn entries<'a>(&'a self, cache: &'a Cache) -> impl Iterator<Item = Entry> + 'a {
+        let used = self.sessions.iter().take(self.next as usize);
+        used.filter(|session| session.key.who != 0).map(|session| session.entry(cache))
     }
 
     /// The seed of [`SessionKey::hash`].

@@ -126,6 +126,8 @@ struct Lanes {
     keys: [Key; LANES],
     /// Where the headers are; `None` of a frame too short to have any.
     headers: [Option<Headers>; LANES],
+    /// Whether the session keys are those of these packets.
+    want_sessions: bool,
     sessions: [Option<SessionKey>; LANES],
     hashes: [u64; LANES],
     guesses: [Option<MegaflowId>; LANES],
@@ -268,7 +270,7 @@ impl Worker {
                     self.desk.give_back(Returned::Watch(watch));
                 }
             }
-            Order::Dump(request) => request.answer(&self.way.cache),
+            Order::Dump(request) => request.answer(&self.way.cache, self.way.sessions.as_ref()),
             Order::Stop => self.stopping = true,
         }
         self.restless = self.inputs.iter().any(|input| matches!(input.queue.wake(), Wake::Always));
@@ -419,7 +421,8 @@ impl Way {
     /// Hashes the keys of all lanes, and fetches the megaflows they will most likely meet.
     #[inline]
     fn find_guesses(&mut self, mask: MaskId, lanes: usize) {
-        let Lanes { keys, hashes, guesses, .. } = &mut *self.lanes;
+        let Lanes { keys, hashes, guesses, want_sessions, .. } = &mut *self.lanes;
+        *want_sessions = false;
         let megaflows = self.cache.megaflows();
         megaflows.hash_all(mask, &keys[..lanes], hashes);
         for (guess, hash) in guesses.iter_mut().zip(&hashes[..lanes]) {
@@ -470,7 +473,8 @@ impl Way {
     #[inline]
     fn find_session_keys(&mut self, lanes: usize) {
         let Some(sessions) = &self.sessions else { return };
-        let Lanes { keys, headers, sessions: wanted, hashes, .. } = &mut *self.lanes;
+        let Lanes { keys, headers, sessions: wanted, hashes, want_sessions, .. } = &mut *self.lanes;
+        *want_sessions = true;
         for lane in 0..lanes {
             wanted[lane] = headers[lane].and_then(|headers| SessionKey::of(&keys[lane], headers));
             if let Some(key) = &wanted[lane] {
@@ -493,7 +497,8 @@ impl Way {
     #[cold]
     fn learn_session(&mut self, lane: usize, flow: MegaflowId, now: Millis) {
         let (Some(sessions), lanes) = (&mut self.sessions, &self.lanes) else { return };
-        let Some(wanted) = &lanes.sessions[lane] else { return };
+        let wanted = lanes.sessions[lane].as_ref().filter(|_| lanes.want_sessions);
+        let Some(wanted) = wanted else { return };
         sessions.learn(wanted, lanes.hashes[lane], &lanes.keys[lane], flow, &mut self.cache, now);
     }
 
@@ -566,6 +571,7 @@ impl Lanes {
         Self {
             keys: [Key::ZERO; LANES],
             headers: [None; LANES],
+            want_sessions: false,
             sessions: [None; LANES],
             hashes: [0; LANES],
             guesses: [None; LANES],

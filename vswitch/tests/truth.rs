@@ -71,9 +71,9 @@ fn counted(bench: &Bench) -> BTreeMap<u64, u64> {
     counted
 }
 
-fn megaflows(bench: &mut Bench) -> Vec<CachedFlow> {
+fn cached(bench: &mut Bench, tier: Tier) -> Vec<CachedFlow> {
     let (reply, page) = std::sync::mpsc::sync_channel(1);
-    bench.desk.order([vswitch::desk::Order::Dump(DumpRequest { port: None, skip: 0, reply })]);
+    bench.desk.order([vswitch::desk::Order::Dump(DumpRequest { tier, skip: 0, reply })]);
     bench.turn();
     page.try_recv().unwrap()
 }
@@ -91,7 +91,7 @@ proptest! {
             let bytes = compose(&key, len);
             let said = traced(&bench, &bytes);
             let before = counted(&bench);
-            let cached = megaflows(&mut bench).len();
+            let known = cached(&mut bench, Tier::Megaflow).len();
             let (real, _) = bench.carry(1, std::slice::from_ref(&bytes));
             prop_assert_eq!(&outcome(&said), &real.in_words());
             let mut rules: BTreeMap<u64, u64> = before;
@@ -101,10 +101,10 @@ proptest! {
                 }
             }
             prop_assert_eq!(rules, counted(&bench));
-            let made = megaflows(&mut bench);
+            let made = cached(&mut bench, Tier::Megaflow);
             // One that was made for another packet may know this one too.
             if let Some(entry) = said.entries.iter().find(|entry| entry.tier == Tier::Megaflow)
-                && made.len() > cached
+                && made.len() > known
             {
                 let tables = bench.generation();
                 let ports = &tables.bridge(BRIDGE).unwrap().ports;
@@ -237,7 +237,10 @@ fn a_trace_names_the_session_that_the_second_packet_makes() {
     bench.carry(1, &[packet(8), packet(7)]);
     bench.carry(1, &[packet(7)]);
     bench.check();
-    assert_eq!(bench.counters.sessions.get(), 1);
+    let tables = bench.generation();
+    let names = Names(&tables.bridge(BRIDGE).unwrap().ports);
+    let [made] = &cached(&mut bench, Tier::Session)[..] else { panic!("no session was made") };
+    assert_eq!(describe::megaflow(&made.key, &made.mask, &names), session.matching);
     bench.carry(1, &[packet(7)]);
     bench.check();
     assert_eq!(bench.counters.session_hits.get(), 1);
