@@ -94,10 +94,21 @@ pub(crate) fn set_xdp_option(
 /// # Safety
 /// All addresses and lengths in `attribute` are valid for what `command` does with them.
 pub(crate) unsafe fn bpf<T>(command: c_int, attribute: &mut T) -> io::Result<c_int> {
+    /// Signals come one by one; nobody sends so many on end.
+    const ATTEMPTS: u32 = 100;
     let (address, len) = (std::ptr::from_mut(attribute), size_of::<T>());
-    // SAFETY: the address is that of `len` bytes, and the caller answers for what is in them.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, address, len) };
-    checked(c_int::try_from(result).unwrap_or(-1))
+    let mut attempts = 0;
+    loop {
+        // SAFETY: the address is that of `len` bytes, and the caller answers for what is in them.
+        let result = unsafe { libc::syscall(libc::SYS_bpf, command, address, len) };
+        let result = checked(c_int::try_from(result).unwrap_or(-1));
+        attempts += 1;
+        match result {
+            // A signal came while the verifier was at work: "just call bpf() again" (bpf(2)).
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && attempts < ATTEMPTS => {}
+            result => return result,
+        }
+    }
 }
 
 /// Takes ownership of a descriptor that a system call has just returned.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use api::request::{AfxdpOptions, PodOptions, PortKind};
 use net::{AFXDP, Daemon, NORMAL, POD, Result, bridge, host, stream, until_reached};
+use rustix::process::Signal;
 use testnet::{Host, TestNet};
 
 /// Two pairs of hosts; what happens to the second must not matter to the first.
@@ -188,4 +189,37 @@ fn a_link_that_is_down_is_shown_and_comes_back() -> Result {
         }
     }
     Ok(())
+}
+
+/// Whoever stops and continues us, a debugger or a freezer of containers, interrupts the kernel when
+/// it looks a program through, and it says `EAGAIN`.
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn a_program_whose_loading_is_interrupted_is_loaded_again() -> Result {
+    let net = TestNet::new()?;
+    let (a, b) = (host(&net, "a", 1)?, host(&net, "b", 2)?);
+    let daemon = Daemon::start(&net, &bridge(NORMAL, &[("a", POD), ("b", POD)]))?;
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let interrupting = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                daemon.signal(Signal::STOP)?;
+                daemon.signal(Signal::CONT)?;
+                std::thread::sleep(Duration::from_micros(50));
+            }
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+        });
+        let work = || -> Result {
+            for kind in [POD, AFXDP].map(kind).iter().cycle().take(40) {
+                daemon.remove("b")?;
+                daemon.add("b", kind.clone())?;
+            }
+            Ok(())
+        };
+        let worked = work();
+        over.store(true, Ordering::Relaxed);
+        interrupting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        worked
+    })?;
+    until_reached(&a, b.address())
 }

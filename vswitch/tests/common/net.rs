@@ -215,10 +215,15 @@ impl Daemon {
         Ok(user.ok_or("no user time")? + system.ok_or("no system time")?)
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result {
+        let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
+        Ok(kill_process(id.ok_or("no process number")?, signal)?)
+    }
+
     /// Tells it to end, and waits until it has.
     pub(crate) fn stop(&mut self) -> Result<ExitStatus> {
-        let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
-        kill_process(id.ok_or("no process number")?, Signal::TERM)?;
+        self.signal(Signal::TERM)?;
         for _ in 0..500 {
             if let Some(status) = self.process.try_wait()? {
                 self.ended = true;
