@@ -5,6 +5,7 @@
 //! does, its last line is `N passed, N failed, N skipped`.
 
 mod arrows;
+mod bench;
 mod ci;
 mod dag;
 mod demo;
@@ -80,7 +81,10 @@ enum Command {
     /// Properties run with few cases. A test that is too slow says so itself, by
     /// `#[cfg_attr(miri, ignore = "why")]` or smaller numbers under `cfg!(miri)`.
     Miri(miri::Options),
+    /// The switch beside its peers, in turn: `datapath`, `veth`.
     ///
+    /// Installs the peers (as root), prints a table, and keeps every sample in target/bench/.
+    Bench(bench::Options),
     /// The fuzz targets, starting from the corpus in fuzz/corpus.
     Fuzz(fuzz::Options),
 }
@@ -109,6 +113,7 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
         Command::Deny => deny::run(&workspace, &mut report)?,
         Command::Loom => loom::run(&workspace, "", &mut report)?,
         Command::Miri(options) => miri::run(&workspace, options, &mut report)?,
+        Command::Bench(options) => bench::run(&workspace, options, &mut report)?,
         Command::Fuzz(options) => fuzz::run(&workspace, options, &mut report)?,
     }
     Ok(report.finish())

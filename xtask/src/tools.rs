@@ -29,6 +29,15 @@ const PROGRAMS: &[(&str, &str)] = &[
 ];
 /// Packages without programs: what `pktgen`, by xsk-rs, is built with.
 const LIBRARIES: &[&str] = &["libclang-dev", "libelf-dev", "zlib1g-dev"];
+/// What measurements call beside all that: load, and the peers. Names that end in `.*` stand for any
+/// package that begins so: DPDK's carry a version.
+const BENCHES: &[&str] = &[
+    "librte-net-null.*",
+    "librte-net-pcap.*",
+    "linux-perf",
+    "openvswitch-switch",
+    "openvswitch-switch-dpdk",
+];
 /// cargo-deny: built once, kept in target/tools.
 const DENY: &str = "0.20.2";
 
@@ -57,6 +66,16 @@ pub(crate) fn unmet<'a>(mut needs: impl Iterator<Item = &'a str>) -> Option<Stri
 /// Sees to it that what builds and tests call is there.
 pub(crate) fn install_for_tests(report: &mut Report) {
     install("programs", missing_packages, report);
+}
+
+/// Sees to it that what measurements call is there as well. Answers whether it is.
+pub(crate) fn install_for_benches(report: &mut Report) -> bool {
+    let missing = || {
+        let benches = BENCHES.iter().copied().filter(|package| !is_installed(package));
+        missing_packages().into_iter().chain(benches).collect()
+    };
+    install("programs and peers", missing, report);
+    missing().is_empty()
 }
 
 fn install(name: &str, missing: impl Fn() -> Vec<&'static str>, report: &mut Report) {
@@ -99,7 +118,10 @@ fn is_installed(package: &str) -> bool {
     entries.filter_map(|entry| entry.file_name().into_string().ok()).any(|file| {
         let name = file.strip_suffix(".list").unwrap_or_default();
         let name = name.split(':').next().unwrap_or_default();
-        name == package
+        match package.strip_suffix(".*") {
+            Some(beginning) => name.starts_with(beginning),
+            None => name == package,
+        }
     })
 }
 

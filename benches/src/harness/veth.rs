@@ -1,0 +1,365 @@
+//! Between two network namespaces, each with a veth whose other end is the switch's.
+//!
+//! Three switches, each with two hosts of its own: ours with pods' ports, ours with AF_XDP ports, and
+//! OVS with AF_XDP ports. One of them has its turn, the others are frozen. Kernel pods would have
+//! pods' ports, so those are judged.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use api::request::{AfxdpOptions, PodOptions, PortKind};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use testnet::{Host, TestNet};
+
+use crate::clock;
+use crate::harness::ours::Ours;
+use crate::harness::ovs::Ovs;
+use crate::harness::process::{Folder, Line, Process, pause};
+use crate::harness::row::{Goal, Row};
+use crate::harness::sample::median;
+use crate::harness::{Findings, Plan, say};
+
+const PEER: &str = "OVS afxdp";
+/// Ways to set up OVS's ports; the best for packets, and the best for TCP, are what we compare with.
+const MODES: [&str; 3] = [
+    "options:xdp-mode=native options:use-need-wakeup=false",
+    "options:xdp-mode=native options:use-need-wakeup=true",
+    "options:xdp-mode=generic options:use-need-wakeup=false",
+];
+/// What both ends of a measurement are told to keep the hosts' own stacks out of it: to nobody.
+const TO_NOBODY: &str = "--src 10.0.0.1 --dst 10.0.0.2 --dst-mac 02:00:00:00:00:99";
+
+/// Measures everything.
+pub fn run(plan: &Plan) -> Result<Findings> {
+    let length = if plan.quick { 1.5 } else { 5.0 };
+    let (pod, afxdp) = (Side::ours(plan, Kind::Pod)?, Side::ours(plan, Kind::Afxdp)?);
+    for side in [&pod, &afxdp] {
+        side.freeze(true)?;
+    }
+    let mut sides = [pod, afxdp, Side::ovs(plan)?];
+    let versions = sides.iter_mut().map(Side::version).collect::<Result<_>>()?;
+    for side in &sides {
+        side.freeze(true)?;
+    }
+    let [mut pod, mut afxdp, mut peer] = [const { Vec::new() }; 3];
+    for round in 1..=if plan.quick { 2 } else { 4 } {
+        for at in [0, 1, 2, 2, 1, 0] {
+            say(&format!("round {round}: {}", sides[at].kind.name()));
+            let turn = turn(&sides, at, length)?;
+            [&mut pod, &mut afxdp, &mut peer][at].push(turn);
+        }
+    }
+    let mut rows = compared(Kind::Pod, &pod, &peer);
+    rows.push(calls(&mut sides, 0)?);
+    rows.extend(compared(Kind::Afxdp, &afxdp, &peer));
+    rows.push(calls(&mut sides, 1)?);
+    Ok(Findings { versions, rows })
+}
+
+/// A kind of switch and port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Pod,
+    Afxdp,
+    Peer,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Pod => "pod port",
+            Self::Afxdp => "afxdp port",
+            Self::Peer => PEER,
+        }
+    }
+}
+
+enum Switch {
+    Ours(Box<Ours>),
+    Ovs(Box<Ovs>),
+}
+
+/// A switch and its hosts.
+struct Side {
+    kind: Kind,
+    // Dropped before the namespaces it is in.
+    switch: Switch,
+    hosts: [Host; 2],
+    /// How OVS's ports are set up for packets and for TCP.
+    modes: Modes,
+    pktgen: PathBuf,
+    folder: Folder,
+    _net: TestNet,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Modes {
+    packets: &'static str,
+    tcp: &'static str,
+}
+
+/// What one turn has shown.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    /// Gbit/s of a TCP stream from the first host to the second, and back.
+    tcp: [f64; 2],
+    /// Thousands of packets a second that reached the second host, and the share that did not.
+    kpps: f64,
+    lost: f64,
+    /// Half of the round trips, and 99 of a hundred, took no more microseconds.
+    p50: f64,
+    p99: f64,
+}
+
+/// What `pktgen sink` says.
+#[derive(Deserialize)]
+struct Received {
+    received: u64,
+    sent: u64,
+    overruns: u64,
+    seconds: f64,
+}
+
+/// What `pktgen pingpong` says.
+#[derive(Deserialize)]
+struct Returned {
+    rtt: Times,
+}
+
+#[derive(Deserialize)]
+struct Times {
+    p50: f64,
+    p99: f64,
+}
+
+/// One side's turn.
+fn turn(sides: &[Side], at: usize, length: f64) -> Result<Turn> {
+    for (other, side) in sides.iter().enumerate() {
+        side.freeze(other != at)?;
+    }
+    pause(Duration::from_millis(200))?;
+    let side = &sides[at];
+    side.set_mode(side.modes.packets)?;
+    let (kpps, lost) = side.packets(length)?;
+    let Times { p50, p99 } = side.round_trips(length)?;
+    side.set_mode(side.modes.tcp)?;
+    Ok(Turn { tcp: [side.tcp(0, length)?, side.tcp(1, length)?], kpps, lost, p50, p99 })
+}
+
+impl Side {
+    fn new(
+        plan: &Plan,
+        kind: Kind,
+        start: impl FnOnce(&TestNet, &[Host; 2]) -> Result<Switch>,
+    ) -> Result<Self> {
+        say(&format!("starting: {}", kind.name()));
+        let net = TestNet::new()?;
+        let hosts = [net.host("a", "10.0.0.1/24")?, net.host("b", "10.0.0.2/24")?];
+        let switch = start(&net, &hosts)?;
+        let (pktgen, folder) = (plan.programs.join("pktgen"), Folder::new("side")?);
+        let modes = Modes { packets: MODES[0], tcp: MODES[0] };
+        Ok(Self { kind, switch, hosts, modes, pktgen, folder, _net: net })
+    }
+
+    fn ours(plan: &Plan, kind: Kind) -> Result<Self> {
+        let port = match kind {
+            Kind::Pod => PortKind::Pod(PodOptions {}),
+            _ => PortKind::Afxdp(AfxdpOptions::default()),
+        };
+        Self::new(plan, kind, |net, hosts| {
+            let mut ours = Ours::start(&plan.programs, net.namespace(), plan.cpu)?;
+            for (number, host) in (1..).zip(hosts) {
+                ours.add_port(host.name(), number, port.clone())?;
+            }
+            ours.flows(&flows())?;
+            Ok(Switch::Ours(Box::new(ours)))
+        })
+    }
+
+    fn ovs(plan: &Plan) -> Result<Self> {
+        let mut side = Self::new(plan, Kind::Peer, |net, hosts| {
+            let ovs = Ovs::start(net.namespace(), plan.cpu, false)?;
+            ovs.flows(&flows())?;
+            for host in hosts {
+                // Without it OVS passes on checksums that are not made yet.
+                host.run("ethtool -K eth0 tx off")?;
+            }
+            Ok(Switch::Ovs(Box::new(ovs)))
+        })?;
+        let (mut kpps, mut tcp) = (0.0, 0.0);
+        for mode in MODES {
+            side.set_mode(mode)?;
+            let (packets, stream) = (side.packets(0.7)?.0, side.tcp(0, 1.0)?);
+            say(&format!("OVS with {mode}: {packets:.0} kpps, TCP {stream:.2} Gbit/s"));
+            if packets > kpps {
+                (kpps, side.modes.packets) = (packets, mode);
+            }
+            if stream > tcp {
+                (tcp, side.modes.tcp) = (stream, mode);
+            }
+        }
+        Ok(side)
+    }
+
+    /// Opens OVS's ports anew.
+    fn set_mode(&self, mode: &str) -> Result<()> {
+        let Switch::Ovs(ovs) = &self.switch else { return Ok(()) };
+        for (number, host) in (1..).zip(&self.hosts) {
+            ovs.del_port(host.name())?;
+            ovs.add_port(host.name(), number, &format!("type=afxdp options:n_rxq=1 {mode}"))?;
+        }
+        pause(Duration::from_millis(500))
+    }
+
+    fn version(&mut self) -> Result<String> {
+        self.freeze(false)?;
+        match &mut self.switch {
+            Switch::Ours(ours) => {
+                Ok(format!("vswitchd {} ({})", ours.version()?, self.kind.name()))
+            }
+            Switch::Ovs(ovs) => Ok(format!("{} ({PEER})", ovs.version()?)),
+        }
+    }
+
+    fn freeze(&self, frozen: bool) -> Result<()> {
+        match &self.switch {
+            Switch::Ours(ours) => ours.freeze(frozen),
+            Switch::Ovs(ovs) => ovs.freeze(frozen),
+        }
+    }
+
+    /// Gbit/s of one TCP stream from a host to the other.
+    fn tcp(&self, from: usize, length: f64) -> Result<f64> {
+        let (from, to) = (&self.hosts[from], &self.hosts[1 - from]);
+        let _server = to.iperf3_server()?;
+        // Whole seconds; the first half second, in which TCP finds its pace, does not count.
+        let rate = from.iperf3(to.address(), seconds(length), "-O 1")?;
+        Ok(rate / 1e3)
+    }
+
+    /// Thousands of packets a second that reach the other host, and the share that does not.
+    fn packets(&self, length: f64) -> Result<(f64, f64)> {
+        let sink = self.start(1, "sink --stay --seconds 30 --format json", true)?;
+        let send = format!("send {TO_NOBODY} --seconds {length} --format json");
+        self.line(0, &send).run()?;
+        pause(Duration::from_millis(300))?;
+        sink.interrupt()?;
+        let Received { received, sent, overruns, seconds } = result(&sink.finish(10)?)?;
+        // What the sink had no time for has crossed the switch as well.
+        let crossed = received + overruns;
+        #[expect(clippy::cast_precision_loss, reason = "rates need not be exact")]
+        let (crossed, sent) = (crossed as f64, sent.max(1) as f64);
+        Ok((crossed / seconds / 1e3, 1.0 - (crossed / sent).min(1.0)))
+    }
+
+    /// There and back, one at a time.
+    fn round_trips(&self, length: f64) -> Result<Times> {
+        let _server = self.start(1, "pingpong --serve --format json", true)?;
+        let ask = format!("pingpong {TO_NOBODY} --seconds {length} --format json");
+        Ok(result::<Returned>(&self.line(0, &ask).run()?)?.rtt)
+    }
+
+    /// `pktgen` in a host, and not on the processor of the switches.
+    fn line(&self, host: usize, words: &str) -> Line {
+        let line = Line::new(&self.pktgen).words(words).words("--interface eth0");
+        line.within(self.hosts[host].namespace()).behind("taskset -c 0")
+    }
+
+    fn start(&self, host: usize, words: &str, receives: bool) -> Result<Process> {
+        let mut process = self.line(host, words).start(&self.folder.path().join("pktgen"))?;
+        if receives {
+            process.await_text("pktgen: receiving")?;
+        }
+        Ok(process)
+    }
+}
+
+fn flows() -> Vec<String> {
+    ["in_port=1,actions=output:2", "in_port=2,actions=output:1"].map(str::to_owned).to_vec()
+}
+
+fn result<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).with_context(|| format!("pktgen says {text}"))
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few")]
+fn seconds(length: f64) -> u32 {
+    length.ceil() as u32
+}
+
+fn compared(kind: Kind, ours: &[Turn], peer: &[Turn]) -> Vec<Row> {
+    let name = |what: &str| format!("{what}, {}", kind.name());
+    let (more, less) = match kind {
+        Kind::Pod => (Goal::TimesMore(1.0, 1.6), Goal::TimesLess(1.0, 0.6)),
+        _ => (Goal::Known, Goal::Known),
+    };
+    let row = |what: &str, unit, goal, of: fn(&Turn) -> f64| {
+        let samples = |turns: &[Turn]| turns.iter().map(of).collect();
+        Row::new(&name(what), PEER, unit, goal, samples(ours), samples(peer))
+    };
+    let lost = |turns: &[Turn]| {
+        let shares: Vec<_> = turns.iter().map(|turn| 100.0 * turn.lost).collect();
+        median(&shares)
+    };
+    let note = format!("lost {:.1}% and {:.1}%, sent as fast as can be", lost(ours), lost(peer));
+    vec![
+        row("TCP", "Gbit/s", more, |turn| turn.tcp[0]),
+        row("TCP back", "Gbit/s", more, |turn| turn.tcp[1]),
+        row("64-byte packets", "kpps", more, |turn| turn.kpps).note(note),
+        row("round trip p50", "\u{b5}s", less, |turn| turn.p50),
+        row("round trip p99", "\u{b5}s", less, |turn| turn.p99),
+    ]
+}
+
+/// System calls a packet while packets come as fast as they can, counted by the kernel.
+fn calls(sides: &mut [Side], at: usize) -> Result<Row> {
+    const WINDOW: f64 = 1.0;
+    for (other, side) in sides.iter().enumerate() {
+        side.freeze(other != at)?;
+    }
+    let side = &mut sides[at];
+    say(&format!("system calls: {}", side.kind.name()));
+    let send = format!("send {TO_NOBODY} --seconds {} --format json", 3.0 * WINDOW);
+    let _sender = side.start(0, &send, false)?;
+    pause(Duration::from_millis(500))?;
+    let case = format!("system calls a packet, {}", side.kind.name());
+    let file = side.folder.path().join("calls");
+    let Switch::Ours(ours) = &mut side.switch else { bail!("only ours are counted") };
+    let (before, begun) = (ours.worker()?, clock::now_ns());
+    let count = format!("-e raw_syscalls:sys_enter -p {} -- sleep {WINDOW}", ours.id());
+    Line::new("perf").words("stat -x, -o").arg(&file).words(&count).run()?;
+    let (after, elapsed) = (ours.worker()?, clock::seconds(begun, clock::now_ns()));
+    let calls = counted(&fs::read_to_string(&file)?)?;
+    #[expect(clippy::cast_precision_loss, reason = "rates need not be exact")]
+    let packets = (after.rx_packets - before.rx_packets) as f64 / elapsed;
+    let goal = Goal::AtMost(1.0 / 32.0, 1.0 / 128.0);
+    let row = Row::new(&case, "", "calls", goal, vec![calls / WINDOW / packets], Vec::new());
+    let (moved, slept) = (after.syscalls - before.syscalls, after.sleeps - before.sleeps);
+    Ok(row.note(format!(
+        "{:.0} calls and {packets:.0} packets a second; by its own count {moved} to receive and \
+         send, {slept} sleeps",
+        calls / WINDOW
+    )))
+}
+
+/// The count in what `perf stat -x,` prints: `COUNT,UNIT,EVENT,...` on a line.
+fn counted(text: &str) -> Result<f64> {
+    let line = text.lines().find(|line| line.contains("raw_syscalls"));
+    let count = line.and_then(|line| line.split(',').next()?.parse().ok());
+    count.with_context(|| format!("perf says {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_found() {
+        let text = "# started on Sat\n\n1234,,raw_syscalls:sys_enter,1000,100.00,,\n";
+        assert_eq!(counted(text).unwrap(), 1234.0);
+        assert!(counted("<not counted>,,raw_syscalls:sys_enter,0,100.00,,").is_err());
+    }
+}
