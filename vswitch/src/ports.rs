@@ -173,7 +173,6 @@ impl Ports {
         let context = hw::Context { depot: Arc::clone(depot) };
         let in_words = |error: hw::Error| error.to_string();
         let mut port = hw::open(&spec, &context).map_err(in_words)?;
-        refuse_other_number_of_queues(entry, &*port)?;
         let mut ways_out = Vec::new();
         for _ in crew.members() {
             ways_out.push(port.tx_queue().map_err(in_words)?);
@@ -246,19 +245,6 @@ impl Ports {
     }
 }
 
-/// A queue that nobody polls would swallow its packets, so that there can be no choice.
-fn refuse_other_number_of_queues(entry: &Entry, port: &dyn Port) -> Result<(), String> {
-    let PortKind::Afxdp(options) = &entry.kind else { return Ok(()) };
-    let (name, there) = (&entry.name, port.queues().len());
-    match options.queues {
-        Some(wanted) if usize::try_from(wanted) != Ok(there) => Err(format!(
-            "{name} has {there} receive queues and all must be bound, not {wanted}; \
-             `ethtool -L {name} combined {wanted}` changes that"
-        )),
-        _ => Ok(()),
-    }
-}
-
 /// Gives every worker a way out, and each queue to the worker that polls the fewest.
 fn hand_out(
     entry: &mut Entry,
@@ -303,6 +289,7 @@ fn kind_of(entry: &Entry) -> hw::PortKind {
                 AfxdpMode::Native => BindPreference::Native,
                 AfxdpMode::Generic => BindPreference::Generic,
             };
+            wanted.queues = options.queues;
             wanted.when_away = match options.when_away {
                 WhenAway::Drop => hw::WhenAway::Drop,
                 WhenAway::Pass => hw::WhenAway::Pass,

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use api::request::RxqShow;
+use api::request::{AfxdpMode, AfxdpOptions, FdbShow, PodOptions, PortKind, RxqShow};
 use net::{
     AFXDP, Daemon, NORMAL, POD, Result, bridge, host, host_with, stream, until_reached, v6,
     wrong_checksums,
@@ -149,5 +149,60 @@ fn a_queue_that_is_taken_is_refused_and_said_why() -> Result {
     drop(taken);
     net::eventually("the port works", || Ok(daemon.port("a")?.state == api::reply::PortState::Up))?;
     until_reached(&a, b.address())?;
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn a_port_by_other_means_works_or_says_why_not() -> Result {
+    let net = TestNet::new()?;
+    let (a, b) = (host(&net, "a", 1)?, host(&net, "b", 2)?);
+    b.run("ethtool -K eth0 rx off")?;
+    let workers = "[workers]\nbusy_poll = 'always'\n";
+    let config = bridge(NORMAL, &[("a", AFXDP), ("b", AFXDP)]);
+    let daemon = Daemon::start(&net, &format!("{workers}{config}"))?;
+    understand(&a, &b, 2)?;
+    assert_eq!(wrong_checksums(&b)?, 0);
+    assert_eq!(daemon.workers()?[0].sleeps, 0, "it polls without end");
+    // In the kernel's own path a peer's super-frames come without a word of how to cut them.
+    daemon.remove("a")?;
+    let mode = AfxdpMode::Generic;
+    daemon.add("a", PortKind::Afxdp(AfxdpOptions { mode, ..AfxdpOptions::default() }))?;
+    assert_eq!(daemon.port("a")?.queues[0].mode, "generic");
+    until_reached(&a, b.address())?;
+    a.run("ethtool -K eth0 tso off gso off")?;
+    understand(&a, &b, 2)
+        .map_err(|error| format!("{error} {:?} {:?}", daemon.stats("a"), daemon.stats("b")))?;
+    // As many queues as there are, or none.
+    daemon.remove("b")?;
+    let two = AfxdpOptions { queues: Some(2), ..AfxdpOptions::default() };
+    let error = daemon.add("b", PortKind::Afxdp(two)).expect_err("it has one").to_string();
+    assert!(error.contains("1 receive queues") && error.contains("ethtool"), "{error}");
+    assert!(daemon.port("b").is_err());
+    assert!(!net.run("ip link show dev b")?.contains("xdp"), "nothing is left of the attempt");
+    daemon.add("b", PortKind::Pod(PodOptions {}))?;
+    until_reached(&a, b.address())
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn hosts_of_two_bridges_do_not_meet() -> Result {
+    let net = TestNet::new()?;
+    let (a, b) = (host(&net, "a", 1)?, host(&net, "b", 2)?);
+    let (c, d) = (host(&net, "c", 1)?, host(&net, "d", 2)?);
+    let one = bridge(NORMAL, &[("a", POD), ("b", AFXDP)]);
+    let other = bridge(NORMAL, &[("c", AFXDP), ("d", POD)]).replace("'br0'", "'br1'");
+    let daemon = Daemon::start(&net, &format!("{one}{other}"))?;
+    // The same addresses on both.
+    for [from, to] in [[&a, &b], [&c, &d]] {
+        until_reached(from, to.address())?;
+        let mac = to.run("cat /sys/class/net/eth0/address")?;
+        let known = from.run(&format!("ip neigh show {}", to.address()))?;
+        assert!(known.contains(mac.trim()), "{known}");
+    }
+    for name in ["br0", "br1"] {
+        let known = daemon.client()?.call(FdbShow { bridge: Some(name.to_owned()) })?.entries;
+        assert_eq!(known.len(), 2, "{known:?}");
+    }
     Ok(())
 }

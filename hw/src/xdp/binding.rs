@@ -20,6 +20,9 @@ pub struct AfXdpOptions {
     pub when_away: WhenAway,
     /// Which modes are tried.
     pub bind: BindPreference,
+    /// How many receive queues there must be; any number if none is given. All are bound: what
+    /// came in by one that nobody reads would be lost.
+    pub queues: Option<u32>,
     /// Slots of each ring: a power of two. Each receive queue keeps as many frames.
     pub ring_size: u32,
 }
@@ -31,6 +34,7 @@ impl AfXdpOptions {
             interface: interface.to_owned(),
             when_away: WhenAway::Drop,
             bind: BindPreference::Best,
+            queues: None,
             ring_size: 2048,
         }
     }
@@ -162,6 +166,17 @@ impl Binding {
     }
 }
 
+/// Takes a program of ours off `link` whose switch is gone: it would have all packets before
+/// anything else on the interface, and drop them. If the switch is still there, it keeps its queues
+/// and its program, and this is refused.
+pub(crate) fn take_off_left(links: &mut Links, link: &Link, memory: &Memory) -> Result<(), Error> {
+    let Some(program) = link.program.filter(|_| program::foreign(link).is_none()) else {
+        return Ok(());
+    };
+    drop(Bound::new(link, &AfXdpOptions::new(&link.name), BindPreference::Best, memory)?);
+    program::detach(links, link, program.id)
+}
+
 /// A socket on each queue.
 struct Bound {
     mode: BindMode,
@@ -180,6 +195,14 @@ impl Bound {
         // A driver that does not say how many queues it uses uses all that it has.
         let count = sys::active_rx_queues(&link.name);
         let count = count.ok().filter(|count| *count > 0).unwrap_or(link.rx_queues.max(1));
+        if let Some(wanted) = options.queues.filter(|wanted| *wanted != count) {
+            let port = link.name.clone();
+            let reason = format!(
+                "has {count} receive queues and all must be bound, not {wanted}; \
+                 `ethtool -L {port} combined {wanted}` changes that"
+            );
+            return Err(Error::Spec { port, reason });
+        }
         first.register(memory)?;
         let first = BoundQueue::new(first, options.ring_size)?;
         let (mode, reason) = bind_best(&first.socket, preference)?;
