@@ -26,6 +26,7 @@ use crate::links::{Link, Links};
 use crate::port::{Capabilities, Port, PortCounters, QueueStatus, RxQueue, TxQueue};
 use crate::tap::TapPort;
 use crate::tc::{self, Hook};
+use crate::xdp;
 
 /// Which pod.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -63,6 +64,7 @@ impl Pod {
             let (port, reason) = (options.interface.clone(), reason.to_owned());
             return Err(Error::Spec { port, reason });
         }
+        xdp::take_off_left(&mut links, &veth, depot.memory())?;
         let name = format!("vst{}", veth.ifindex);
         let mut tap = TapPort::create(&mut links, &name, port, depot, options.batched)?;
         // The TAP is no interface that the host should use: it gets no address and says nothing.

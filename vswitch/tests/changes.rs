@@ -135,14 +135,17 @@ fn a_namespace_is_deleted_under_load_and_its_successor_taken_in() -> Result {
         let mac = pairs.c.run("cat /sys/class/net/eth0/address")?;
         let neighbour = format!("ip neigh replace 10.0.0.3 lladdr {} dev eth0", mac.trim());
         pairs.d.run(&format!("{neighbour} nud permanent"))?;
-        for _ in 0..2 {
+        for whole in [false, true] {
             let over = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 let flooding = scope.spawn(|| flood(&pairs.d, &pairs.c, &over));
                 let streaming = scope.spawn(|| stream(&pairs.a, &pairs.b, pairs.b.address(), 32));
-                // Nothing in it keeps it from going at once.
-                let deleted =
-                    testnet::net::run(&format!("ip -n {} link delete eth0", pairs.c.namespace()));
+                // Nobody's socket keeps it from going at once.
+                let name = pairs.c.namespace();
+                let deleted = testnet::net::run(&match whole {
+                    false => format!("ip -n {name} link delete eth0"),
+                    true => format!("ip netns delete {name}"),
+                });
                 let reason = pairs.daemon.until_down("c");
                 over.store(true, Ordering::Relaxed);
                 flooding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -154,7 +157,7 @@ fn a_namespace_is_deleted_under_load_and_its_successor_taken_in() -> Result {
             })?;
             assert_eq!(pairs.a.ping(&pairs.b, 5)?, 5);
             pairs.daemon.assert_rests()?;
-            // The old one's namespace goes with it.
+            // The old one goes with it, as far as it is still there.
             pairs.c = host(&pairs.net, "c", 3)?;
             pairs.daemon.until_up("c")?;
             until_reached(&pairs.c, pairs.a.address())?;

@@ -181,3 +181,26 @@ fn a_second_switch_at_the_same_socket_is_refused_and_the_first_goes_on() -> Resu
     assert!(daemon.client().is_ok(), "the socket is still the first one's");
     Ok(())
 }
+
+/// What a switch leaves on an interface drops all packets; a pod's port there was up, and dead.
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn a_port_may_be_of_another_kind_after_a_restart() -> Result {
+    let net = TestNet::new()?;
+    let (a, b) = (host(&net, "a", 1)?, host(&net, "b", 2)?);
+    for [p, q] in [[AFXDP, POD], [POD, AFXDP], [AFXDP, POD]] {
+        let mut daemon = Daemon::start(&net, &bridge(NORMAL, &[("a", p), ("b", q)]))?;
+        until_reached(&a, b.address())?;
+        stream(&a, &b, b.address(), 2)?;
+        // One that is still there keeps its queues.
+        let name = if p == AFXDP { "a" } else { "b" };
+        let depot = packet::Depot::new(hw::memory::map(4096)?.memory);
+        let options = hw::PodOptions::new(name);
+        let opened = net.inside(|| hw::Pod::open(&options, packet::PortId(9), &depot))?;
+        let error = opened.expect_err("a switch has it").to_string();
+        assert!(error.contains("queue 0"), "{error}");
+        assert_eq!(a.ping(&b, 3)?, 3);
+        daemon.kill()?;
+    }
+    Ok(())
+}

@@ -25,6 +25,7 @@ mod shared;
 mod socket;
 mod tx;
 
+pub(crate) use binding::take_off_left;
 pub(crate) use estate::Estate;
 
 pub use binding::{AfXdpOptions, BindPreference};
