@@ -12,8 +12,8 @@ use packet::checksum::Sum;
 use packet::ipv4::Ipv4;
 use packet::ipv6::Ipv6;
 use packet::{
-    Headers, Key, MacAddr, Network, Span, Transport, arp, ethernet, icmp, ipv4, ipv6, parse, sctp,
-    tcp, udp, vlan,
+    Fragment, Headers, Key, MacAddr, Network, Span, Transport, arp, ethernet, icmp, ipv4, ipv6,
+    parse, sctp, tcp, udp, vlan,
 };
 
 use crate::mac::Station;
@@ -488,6 +488,8 @@ impl Literal {
         let l4 = usize::from(headers.l4);
         match headers.transport {
             Transport::None => {}
+            // The key does not have what a fragment has there.
+            _ if headers.fragment != Fragment::No => {}
             Transport::Icmp | Transport::Icmpv6 => {
                 self.bytes[l4] = byte(Key::TP_SRC);
                 self.bytes[l4 + 1] = byte(Key::TP_DST);

@@ -338,9 +338,13 @@ impl Walk<'_> {
             },
             _ => return,
         };
-        self.key.put(Key::TP_SRC, src.into());
-        self.key.put(Key::TP_DST, dst.into());
-        self.key.put(Key::HAS_TRANSPORT, 1);
+        // The first fragment alone has ports, and the others go its way only if it shows none: what
+        // OVS calls handling fragments normally.
+        if self.headers.fragment == Fragment::No {
+            self.key.put(Key::TP_SRC, src.into());
+            self.key.put(Key::TP_DST, dst.into());
+            self.key.put(Key::HAS_TRANSPORT, 1);
+        }
         self.headers.transport = transport;
         self.headers.l4 = u16::try_from(l4).unwrap_or(u16::MAX);
     }

@@ -58,9 +58,12 @@ fn ip_key(icmp: u8) -> impl Strategy<Value = Key> {
             .with(Key::NW_FRAG, frag)
             .with(Key::HAS_NETWORK, 1u8)
             .with(Key::TTL_LEFT, u8::from(ttl > 1));
-        // A later fragment has no transport header, and neither has a protocol that nobody knows.
-        if frag == 3 || proto == 47 {
-            return key;
+        // A later fragment has no transport header, and neither has a protocol that nobody knows;
+        // of the first fragment only the flags are looked at.
+        match (frag, proto) {
+            (3, _) | (_, 47) => return key,
+            (1, _) => return key.with(Key::TCP_FLAGS, flags),
+            _ => {}
         }
         key.with(Key::HAS_TRANSPORT, 1u8)
             .with(Key::TP_SRC, src)

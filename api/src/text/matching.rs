@@ -262,8 +262,12 @@ fn real(mut key: Key) -> Key {
     let icmp = if eth_type == ethernet::IPV4 { icmp::PROTO } else { icmp::PROTO_V6 };
     let proto = u8::try_from(key.word(Key::NW_PROTO)).unwrap_or(0);
     let known = [tcp::PROTO, udp::PROTO, words::SCTP, icmp].contains(&proto);
-    if ip && known && key.word(Key::NW_FRAG) != 3 {
+    if ip && known && key.word(Key::NW_FRAG) == 0 {
         key.set(Key::HAS_TRANSPORT, 1u8);
+    }
+    if key.word(Key::NW_FRAG) != 0 {
+        key.set(Key::TP_SRC, 0u8);
+        key.set(Key::TP_DST, 0u8);
     }
     key
 }
