@@ -1,0 +1,263 @@
+//! Every reason for which a packet is dropped, brought about: it is the one that is named, and it is
+//! counted once.
+
+#![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use api::{DropReason, NoNames};
+use common::{Bench, Options};
+use flowtable::VlanMode;
+use hw::{Refusal, RxQueue, TxQueue, Wake};
+use packet::{
+    Batch, Chainer, Checksum, FramePool, HEADROOM, Kind, Packet, PortId, Segmentation, compose,
+};
+
+/// Makes packets, once.
+type Make = Box<dyn FnOnce(&mut FramePool) -> Vec<Packet> + Send>;
+
+struct Once(Option<Make>);
+
+impl RxQueue for Once {
+    fn rx(&mut self, batch: &mut Batch, _: usize, pool: &mut FramePool) {
+        let made = self.0.take().map(|make| make(pool));
+        made.into_iter().flatten().for_each(|packet| batch.push(packet));
+    }
+    fn wake(&self) -> Wake<'_> {
+        Wake::Never
+    }
+    fn syscalls(&self) -> u64 {
+        0
+    }
+}
+
+/// Takes packets, or refuses them all.
+struct Sink(Option<Refusal>);
+
+impl TxQueue for Sink {
+    fn tx(
+        &mut self,
+        batch: &mut Batch,
+        pool: &mut FramePool,
+        refused: &mut Vec<(Packet, Refusal)>,
+    ) {
+        for packet in batch.drain(..) {
+            match self.0 {
+                Some(refusal) => refused.push((packet, refusal)),
+                None => packet.free(pool),
+            }
+        }
+    }
+    fn flush(&mut self, _: &mut FramePool) -> bool {
+        false
+    }
+    fn syscalls(&self) -> u64 {
+        0
+    }
+}
+
+/// What was dropped, of packets that come in by port `number` of a bridge with such ports, whose port
+/// 2 refuses what is sent there.
+fn drops(
+    vlans: &[VlanMode],
+    flows: &[String],
+    number: u16,
+    refusal: Option<Refusal>,
+    make: Make,
+) -> Vec<(DropReason, u64)> {
+    let mut bench = Bench::without_queues(vlans, Options::default());
+    let flows: Vec<_> = flows.iter().map(|flow| flow.parse().unwrap()).collect();
+    bench.flow_mods(&flows);
+    for port in 2..=4 {
+        let refusal = refusal.filter(|_| port == 2);
+        bench.plug(port, Box::new(Once(None)), Box::new(Sink(refusal)));
+    }
+    let account = bench.plug(number, Box::new(Once(Some(make))), Box::new(Sink(None)));
+    bench.turn();
+    let (came, went) = account.balance();
+    assert_eq!(came, went, "the account: {account:?}");
+    account.drops().filter(|(_, packets)| *packets > 0).collect()
+}
+
+fn bytes(flow: &str) -> Vec<u8> {
+    compose(&api::text::packet(flow, &NoNames).unwrap(), 64)
+}
+
+/// These packets, as they come over a wire.
+fn plain(packets: &[Vec<u8>]) -> Make {
+    let packets = packets.to_vec();
+    Box::new(move |pool| {
+        let copy = |bytes: &Vec<u8>| Chainer::copy_of(bytes, HEADROOM, PortId(11), pool).unwrap();
+        packets.iter().map(copy).collect()
+    })
+}
+
+fn flows(flows: &[&str]) -> Vec<String> {
+    flows.iter().map(|flow| (*flow).to_owned()).collect()
+}
+
+/// How each reason comes about by flows and what is in a packet.
+fn by_flows(reason: DropReason) -> Option<Vec<(DropReason, u64)>> {
+    let all = || VlanMode::Trunk(Vec::new());
+    let four = vec![all(), all(), all(), all()];
+    let udp = bytes("dl_dst=02:00:00:00:00:02,udp,nw_src=10.0.0.1,nw_ttl=64,tp_dst=53");
+    let one = |rules: &[&str]| {
+        Some(drops(&four, &flows(rules), 1, None, plain(std::slice::from_ref(&udp))))
+    };
+    match reason {
+        DropReason::TableMiss => one(&["tcp,actions=output:2"]),
+        DropReason::FlowDrop => one(&["actions=drop"]),
+        DropReason::InvalidTtl => {
+            let late = bytes("udp,nw_ttl=1");
+            Some(drops(&four, &flows(&["ip,actions=dec_ttl,output:2"]), 1, None, plain(&[late])))
+        }
+        DropReason::NoSuchPort => one(&["actions=output:9"]),
+        DropReason::OutputToIngress => one(&["actions=output:1"]),
+        DropReason::ResubmitDepth => one(&["actions=resubmit(,0)"]),
+        DropReason::ResubmitLimit => {
+            // Twice as often in each table: 2^13 in the last one.
+            let twice = |table| {
+                let next = table + 1;
+                format!("table={table},actions=resubmit(,{next}),resubmit(,{next})")
+            };
+            let rules: Vec<_> = (0..13).map(twice).collect();
+            Some(drops(&four, &rules, 1, None, plain(&[udp])))
+        }
+        DropReason::ProgramLimit => {
+            let mut rules: Vec<_> = (0..10)
+                .map(|table| {
+                    let next = table + 1;
+                    format!("table={table},actions=resubmit(,{next}),resubmit(,{next})")
+                })
+                .collect();
+            rules.push("table=10,actions=output:2,output:3".to_owned());
+            Some(drops(&four, &rules, 1, None, plain(&[udp])))
+        }
+        DropReason::VlanTags => {
+            let tagged = bytes("dl_vlan=5,udp,nw_ttl=64");
+            // The second push must be one that nobody could foresee.
+            let rules = flows(&[
+                "table=0,actions=push_vlan:0x8100,resubmit(,1)",
+                "table=1,actions=push_vlan:0x8100,output:2",
+            ]);
+            Some(drops(&four, &rules, 1, None, plain(&[tagged])))
+        }
+        DropReason::NormalVlan => {
+            let vlans = [VlanMode::Access(5), all(), all(), all()];
+            let tagged = bytes("dl_vlan=7,udp,nw_ttl=64");
+            Some(drops(&vlans, &flows(&["actions=normal"]), 1, None, plain(&[tagged])))
+        }
+        DropReason::NormalReserved => {
+            let stp = bytes("dl_dst=01:80:c2:00:00:00,dl_type=0x1234");
+            Some(drops(&four, &flows(&["actions=normal"]), 1, None, plain(&[stp])))
+        }
+        DropReason::NormalSamePort => {
+            let a = "02:00:00:00:00:0a";
+            let packets = [
+                bytes(&format!("dl_src={a},dl_dst=02:00:00:00:00:0b,udp,nw_ttl=64")),
+                bytes(&format!("dl_src=02:00:00:00:00:0b,dl_dst={a},udp,nw_ttl=64")),
+            ];
+            Some(drops(&four, &flows(&["actions=normal"]), 1, None, plain(&packets)))
+        }
+        DropReason::NormalNowhere => {
+            Some(drops(&[all()], &flows(&["actions=normal"]), 1, None, plain(&[udp])))
+        }
+        DropReason::Runt => {
+            Some(drops(&four, &flows(&["actions=normal"]), 1, None, plain(&[vec![2; 13]])))
+        }
+        // Of no bridge.
+        DropReason::Closed => {
+            let make = plain(&[udp]);
+            let elsewhere: Make = Box::new(move |pool| {
+                make(pool)
+                    .into_iter()
+                    .map(|packet| {
+                        let bytes = packet.to_vec(pool.memory());
+                        packet.free(pool);
+                        Chainer::copy_of(&bytes, HEADROOM, PortId(19), pool).unwrap()
+                    })
+                    .collect()
+            });
+            Some(drops(&four, &flows(&["actions=output:2"]), 9, None, elsewhere))
+        }
+        _ => by_ports(reason, &four, udp),
+    }
+}
+
+/// How each reason comes about by frames, offloads and ports.
+fn by_ports(reason: DropReason, four: &[VlanMode], udp: Vec<u8>) -> Option<Vec<(DropReason, u64)>> {
+    let refused = |refusal| {
+        Some(drops(
+            four,
+            &flows(&["actions=output:2"]),
+            1,
+            Some(refusal),
+            plain(std::slice::from_ref(&udp)),
+        ))
+    };
+    let special = |rules: &[&str], make: Make| Some(drops(four, &flows(rules), 1, None, make));
+    match reason {
+        DropReason::NoFrames => special(
+            &["actions=output:2,output:3"],
+            Box::new(move |pool| {
+                let packet = Chainer::copy_of(&udp, HEADROOM, PortId(11), pool).unwrap();
+                // Somebody else has all the others.
+                std::iter::from_fn(|| pool.alloc()).for_each(std::mem::forget);
+                vec![packet]
+            }),
+        ),
+        DropReason::NoHeadroom => special(
+            &["actions=push_vlan:0x8100,output:2"],
+            Box::new(move |pool| vec![Chainer::copy_of(&udp, 0, PortId(11), pool).unwrap()]),
+        ),
+        DropReason::NotSegmentable => special(
+            &["actions=output:2"],
+            Box::new(|pool| {
+                let mut packet =
+                    Chainer::copy_of(&[0x55; 1000], HEADROOM, PortId(11), pool).unwrap();
+                packet.segmentation = Segmentation::new(Kind::Tcp4, 54, 100, 1000).unwrap();
+                vec![packet]
+            }),
+        ),
+        DropReason::ChecksumPlace => special(
+            &["actions=output:2"],
+            Box::new(move |pool| {
+                let mut packet = Chainer::copy_of(&udp, HEADROOM, PortId(11), pool).unwrap();
+                packet.checksum = Checksum::Partial { start: 60, offset: 60 };
+                vec![packet]
+            }),
+        ),
+        DropReason::TxTooLong => {
+            let mut long = udp;
+            long.resize(9015, 0);
+            special(&["actions=output:2"], plain(&[long]))
+        }
+        DropReason::TxFull => refused(Refusal::Full),
+        DropReason::TxDown => refused(Refusal::Down),
+        DropReason::TxError => refused(Refusal::Error),
+        _ => None,
+    }
+}
+
+#[test]
+fn each_reason_comes_about_and_is_named() {
+    let mut unreached = BTreeSet::new();
+    for reason in DropReason::ALL {
+        match by_flows(*reason) {
+            Some(dropped) => assert_eq!(dropped, [(*reason, 1)], "{reason:?}"),
+            None => _ = unreached.insert(reason.name()),
+        }
+    }
+    assert_eq!(unreached, BTreeSet::new(), "no test brings these about");
+}
+
+#[test]
+fn a_port_that_takes_less_is_a_reason() {
+    let udp = bytes("udp,nw_ttl=64");
+    let four = vec![VlanMode::Trunk(Vec::new()); 4];
+    let rules = flows(&["actions=output:2"]);
+    let dropped = drops(&four, &rules, 1, Some(Refusal::TooLong), plain(&[udp]));
+    assert_eq!(dropped, [(DropReason::TxTooLong, 1)]);
+}
