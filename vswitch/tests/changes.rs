@@ -34,8 +34,8 @@ impl Pairs {
         Ok(Self { daemon, a, b, c, d, net })
     }
 
-    /// Does `work` while `c` and `d` flood each other, and while the first pair streams and must not
-    /// be disturbed.
+    /// Does `work` while `c` and `d` flood each other, and while the first pair streams and must
+    /// not be disturbed.
     fn under_load(&self, work: impl FnOnce() -> Result) -> Result {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -194,8 +194,8 @@ fn a_link_that_is_down_is_shown_and_comes_back() -> Result {
     Ok(())
 }
 
-/// Whoever stops and continues us, a debugger or a freezer of containers, interrupts the kernel when
-/// it looks a program through, and it says `EAGAIN`.
+/// Whoever stops and continues us, a debugger or a freezer of containers, interrupts the kernel
+/// when it looks a program through, and it says `EAGAIN`.
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn a_program_whose_loading_is_interrupted_is_loaded_again() -> Result {

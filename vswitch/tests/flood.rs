@@ -1,4 +1,4 @@
-//! A host that floods harms itself: others go on, memory stays bounded, and what is lost is counted.
+//! A host that floods harms itself: others go on, memory stays bounded, what is lost is counted.
 
 #[path = "common/net.rs"]
 mod net;

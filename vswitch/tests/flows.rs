@@ -36,8 +36,8 @@ fn a_flow_blocks_a_service_and_the_drop_is_named() -> Result {
         let [blocked, open] = [80, 81].map(|port| SocketAddr::new(address, port));
         assert!(connects(&a, blocked)?, "before the flow");
         let flow = if address.is_ipv4() { "tcp" } else { "tcp6" };
-        daemon.flows(&[&format!("priority=100,{flow},tp_dst=80,actions=drop")])?;
         let before = daemon.drops("a", DropReason::FlowDrop)?;
+        daemon.flows(&[&format!("priority=100,{flow},tp_dst=80,actions=drop")])?;
         assert!(!connects(&a, blocked)?);
         assert!(connects(&a, open)?);
         // A connection attempt of that length is two packets.
