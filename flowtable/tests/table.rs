@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use api::testing::any_match;
 use api::{FlowFlags, Match};
-use flowtable::{Mask, Millis, Rule, RuleId, Seed, Table};
+use flowtable::{Mask, Millis, Refused, Rule, RuleId, Seed, Table, Tables};
 use packet::Key;
 use proptest::prelude::*;
 use testnet::packets::any_key;
@@ -141,4 +141,22 @@ fn a_port_that_nobody_has_is_told_apart_by_few_bits() {
     assert!(table.lookup(&key, &mut looked).is_none());
     assert_eq!(looked.word(Key::TP_DST), 0x8000, "the first bit differs from all ports");
     assert_eq!(looked.word(Key::TP_SRC), 0);
+}
+
+#[test]
+fn a_table_that_is_full_takes_no_more_and_keeps_what_it_has() {
+    let mut edit = Tables::new(Seed(1)).with_table_limit(3).edit();
+    let bridge = edit.add_bridge("br0".into()).unwrap();
+    let mut add = |flow: &str| edit.flow_mod(bridge, &flow.parse().unwrap(), Millis(1));
+    for port in 1..=3 {
+        add(&format!("in_port={port},actions=drop")).unwrap();
+    }
+    let full = Err(Refused::TableFull { table: 0, limit: 3 });
+    assert_eq!(add("in_port=4,actions=drop"), full);
+    add("in_port=3,actions=output:1").unwrap();
+    add("table=1,in_port=4,actions=drop").unwrap();
+    add("delete in_port=1").unwrap();
+    add("in_port=4,actions=drop").unwrap();
+    let tables = edit.finish().0;
+    assert_eq!(tables.bridge(bridge).unwrap().rules().count(), 4);
 }
