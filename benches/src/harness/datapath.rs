@@ -14,7 +14,7 @@ use testnet::TestNet;
 
 use crate::harness::ours::Ours;
 use crate::harness::ovs::Ovs;
-use crate::harness::process::{Folder, await_for, pause};
+use crate::harness::process::{Folder, await_for, is_told_to_end, pause};
 use crate::harness::row::{Goal, Row};
 use crate::harness::sample::interleave;
 use crate::harness::traffic::{self, Work};
@@ -37,7 +37,10 @@ const CACHES: [&str; 3] = [
 
 /// Measures everything.
 pub fn run(plan: &Plan) -> Result<Findings> {
-    let mut findings = Findings::default();
+    let mut findings = Findings {
+        about: "Mpps: in a second that the polling thread had its processor",
+        ..Findings::default()
+    };
     {
         let mut bench = Bench::start(plan)?;
         findings.versions = vec![
@@ -93,7 +96,7 @@ impl Bench {
         // Whatever is wrong with one case, the others have their turn.
         Ok(match measured {
             Ok(row) => row,
-            Err(error) if error.to_string() == "interrupted" => return Err(error),
+            Err(error) if is_told_to_end() => return Err(error),
             Err(error) => Row::void(&case, PEER, UNIT, GOAL, &format!("{error:#}")),
         })
     }

@@ -92,6 +92,8 @@ pub struct Findings {
     pub versions: Vec<String>,
     /// The figures.
     pub rows: Vec<Row>,
+    /// What one must know to read them.
+    pub about: &'static str,
 }
 
 /// Measures, prints the table, and writes the results. Answers whether all that must be reached is.
@@ -106,7 +108,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         Name::Datapath => datapath::run(&plan)?,
         Name::Veth => veth::run(&plan)?,
     };
-    print!("{}", row::table(&findings.rows));
+    println!("{}({})", row::table(&findings.rows), findings.about);
     let file = arguments.results.join(arguments.name.text()).with_extension("json");
     fs::create_dir_all(&arguments.results).with_context(|| file.display().to_string())?;
     let name = arguments.name.text();
@@ -115,12 +117,14 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         "quick": arguments.quick,
         "machine": machine,
         "versions": findings.versions,
+        "about": findings.about,
         "rows": findings.rows,
     });
     let text = serde_json::to_string_pretty(&results)? + "\n";
     fs::write(&file, text).with_context(|| file.display().to_string())?;
     let failed = findings.rows.iter().filter(|row| !row.pass).count();
-    println!("{} of {} rows missed; {}", failed, findings.rows.len(), file.display());
+    let (rows, file) = (findings.rows.len(), file.display());
+    println!("{} of {rows} rows pass, {failed} fail; every sample: {file}", rows - failed);
     Ok(failed == 0)
 }
 

@@ -29,11 +29,16 @@ pub fn heed_signals() -> Result<()> {
     Ok(())
 }
 
+/// Whether we were told to end.
+pub fn is_told_to_end() -> bool {
+    TOLD_TO_END.get().is_some_and(|told| told.load(Relaxed))
+}
+
 /// Lets time pass, unless we are told to end.
 pub fn pause(duration: Duration) -> Result<()> {
     let end = clock::now_ns() + u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     loop {
-        if TOLD_TO_END.get().is_some_and(|told| told.load(Relaxed)) {
+        if is_told_to_end() {
             bail!("interrupted");
         }
         let left = end.saturating_sub(clock::now_ns());

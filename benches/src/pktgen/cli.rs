@@ -47,6 +47,10 @@ pub struct EndOptions {
     #[arg(short, long, value_name = "NUMBER", default_value_t = 0)]
     pub queue: u32,
 
+    /// Keep the kernel from answering that nobody listens at this UDP port
+    #[arg(long, value_name = "PORT")]
+    pub hush: Option<u16>,
+
     /// How to print the result
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     pub format: Format,

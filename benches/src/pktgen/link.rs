@@ -1,6 +1,7 @@
 //! The generator's side of an interface.
 
 use std::io;
+use std::net::{Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -49,6 +50,16 @@ pub trait Link {
 
     /// Frames that this end knows to have lost: they came, and it was too slow.
     fn overruns(&self) -> u64;
+}
+
+/// A socket that the kernel may leave packets to a UDP port at, for nobody to read: without one it
+/// would answer each by ICMP. AF_PACKET sockets see them all the same.
+pub fn hush(port: Option<u16>) -> Result<Option<UdpSocket>> {
+    let bind = |port| {
+        UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))
+            .with_context(|| format!("UDP port {port} is taken: nothing need be hushed there"))
+    };
+    port.map(bind).transpose()
 }
 
 /// Most frames sent or received in one go.

@@ -33,6 +33,7 @@ fn ask(options: &PingpongOptions) -> Result<Returned> {
     let template = Template::new(route(packets, &end.interface)?);
     let size = u16::try_from(template.len())?;
     let mut link = link::open(end.backend, &end.interface, end.queue, size, Use::Both)?;
+    let _hushed = link::hush(end.hush)?;
     let stop = Stop::after(ending.seconds)?;
     let (stream, mut watch) = (stream(), Watch::new()?);
     let (mut sent, mut received) = (0u32, 0);
@@ -72,6 +73,7 @@ fn await_return(link: &mut dyn Link, header: Header, wait: Duration) -> Result<O
 fn serve(options: &PingpongOptions) -> Result<Returned> {
     let PingpongOptions { end, ending, .. } = options;
     let mut link = link::open(end.backend, &end.interface, end.queue, LONGEST, Use::Both)?;
+    let _hushed = link::hush(end.hush)?;
     let stop = Stop::after(ending.seconds)?;
     eprintln!("pktgen: receiving on {}", end.interface);
     let (mut received, mut sent) = (0, 0);

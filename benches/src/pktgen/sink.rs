@@ -22,6 +22,7 @@ const LONGEST: u16 = 1792;
 pub fn run(options: &SinkOptions) -> Result<Received> {
     let SinkOptions { end, ending, stay, trust } = options;
     let mut link = link::open(end.backend, &end.interface, end.queue, LONGEST, Use::Both)?;
+    let _hushed = link::hush(end.hush)?;
     let stop = Stop::after(ending.seconds)?;
     let mut account = Account::new(!trust)?;
     // Whoever starts us waits for this line.
