@@ -6,7 +6,7 @@
 //! <- {"jsonrpc":"2.0","id":1,"result":{"generation":42,"late":[]}}
 //! -> {"jsonrpc":"2.0","id":2,"method":"flow.mod","params":{"flows":["pi,actions=output:2"]}}
 //! <- {"jsonrpc":"2.0","id":2,"error":{"code":-32602,"message":"flow 0, byte 0: unknown word
-//!    `pi`, did you mean `ip`?","data":{"flow":0,"at":[0,2]}}}
+//!    `pi`","data":{"flow":0,"at":[0,2]}}}
 //! ```
 //!
 //! Members that nobody knows are ignored. A request without an `id` is carried out and not

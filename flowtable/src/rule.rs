@@ -24,7 +24,7 @@ impl Millis {
 }
 
 /// What has been counted for a rule outside of paths: what retired paths left, and packets that
-/// were carried without a cache entry. See [`crate::path`] for the rest.
+/// were carried without a cache entry. See [`crate::PathReader`] for the rest.
 #[derive(Debug, Default)]
 pub struct RuleStats {
     packets: AtomicU64,

@@ -3,7 +3,7 @@
 //! Two halves that the rest of the switch is written in:
 //!
 //! * **Words.** [`Key`] holds every field a flow can match, at a fixed place ([`Span`]); [`parse`]
-//!   fills it from the bytes and says where the headers lie ([`Headers`]). [`compose`] goes the
+//!   fills it from the bytes and says where the headers lie ([`Headers`]). [`mod@compose`] goes the
 //!   other way. The header views ([`ipv4::Ipv4`] and its kin) read one header in place.
 //! * **Bytes.** [`Memory`] is cut into [`Frame`]s of [`FRAME_SIZE`] bytes; a [`Packet`] is a chain
 //!   of them plus the state of its checksum and segmentation, and moves by value, 32 bytes at a

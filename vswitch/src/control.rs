@@ -228,7 +228,7 @@ impl Control {
                 .map_err(|refused| Failure::refused_flow(n, refused))?;
         }
         let late = self.publish(Some(bridge), edit);
-        Ok(Changed { generation: self.tables.generation(), late })
+        Ok(Changed { generation: self.crew.tables().number(), late })
     }
 
     fn begin(&mut self, bridge: Option<String>, session: &mut Session) -> Result<Done, Failure> {

@@ -13,7 +13,7 @@
 //! * by several masks: a session (tier 1) first, then the megaflows.
 //!
 //! Whatever misses goes through the tables (tier 3), which makes a megaflow of it. The steps of a
-//! tier are done for up to [`LANES`] packets at a time, each asking for the memory that the next
+//! tier are done for up to `LANES` packets at a time, each asking for the memory that the next
 //! one needs.
 
 use std::sync::Arc;

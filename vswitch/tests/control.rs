@@ -87,6 +87,9 @@ fn a_change_is_made_whole_or_not_at_all() {
     let changed = client.flows(&["delete arp", "ip,actions=drop"]).unwrap();
     assert!(changed.late.is_empty());
     assert_eq!(matches_of(&mut client), ["ip"]);
+    let changed = client.flows(&["priority=9,actions=drop"]).unwrap();
+    let worker = client.call(WorkerStats {}).unwrap().workers.remove(0);
+    assert_eq!(worker.generation, changed.generation, "the worker uses it");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::error::Error;
 /// Files that must be there.
 const REQUIRED: &[&str] = &["README.md", "docs/book.toml", SUMMARY];
 /// The book's table of contents.
-const SUMMARY: &str = "docs/SUMMARY.md";
+const SUMMARY: &str = "docs/src/SUMMARY.md";
 
 /// What is wrong with `pages`, paths within the directory `root`.
 pub(crate) fn check(root: &Path, pages: &[&str]) -> Result<Vec<String>, Error> {

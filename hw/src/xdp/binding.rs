@@ -198,8 +198,8 @@ impl Bound {
         if let Some(wanted) = options.queues.filter(|wanted| *wanted != count) {
             let port = link.name.clone();
             let reason = format!(
-                "has {count} receive queues and all must be bound, not {wanted}; \
-                 `ethtool -L {port} combined {wanted}` changes that"
+                "has {count} receive queues and all must be bound, not {wanted}; `ethtool -L {port} \
+                 combined {wanted}` changes that, or `rx {wanted} tx {wanted}` for a veth"
             );
             return Err(Error::Spec { port, reason });
         }

@@ -151,6 +151,9 @@ impl Port for AfXdp {
         };
         let zero_copy = match self.mode.zero_copy {
             true => Capability::Yes,
+            false if self.reason.is_empty() => {
+                Capability::No("the port was added with a mode that copies".to_owned())
+            }
             false => Capability::No(self.reason.clone()),
         };
         Capabilities {
