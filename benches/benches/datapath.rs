@@ -1,7 +1,7 @@
 //! What each stage of a packet's way costs: `cargo bench -p benches`.
 //!
-//! The packets are those of `cargo xtask bench datapath`. One element is one packet, so `elem/s` reads
-//! as packets per second. These figures find out where time goes; they compare with nobody.
+//! The packets are those of `cargo xtask bench datapath`. One element is one packet, so `elem/s`
+//! reads as packets per second. These figures find out where time goes; they compare with nobody.
 #![expect(clippy::unwrap_used, reason = "what a measurement lacks ends it")]
 
 use std::hint::black_box;

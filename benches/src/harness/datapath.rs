@@ -1,8 +1,8 @@
 //! Packets from memory to memory, beside OVS-DPDK.
 //!
 //! Both sides replay the same file for ever from memory, copying each packet, do the same work with
-//! it, and throw it away. One thread on one processor. Before anything is measured, what comes out of
-//! both must be the same: a fast switch that is wrong has no figures.
+//! it, and throw it away. One thread on one processor. Before anything is measured, what comes out
+//! of both must be the same: a fast switch that is wrong has no figures.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -47,8 +47,8 @@ fn memory(plan: &Plan) -> Result<Row> {
     Ok(row.note("one afxdp, one pod; huge pages included"))
 }
 
-/// Half a second of a switch that has nothing to do, and half a second of a frozen one, in turn: the
-/// soft interrupts of the first beyond those of the second are ours.
+/// Half a second of a switch that has nothing to do, and half a second of a frozen one, in turn:
+/// the soft interrupts of the first beyond those of the second are ours.
 fn idle(plan: &Plan) -> Result<Row> {
     const WINDOW: Duration = Duration::from_millis(500);
     let (seconds, rounds) = if plan.quick { (10, 10) } else { (60, 60) };

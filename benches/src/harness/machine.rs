@@ -19,7 +19,8 @@ pub struct Machine {
     pub kernel: String,
     /// MiB of memory.
     pub memory_mib: u64,
-    /// What else was going on: how many processes wanted to run, over one, five and fifteen minutes.
+    /// What else was going on: how many processes wanted to run, over one, five and fifteen
+    /// minutes.
     pub load: String,
     /// When, in UTC.
     pub date: String,

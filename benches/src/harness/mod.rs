@@ -1,9 +1,10 @@
 //! Measurements of the switch beside its peers: what `bench` does.
 //!
-//! Ours and the peer run at the same time on the same processor, one of them frozen; they take turns,
-//! ours, theirs, theirs, ours, so that a machine that changes its speed treats both alike. What is
-//! judged is the median of the ratios of neighbours. Rates are packets per second of the time that
-//! the polling thread really had a processor: what else runs on the machine counts less then.
+//! Ours and the peer run at the same time on the same processor, one of them frozen; they take
+//! turns, ours, theirs, theirs, ours, so that a machine that changes its speed treats both alike.
+//! What is judged is the median of the ratios of neighbours. Rates are packets per second of the
+//! time that the polling thread really had a processor: what else runs on the machine counts less
+//! then.
 //!
 //! | bench | file |
 //! |---|---|
@@ -35,8 +36,8 @@ pub mod veth;
 
 /// Measures the switch beside its peers.
 ///
-/// Called by `cargo xtask bench`, which builds and installs what it takes. Needs root. Fails if what
-/// must be reached is not.
+/// Called by `cargo xtask bench`, which builds and installs what it takes. Needs root. Fails if
+/// what must be reached is not.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version)]
 pub struct Arguments {

@@ -24,7 +24,7 @@ const DPDK_MIB: u32 = 512;
 pub struct Ovs {
     switch: Process,
     _database: Process,
-    _huge_pages: Option<HugePages>,
+    huge_pages: Option<HugePages>,
     folder: Folder,
     namespace: String,
 }
@@ -67,7 +67,7 @@ impl Ovs {
         let mut this = Self {
             switch,
             _database: database,
-            _huge_pages: huge_pages,
+            huge_pages,
             folder,
             namespace: namespace.to_owned(),
         };
@@ -151,7 +151,9 @@ impl Ovs {
 
     /// What the versions of OVS and of DPDK are.
     pub fn version(&self) -> Result<String> {
-        Ok(self.ask("version", &[])?.split_whitespace().collect::<Vec<_>>().join(" "))
+        let program = if self.huge_pages.is_some() { WITH_DPDK } else { WITHOUT_DPDK };
+        let text = Line::new(program).words("--version").run()?;
+        Ok(text.lines().map(str::trim).collect::<Vec<_>>().join(", "))
     }
 
     /// Asks by the control socket: the protocol of ovs-appctl(8), JSON-RPC 1.0.

@@ -1,7 +1,7 @@
 //! Programs that measurements start, and that end with them.
 //!
-//! Each is killed when its value is dropped, and by the kernel should we be killed ourselves. They are
-//! in process groups of their own: Ctrl-C reaches us alone, and we end them in order.
+//! Each is killed when its value is dropped, and by the kernel should we be killed ourselves. They
+//! are in process groups of their own: Ctrl-C reaches us alone, and we end them in order.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -199,15 +199,7 @@ impl Process {
 
     /// Stops it where it is, or lets it go on.
     pub fn freeze(&self, frozen: bool) -> Result<()> {
-        self.signal(if frozen { Signal::STOP } else { Signal::CONT })
-    }
-
-    /// Asks it to end.
-    pub fn interrupt(&self) -> Result<()> {
-        self.signal(Signal::INT)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
+        let signal = if frozen { Signal::STOP } else { Signal::CONT };
         let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
         kill_process(id.context("a process has a number")?, signal).context(self.name.clone())
     }

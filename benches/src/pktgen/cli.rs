@@ -11,8 +11,8 @@ use crate::pktgen::link::Backend;
 ///
 /// A sender at one end and a sink at the other, in network namespaces or on machines; or two ends
 /// that play pingpong. Ends at SIGINT, after --count packets or --seconds, and then prints what it
-/// has seen. Works on whole Ethernet frames, past the kernel's network stack; needs CAP_NET_RAW, and
-/// for AF_XDP CAP_NET_ADMIN, CAP_BPF and CAP_IPC_LOCK.
+/// has seen. Works on whole Ethernet frames, past the kernel's network stack; needs CAP_NET_RAW,
+/// and for AF_XDP CAP_NET_ADMIN, CAP_BPF and CAP_IPC_LOCK.
 #[derive(Debug, Parser)]
 #[command(name = "pktgen", version)]
 pub struct Arguments {

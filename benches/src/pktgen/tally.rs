@@ -193,7 +193,8 @@ mod tests {
     }
 
     proptest! {
-        /// With a window, and numbers of 32 bits, the account is that of somebody who remembers all.
+        /// With a window, and numbers of 32 bits, the account is that of somebody who remembers
+        /// all.
         #[test]
         fn the_account_is_right(arrivals in any_arrivals(), more in 0..50u64) {
             let highest = arrivals.iter().map(|(_, number)| number + 1).max().unwrap_or(0);

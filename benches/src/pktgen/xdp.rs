@@ -45,8 +45,8 @@ pub struct Xdp {
 }
 
 impl Xdp {
-    /// Opens queue `queue` of `interface` for frames of up to `size` bytes. If it is to receive, all
-    /// packets of that queue come here until the end is closed, and none to the kernel.
+    /// Opens queue `queue` of `interface` for frames of up to `size` bytes. If it is to receive,
+    /// all packets of that queue come here until the end is closed, and none to the kernel.
     pub fn open(interface: &str, queue: u32, size: u16, wanted: Use) -> Result<Self> {
         let end = clock::now_ns() + RELEASE_NS;
         loop {
