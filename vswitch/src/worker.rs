@@ -45,8 +45,9 @@ use crate::sleep::Sleep;
 const LANES: usize = 32;
 /// How many packets ahead of the parser their heads are fetched.
 const AHEAD: usize = 6;
-/// What serving one queue may cost before the next one's turn comes.
-const TURN_NS: u64 = 50_000;
+/// What serving one queue may cost before the next one's turn comes: a hundred packets and more of a
+/// port that takes a system call for them, so that the calls are few.
+const TURN_NS: u64 = 200_000;
 /// The longest sleep; it only bounds how late caches are swept.
 const NAP: Duration = Duration::from_secs(5);
 
@@ -124,8 +125,8 @@ struct Way {
 #[derive(Debug)]
 struct Lanes {
     keys: [Key; LANES],
-    /// Where the headers are; `None` of a frame too short to have any.
-    headers: [Option<Headers>; LANES],
+    /// Where the headers are; of a runt, which has none, nowhere.
+    headers: [Headers; LANES],
     /// Whether the session keys are those of these packets.
     want_sessions: bool,
     sessions: [Option<SessionKey>; LANES],
@@ -338,8 +339,13 @@ impl Input {
         usize::try_from(affordable).unwrap_or(Batch::CAPACITY).clamp(8, Batch::CAPACITY)
     }
 
+    /// A batch that took long raises the cost by little: more often the worker was interrupted than
+    /// the packets have become costly.
     fn learn_cost(&mut self, spent: u64, packets: u64) {
-        self.cost_ns = (self.cost_ns * 7 + spent / packets.max(1)) / 8;
+        let seen = spent / packets.max(1);
+        let most = self.cost_ns + self.cost_ns / 8 + 1;
+        self.cost_ns = (self.cost_ns * 7 + seen) / 8;
+        self.cost_ns = self.cost_ns.min(most);
     }
 }
 
@@ -466,7 +472,7 @@ impl Way {
                 later.prefetch(&self.memory);
             }
             key[0] = u64::from(port.0) << 16 | u64::from(number);
-            *headers = parse(packet.head(&self.memory), packet.len(), key).ok();
+            *headers = parse(packet.head(&self.memory), packet.len(), key).unwrap_or_default();
         }
     }
 
@@ -476,7 +482,7 @@ impl Way {
         let Lanes { keys, headers, sessions: wanted, hashes, want_sessions, .. } = &mut *self.lanes;
         *want_sessions = true;
         for lane in 0..lanes {
-            wanted[lane] = headers[lane].and_then(|headers| SessionKey::of(&keys[lane], headers));
+            wanted[lane] = SessionKey::of(&keys[lane], headers[lane]);
             if let Some(key) = &wanted[lane] {
                 hashes[lane] = key.hash(sessions.seed());
                 sessions.prefetch(hashes[lane]);
@@ -512,9 +518,10 @@ impl Way {
         input: &Input,
         tally: &mut Tally,
     ) {
-        let Some(headers) = self.lanes.headers[lane] else {
+        if batch[self.verdicts.len()].len() < ethernet::LEN {
             return self.verdicts.push(Verdict::Drop(DropReason::Runt));
-        };
+        }
+        let headers = self.lanes.headers[lane];
         if input.unmarked_partial {
             mark_partial(&mut batch[self.verdicts.len()], headers, &self.memory);
         }
@@ -570,7 +577,7 @@ impl Lanes {
     fn new() -> Self {
         Self {
             keys: [Key::ZERO; LANES],
-            headers: [None; LANES],
+            headers: [Headers::default(); LANES],
             want_sessions: false,
             sessions: [None; LANES],
             hashes: [0; LANES],
