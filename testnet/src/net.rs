@@ -194,7 +194,17 @@ impl Host {
     /// and answers what was received, in Mbit/s.
     pub fn iperf3(&self, to: IpAddr, seconds: u32, options: &str) -> Result<f64> {
         let command = format!("iperf3 -c {to} -t {seconds} -f m {options}");
-        let text = self.run(&command)?;
+        // Between two clients the server listens anew.
+        let is_refused = |error: &Error| error.to_string().contains("Connection refused");
+        let mut answer = self.run(&command);
+        for _ in 0..50 {
+            if !answer.as_ref().is_err_and(is_refused) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(20));
+            answer = self.run(&command);
+        }
+        let text = answer?;
         let line = text.lines().find(|line| line.contains("receiver"));
         let rate = line.and_then(|line| line.split(" Mbits/sec").next()?.rsplit(' ').next());
         let rate = rate.and_then(|rate| rate.parse().ok());

@@ -17,7 +17,9 @@ pub(crate) fn run(workspace: &Workspace, filter: &str, report: &mut Report) -> R
         return Ok(());
     }
     // Models explore millions of orders: optimised, but not linked as what ships.
-    let cargo = format!("build --release {} --lib {}", packages.join(" "), suite::BUILD);
+    // Not integration tests, which use the crates as they are without loom.
+    let messages = "--message-format json-render-diagnostics";
+    let cargo = format!("test --no-run --release {} --lib {messages}", packages.join(" "));
     let cargo = Job::cargo(&cargo)
         .env("RUSTFLAGS", "--cfg loom")
         .env("CARGO_TARGET_DIR", workspace.target("loom"))

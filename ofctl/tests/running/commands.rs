@@ -109,7 +109,7 @@ br0        1  p1        1  flow-drop  The flow that matched has no action that o
         switch.ofctl(&["dump-tables", "br0", "-f", "json"]).json()["tables"][0]["active"],
         2
     );
-    let cache = switch.ofctl(&["dump-cache"]).done();
+    let cache = switch.ofctl(&["dump-cache", "--tier", "megaflow"]).done();
     assert_eq!(cache.lines().count(), 2, "{cache}");
     let hit = "nw_dst=10.0.0.0/8";
     let line = cache.lines().find(|line| line.contains(hit)).unwrap();
