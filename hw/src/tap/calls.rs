@@ -37,7 +37,7 @@ pub(crate) const NOT_NOW: i32 = -libc::EAGAIN;
 
 impl Calls {
     /// The most calls in one batch.
-    pub(crate) const MOST: usize = 64;
+    pub(crate) const MOST: usize = 128;
 
     /// For `fd`; `batched` if io_uring is to be tried.
     pub(crate) fn new(fd: BorrowedFd<'_>, batched: bool) -> Self {
