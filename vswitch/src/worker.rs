@@ -45,9 +45,8 @@ use crate::sleep::Sleep;
 const LANES: usize = 32;
 /// How many packets ahead of the parser their heads are fetched.
 const AHEAD: usize = 6;
-/// What serving one queue may cost before the next one's turn comes: a hundred packets and more of a
-/// port that takes a system call for them, so that the calls are few.
-const TURN_NS: u64 = 200_000;
+/// How long serving one queue may take before the next one's turn comes.
+const TURN_NS: u64 = 300_000;
 /// The longest sleep; it only bounds how late caches are swept.
 const NAP: Duration = Duration::from_secs(5);
 
@@ -104,8 +103,8 @@ struct Input {
     account: Arc<Account>,
     /// Nanoseconds spent on its packets.
     busy_ns: Arc<Counter>,
-    /// What a packet of this queue costs by and large, in nanoseconds.
-    cost_ns: u64,
+    /// How many packets may be taken in one turn.
+    limit: usize,
 }
 
 /// Everything between receiving and sending.
@@ -193,20 +192,19 @@ impl Worker {
         let mut worked = false;
         for input in &mut self.inputs {
             self.desk.serving.store(input.port.0.into(), Ordering::Relaxed);
-            let limit = input.limit();
-            input.queue.rx(&mut self.batch, limit, &mut self.way.pool);
+            input.queue.rx(&mut self.batch, input.limit, &mut self.way.pool);
             if self.batch.is_empty() {
                 continue;
             }
             worked = true;
-            let packets = self.batch.len() as u64;
+            let packets = self.batch.len();
             self.way.carry(&mut self.batch, input, before);
             let after = self.clock.now();
             let spent = nanoseconds(after.saturating_sub(before));
             before = after;
-            input.learn_cost(spent, packets);
+            input.learn(spent, packets);
             self.counters.batches.add(1);
-            self.counters.packets.add(packets);
+            self.counters.packets.add(packets as u64);
             self.counters.busy_ns.add(spent);
             input.busy_ns.add(spent);
         }
@@ -257,7 +255,7 @@ impl Worker {
                     unmarked_partial,
                     account,
                     busy_ns,
-                    cost_ns: 100,
+                    limit: Batch::CAPACITY,
                 });
             }
             Order::Send { port, queue, capabilities, account } => {
@@ -333,19 +331,15 @@ impl Worker {
 }
 
 impl Input {
-    /// How many packets may be taken in one turn, so that a port with costly ones harms itself.
-    fn limit(&self) -> usize {
-        let affordable = TURN_NS / self.cost_ns.max(1);
-        usize::try_from(affordable).unwrap_or(Batch::CAPACITY).clamp(8, Batch::CAPACITY)
-    }
-
-    /// A batch that took long raises the cost by little: more often the worker was interrupted than
-    /// the packets have become costly.
-    fn learn_cost(&mut self, spent: u64, packets: u64) {
-        let seen = spent / packets.max(1);
-        let most = self.cost_ns + self.cost_ns / 8 + 1;
-        self.cost_ns = (self.cost_ns * 7 + seen) / 8;
-        self.cost_ns = self.cost_ns.min(most);
+    /// Learns from a batch that took so long how many packets to take the next time, so that a port
+    /// with costly ones harms itself. Never a few only: what a batch costs as such, in system calls
+    /// and in what the kernel does on their occasion, would be paid for ever fewer packets.
+    fn learn(&mut self, spent: u64, packets: usize) {
+        if spent > TURN_NS {
+            self.limit = (self.limit / 2).max(LANES);
+        } else if packets == self.limit {
+            self.limit = (self.limit * 2).min(Batch::CAPACITY);
+        }
     }
 }
 
