@@ -224,6 +224,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "what is counted takes many, and miri minutes for them")]
     fn random_hashes_fill_three_quarters() {
         let mut index = Index::new(30_000);
         let seed = crate::Seed(3);

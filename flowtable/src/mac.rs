@@ -374,6 +374,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a hundred thousand addresses take miri an hour")]
     fn a_port_that_invents_addresses_forgets_its_own() {
         let table = table();
         for n in 0..100 {
