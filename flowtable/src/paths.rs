@@ -329,7 +329,9 @@ mod tests {
     proptest! {
         /// However paths come and go, every packet is in the sum of each of its steps exactly once.
         #[test]
-        fn no_packet_is_lost_or_counted_twice(acts in prop::collection::vec(any_act(), 0..200)) {
+        fn no_packet_is_lost_or_counted_twice(
+            acts in prop::collection::vec(any_act(), 0..if cfg!(miri) { 40 } else { 200 }),
+        ) {
             let (mut paths, reader) = paths(8, Seed(1));
             let (mut held, mut folded) = (Vec::new(), HashMap::new());
             let mut expected: HashMap<Step, u64> = HashMap::new();
