@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   pod            |  the switch's namespace
-//!   eth0 ----------+-- vethXXXX --(tc: vswitch_up)--> vstNN   --- descriptor ---> the switch
+//!   eth0 ----------+-- veth     --(tc: vswitch_up)--> vstNN   --- descriptor ---> the switch
 //!     ^            |
 //!     +--------------(tc: vswitch_down)-------------- vstNN   <-- descriptor ---- the switch
 //! ```

@@ -6,3 +6,17 @@ pub mod net;
 pub mod packets;
 
 pub use net::{Host, HostOptions, TestNet};
+
+/// Waits until something is so, for five seconds.
+///
+/// # Panics
+/// If it is not so then, whatever it was: a test has failed.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..500 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(is_so(), "not within five seconds: {what}");
+}

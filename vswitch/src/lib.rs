@@ -28,4 +28,5 @@ mod sync;
 pub mod trace;
 pub mod viewing;
 pub mod watchdog;
+mod way;
 pub mod worker;

@@ -6,10 +6,10 @@
 mod common;
 
 use allocation_counter::{AllocationInfo, measure};
-use common::{Bench, Options};
+use common::{Bench, Nothing, Options};
 use flowtable::VlanMode;
-use hw::{Refusal, RxQueue, TxQueue, Wake};
-use packet::{Batch, Chainer, FramePool, HEADROOM, Key, Packet, PortId, compose};
+use hw::{RxQueue, Wake};
+use packet::{Batch, Chainer, FramePool, HEADROOM, Key, PortId, compose};
 
 /// UDP packets, of one flow after the other.
 struct Flows {
@@ -36,30 +36,6 @@ impl RxQueue for Flows {
     }
 }
 
-struct Nowhere;
-
-impl RxQueue for Nowhere {
-    fn rx(&mut self, _: &mut Batch, _: usize, _: &mut FramePool) {}
-    fn wake(&self) -> Wake<'_> {
-        Wake::Never
-    }
-    fn syscalls(&self) -> u64 {
-        0
-    }
-}
-
-impl TxQueue for Nowhere {
-    fn tx(&mut self, batch: &mut Batch, pool: &mut FramePool, _: &mut Vec<(Packet, Refusal)>) {
-        batch.drain(..).for_each(|packet| packet.free(pool));
-    }
-    fn flush(&mut self, _: &mut FramePool) -> bool {
-        false
-    }
-    fn syscalls(&self) -> u64 {
-        0
-    }
-}
-
 /// What a worker allocates for packets of so many flows, after a while; and what it has looked up
 /// meanwhile: hits of sessions, hits of megaflows, misses.
 fn carried(rules: &[&str], flows: u32, options: Options) -> (AllocationInfo, [u64; 3]) {
@@ -73,8 +49,8 @@ fn carried(rules: &[&str], flows: u32, options: Options) -> (AllocationInfo, [u6
         .with(Key::NW_PROTO, 17_u8)
         .with(Key::NW_TTL, 64_u8);
     let template = compose(&key, 64);
-    bench.plug(1, Box::new(Flows { template, flows, next: 0 }), Box::new(Nowhere));
-    bench.plug(2, Box::new(Nowhere), Box::new(Nowhere));
+    bench.plug(1, Box::new(Flows { template, flows, next: 0 }), Box::new(Nothing));
+    bench.plug(2, Box::new(Nothing), Box::new(Nothing));
     let rules: Vec<_> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
     bench.flow_mods(&rules);
     let turns = |bench: &mut Bench| {

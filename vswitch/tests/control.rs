@@ -22,7 +22,8 @@ use api::request::{
 };
 use api::{Client, ClientError, DropReason, Failure, NoNames, text};
 use packet::compose;
-use running::{Ask, Running, connect, dummy, eventually};
+use running::{Ask, Running, connect, dummy};
+use testnet::eventually;
 
 /// The packet that a flow's text describes, 64 bytes long.
 fn packet(flow: &str) -> Vec<u8> {

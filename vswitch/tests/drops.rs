@@ -8,7 +8,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use api::{DropReason, NoNames};
-use common::{Bench, Options};
+use common::{Bench, Nothing, Options};
 use flowtable::VlanMode;
 use hw::{Refusal, RxQueue, TxQueue, Wake};
 use packet::{
@@ -72,7 +72,7 @@ fn drops(
     bench.flow_mods(&flows);
     for port in 2..=4 {
         let refusal = refusal.filter(|_| port == 2);
-        bench.plug(port, Box::new(Once(None)), Box::new(Sink(refusal)));
+        bench.plug(port, Box::new(Nothing), Box::new(Sink(refusal)));
     }
     let account = bench.plug(number, Box::new(Once(Some(make))), Box::new(Sink(None)));
     bench.turn();

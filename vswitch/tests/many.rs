@@ -8,7 +8,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::{Bench, Options};
+use common::{Bench, Nothing, Options};
 use flowtable::VlanMode;
 use hw::{Refusal, RxQueue, TxQueue, Wake};
 use packet::{Batch, Chainer, FramePool, HEADROOM, Key, Packet, PortId, compose};
@@ -55,16 +55,6 @@ struct Sink {
     arrived: Arc<Arrived>,
 }
 
-impl RxQueue for Sink {
-    fn rx(&mut self, _: &mut Batch, _: usize, _: &mut FramePool) {}
-    fn wake(&self) -> Wake<'_> {
-        Wake::Never
-    }
-    fn syscalls(&self) -> u64 {
-        0
-    }
-}
-
 impl TxQueue for Sink {
     fn tx(&mut self, batch: &mut Batch, pool: &mut FramePool, _: &mut Vec<(Packet, Refusal)>) {
         for packet in batch.drain(..) {
@@ -104,10 +94,8 @@ fn carry(packets: u64) {
         packets: [const { AtomicU64::new(0) }; FLOWS],
         disorder: AtomicU64::new(0),
     });
-    let sink = || {
-        Box::new(Sink { next: std::array::from_fn(|n| n as u64), arrived: Arc::clone(&arrived) })
-    };
-    let went = bench.plug(2, sink(), sink());
+    let sink = Sink { next: std::array::from_fn(|n| n as u64), arrived: Arc::clone(&arrived) };
+    let went = bench.plug(2, Box::new(Nothing), Box::new(sink));
     // One flow in eight is dropped, in a table of its own.
     let flows: Vec<_> = [
         "table=0,priority=1,udp,actions=dec_ttl,resubmit(,1)",
@@ -119,7 +107,8 @@ fn carry(packets: u64) {
     .to_vec();
     bench.flow_mods(&flows);
     // Only now: it begins at once.
-    let came = bench.plug(1, Box::new(Generator { template, made: 0, upto: packets }), sink());
+    let came =
+        bench.plug(1, Box::new(Generator { template, made: 0, upto: packets }), Box::new(Nothing));
     let mut turns = 0_u64;
     while bench.counters.packets.get() < packets {
         bench.now += std::time::Duration::from_micros(10);

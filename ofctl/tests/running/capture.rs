@@ -9,7 +9,9 @@ use api::reply::Captured;
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
 use pcap_file::pcapng::{Block, PcapNgReader};
 
-use crate::switch::{Said, Switch, eventually, udp};
+use testnet::eventually;
+
+use crate::switch::{Said, Switch, udp};
 
 /// A capture that runs.
 struct Capture {

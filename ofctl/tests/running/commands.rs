@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::switch::{Switch, eventually, udp};
+use testnet::eventually;
+
+use crate::switch::{Switch, udp};
 
 #[test]
 fn bridges_and_ports_are_made_shown_and_removed() {

@@ -84,7 +84,7 @@ impl Switch {
         let packets = packets.iter().cloned().map(HexBytes).collect();
         let mut client = Client::connect(&self.socket(), Duration::from_secs(20)).unwrap();
         client.call(DummyReceive { bridge: None, port: port.to_owned(), packets }).unwrap();
-        eventually("packets have come in", || received() == all);
+        testnet::eventually("packets have come in", || received() == all);
     }
 
     /// The flows of `br0` as they would be added again.
@@ -169,17 +169,6 @@ fn vswitchd() -> &'static Path {
         }
         program
     })
-}
-
-/// Waits until something is so.
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..500 {
-        if is_so() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("not within five seconds: {what}");
 }
 
 /// A packet of UDP from 10.0.0.1 to this address.

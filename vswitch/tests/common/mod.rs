@@ -69,6 +69,31 @@ impl TxQueue for Sending {
     }
 }
 
+/// Receives nothing, and throws away what is sent.
+pub(crate) struct Nothing;
+
+impl RxQueue for Nothing {
+    fn rx(&mut self, _: &mut Batch, _: usize, _: &mut FramePool) {}
+    fn wake(&self) -> Wake<'_> {
+        Wake::Never
+    }
+    fn syscalls(&self) -> u64 {
+        0
+    }
+}
+
+impl TxQueue for Nothing {
+    fn tx(&mut self, batch: &mut Batch, pool: &mut FramePool, _: &mut Vec<(Packet, Refusal)>) {
+        batch.drain(..).for_each(|packet| packet.free(pool));
+    }
+    fn flush(&mut self, _: &mut FramePool) -> bool {
+        false
+    }
+    fn syscalls(&self) -> u64 {
+        0
+    }
+}
+
 pub(crate) fn capabilities() -> Capabilities {
     let no = || Capability::No("a list".to_owned());
     Capabilities {

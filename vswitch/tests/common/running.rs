@@ -164,14 +164,3 @@ impl Ask for Client {
         self.call(PortStats { bridge: None, port }).unwrap().ports.remove(0)
     }
 }
-
-/// Waits until something is so.
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..500 {
-        if is_so() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("not within five seconds: {what}");
-}

@@ -1,0 +1,371 @@
+//! The way of a packet, top to bottom: a batch from one queue is parsed, each packet's program is
+//! found, and carried out; what is to be sent waits for the end of the batch and goes out together.
+//!
+//! How a program is found depends on what the port's packets are told apart by (its *lead*):
+//!
+//! * by nothing: one megaflow is for all of them, and they are not even parsed, if its program does
+//!   not need the headers;
+//! * by one mask: a hash and a probe of the megaflows (tier 2);
+//! * by several masks: a session (tier 1) first, then the megaflows.
+//!
+//! Whatever misses goes through the tables (tier 3), which makes a megaflow of it. The steps of a
+//! tier are done for up to `LANES` packets at a time, each asking for the memory that the next one
+//! needs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::DropReason;
+use api::request::Direction;
+use flowtable::{
+    Cache, Found, Lead, Limits, MaskId, MegaflowId, Millis, Op, PathId, Paths, Resolved, Seed,
+    Tables,
+};
+use packet::{
+    Batch, Depot, FramePool, Headers, Key, Memory, Packet, PortId, ethernet, mark_partial, parse,
+};
+
+use crate::account::Account;
+use crate::act::{Verdict, act};
+use crate::clock::millis;
+use crate::outputs::Outputs;
+use crate::session::{SessionKey, Sessions};
+
+/// Packets that go through a step together.
+const LANES: usize = 32;
+/// How many packets ahead of the parser their heads are fetched.
+const AHEAD: usize = 6;
+
+/// Where a batch has come in.
+#[derive(Debug)]
+pub(crate) struct Ingress {
+    /// The port.
+    pub(crate) port: PortId,
+    /// Whether its packets may have a checksum still to be made that nothing marks.
+    pub(crate) unmarked_partial: bool,
+    /// What counts them.
+    pub(crate) account: Arc<Account>,
+}
+
+/// Everything between receiving and sending.
+#[derive(Debug)]
+pub(crate) struct Way {
+    pub(crate) cache: Cache,
+    pub(crate) sessions: Option<Sessions>,
+    pub(crate) outputs: Outputs,
+    pub(crate) pool: FramePool,
+    memory: Arc<Memory>,
+    lanes: Box<Lanes>,
+    /// What becomes of the first packets of the batch, as far as that is known.
+    verdicts: Vec<Verdict>,
+}
+
+/// What is known of the packets that go through a step together.
+#[derive(Debug)]
+struct Lanes {
+    keys: [Key; LANES],
+    /// Where the headers are; of a runt, which has none, nowhere.
+    headers: [Headers; LANES],
+    /// Whether the session keys are those of these packets.
+    want_sessions: bool,
+    sessions: [Option<SessionKey>; LANES],
+    hashes: [u64; LANES],
+    guesses: [Option<MegaflowId>; LANES],
+}
+
+impl Way {
+    /// A way that leads nowhere yet.
+    pub(crate) fn new(
+        tables: Arc<Tables>,
+        depot: &Arc<Depot>,
+        paths: Paths,
+        limits: Limits,
+        sessions: u32,
+    ) -> Self {
+        let seed = tables.seed();
+        let pool = FramePool::new(depot);
+        let memory = Arc::clone(pool.memory());
+        Self {
+            cache: Cache::new(tables, paths, limits),
+            sessions: (sessions > 0).then(|| Sessions::new(sessions, Seed(seed.0 ^ 1))),
+            outputs: Outputs::new(Arc::clone(&memory)),
+            pool,
+            memory,
+            lanes: Box::new(Lanes::new()),
+            verdicts: Vec::with_capacity(Batch::CAPACITY),
+        }
+    }
+
+    /// Carries a batch from one queue to wherever its packets go.
+    #[inline]
+    pub(crate) fn carry(&mut self, batch: &mut Batch, ingress: &Ingress, now: Duration) {
+        let account: &Account = &ingress.account;
+        account.rx.add(batch.len() as u64);
+        account.rx_bytes.add(batch.iter().map(|packet| packet.len() as u64).sum());
+        self.outputs.capture.now = now;
+        let now = millis(now);
+        if self.outputs.capture.sees(ingress.port, Direction::Rx) {
+            for packet in batch.iter() {
+                self.outputs.capture.packet(ingress.port, Direction::Rx, packet, &self.memory);
+            }
+        }
+        self.cache.begin();
+        let mut tally = Tally::new(now);
+        match self.cache.lead(ingress.port) {
+            Lead::All(flow) => match self.cache.hit(flow, batch.len(), now) {
+                Some(found) => self.all_alike(batch, ingress, found, &mut tally),
+                None => self.by_sessions(batch, ingress, &mut tally),
+            },
+            Lead::One(mask) => self.by_one_mask(batch, ingress, mask, &mut tally),
+            Lead::Many => self.by_sessions(batch, ingress, &mut tally),
+        }
+        tally.settle(self.cache.paths());
+        self.outputs.dispatch(batch, &mut self.verdicts, &mut self.pool, account);
+        self.outputs.flush(&mut self.pool, account);
+    }
+
+    /// One program for all. If it looks at nothing but the addresses, the packets are not parsed.
+    fn all_alike(&mut self, batch: &mut Batch, ingress: &Ingress, found: Found, tally: &mut Tally) {
+        let unread = matches!(found, Found::Cached(program, _) if !program.needs_headers());
+        if !unread || ingress.unmarked_partial {
+            while let Some(first) = self.next_lanes(batch) {
+                let lanes = (batch.len() - first).min(LANES);
+                self.parse(&batch[first..first + lanes], ingress.port);
+                for lane in 0..lanes {
+                    self.deliver(batch, lane, Some(found), ingress, tally);
+                }
+            }
+        }
+        while let Some(at) = self.next_lanes(batch) {
+            if batch[at].len() < ethernet::LEN {
+                self.verdicts.push(Verdict::Drop(DropReason::Runt));
+            } else {
+                self.perform(batch, Headers::default(), found, &ingress.account, tally);
+            }
+        }
+    }
+
+    /// Each packet's program by the one mask that tells this port's packets apart.
+    fn by_one_mask(
+        &mut self,
+        batch: &mut Batch,
+        ingress: &Ingress,
+        mask: MaskId,
+        tally: &mut Tally,
+    ) {
+        let mut last = None;
+        while let Some(first) = self.next_lanes(batch) {
+            let lanes = (batch.len() - first).min(LANES);
+            self.parse(&batch[first..first + lanes], ingress.port);
+            if let Some(flow) = last
+                && self.all_agree(flow, mask, lanes)
+                && let Some(found) = self.cache.hit(flow, lanes, tally.now)
+            {
+                for lane in 0..lanes {
+                    self.deliver(batch, lane, Some(found), ingress, tally);
+                }
+                continue;
+            }
+            self.find_guesses(mask, lanes);
+            for lane in 0..lanes {
+                let Lanes { keys, hashes, guesses, .. } = &*self.lanes;
+                last = self.cache.megaflows().find(mask, hashes[lane], guesses[lane], &keys[lane]);
+                let found = last.and_then(|flow| self.cache.hit(flow, 1, tally.now));
+                self.deliver(batch, lane, found, ingress, tally);
+            }
+        }
+    }
+
+    /// Hashes the keys of all lanes, and fetches the megaflows they will most likely meet.
+    #[inline]
+    fn find_guesses(&mut self, mask: MaskId, lanes: usize) {
+        let Lanes { keys, hashes, guesses, want_sessions, .. } = &mut *self.lanes;
+        *want_sessions = false;
+        let megaflows = self.cache.megaflows();
+        megaflows.hash_all(mask, &keys[..lanes], hashes);
+        for (guess, hash) in guesses.iter_mut().zip(&hashes[..lanes]) {
+            *guess = megaflows.guess(*hash);
+        }
+    }
+
+    /// Whether all lanes meet this megaflow, as they do when one rule is for many packets: then
+    /// there is nothing to look up. The first packet that does not ends the attempt.
+    #[inline]
+    fn all_agree(&self, flow: MegaflowId, mask: MaskId, lanes: usize) -> bool {
+        self.lanes.keys[..lanes].iter().all(|key| self.cache.megaflows().agrees(flow, mask, key))
+    }
+
+    /// Each packet's program by its session, or the long way.
+    fn by_sessions(&mut self, batch: &mut Batch, ingress: &Ingress, tally: &mut Tally) {
+        while let Some(first) = self.next_lanes(batch) {
+            let lanes = (batch.len() - first).min(LANES);
+            self.parse(&batch[first..first + lanes], ingress.port);
+            self.find_session_keys(lanes);
+            for lane in 0..lanes {
+                let found = self.session(lane, tally.now);
+                self.deliver(batch, lane, found, ingress, tally);
+            }
+        }
+    }
+
+    /// The first packet of the batch that has no verdict yet: where the next lanes begin.
+    fn next_lanes(&self, batch: &Batch) -> Option<usize> {
+        (self.verdicts.len() < batch.len()).then_some(self.verdicts.len())
+    }
+
+    /// Finds the headers of packets.
+    #[inline]
+    fn parse(&mut self, packets: &[Packet], port: PortId) {
+        let number = self.cache.port(port).map_or(0, |port| port.number);
+        let Lanes { keys, headers, .. } = &mut *self.lanes;
+        packets.iter().take(AHEAD).for_each(|packet| packet.prefetch(&self.memory));
+        for (n, ((packet, key), headers)) in packets.iter().zip(keys).zip(headers).enumerate() {
+            if let Some(later) = packets.get(n + AHEAD) {
+                later.prefetch(&self.memory);
+            }
+            key[0] = u64::from(port.0) << 16 | u64::from(number);
+            *headers = parse(packet.head(&self.memory), packet.len(), key).unwrap_or_default();
+        }
+    }
+
+    #[inline]
+    fn find_session_keys(&mut self, lanes: usize) {
+        let Some(sessions) = &self.sessions else { return };
+        let Lanes { keys, headers, sessions: wanted, hashes, want_sessions, .. } = &mut *self.lanes;
+        *want_sessions = true;
+        for lane in 0..lanes {
+            wanted[lane] = SessionKey::of(&keys[lane], headers[lane]);
+            if let Some(key) = &wanted[lane] {
+                hashes[lane] = key.hash(sessions.seed());
+                sessions.prefetch(hashes[lane]);
+            }
+        }
+        for lane in (0..lanes).filter(|lane| wanted[*lane].is_some()) {
+            sessions.prefetch_session(hashes[lane]);
+        }
+    }
+
+    #[inline]
+    fn session(&mut self, lane: usize, now: Millis) -> Option<Found> {
+        let (sessions, lanes) = (self.sessions.as_mut()?, &self.lanes);
+        let wanted = lanes.sessions[lane].as_ref()?;
+        sessions.lookup(wanted, lanes.hashes[lane], &lanes.keys[lane], &mut self.cache, now)
+    }
+
+    #[cold]
+    fn learn_session(&mut self, lane: usize, flow: MegaflowId, now: Millis) {
+        let (Some(sessions), lanes) = (&mut self.sessions, &self.lanes) else { return };
+        let wanted = lanes.sessions[lane].as_ref().filter(|_| lanes.want_sessions);
+        let Some(wanted) = wanted else { return };
+        sessions.learn(wanted, lanes.hashes[lane], &lanes.keys[lane], flow, &mut self.cache, now);
+    }
+
+    /// Carries out what was found for the packet whose turn it is, or finds it the long way.
+    #[inline]
+    fn deliver(
+        &mut self,
+        batch: &mut Batch,
+        lane: usize,
+        found: Option<Found>,
+        ingress: &Ingress,
+        tally: &mut Tally,
+    ) {
+        if batch[self.verdicts.len()].len() < ethernet::LEN {
+            return self.verdicts.push(Verdict::Drop(DropReason::Runt));
+        }
+        let headers = self.lanes.headers[lane];
+        if ingress.unmarked_partial {
+            mark_partial(&mut batch[self.verdicts.len()], headers, &self.memory);
+        }
+        let found = match found {
+            Some(found) => found,
+            None => self.resolve(&batch[self.verdicts.len()], lane, ingress.port, tally.now),
+        };
+        self.perform(batch, headers, found, &ingress.account, tally);
+    }
+
+    /// The long way.
+    #[cold]
+    fn resolve(&mut self, packet: &Packet, lane: usize, port: PortId, now: Millis) -> Found {
+        let key = &self.lanes.keys[lane];
+        match self.cache.resolve(port, key, packet.packets(), packet.wire_bytes(), now) {
+            Resolved::Cached(flow, found) => {
+                self.learn_session(lane, flow, now);
+                found
+            }
+            Resolved::Once => Found::Once,
+        }
+    }
+
+    /// Carries out the program of the packet whose turn it is, and sees to the credit for it.
+    #[inline]
+    fn perform(
+        &mut self,
+        batch: &mut Batch,
+        headers: Headers,
+        found: Found,
+        account: &Account,
+        tally: &mut Tally,
+    ) {
+        if self.outputs.begin(self.verdicts.len()) {
+            self.outputs.dispatch(batch, &mut self.verdicts, &mut self.pool, account);
+            self.outputs.begin(0);
+        }
+        let packet = &mut batch[self.verdicts.len()];
+        let ops: &[Op] = match found {
+            Found::Cached(program, path) => {
+                tally.count(path, packet, self.cache.paths());
+                self.cache.programs().ops(program)
+            }
+            Found::Once => self.cache.once(),
+        };
+        let verdict =
+            act(ops, packet, headers, &self.memory, &mut self.pool, account, &mut self.outputs);
+        self.verdicts.push(verdict);
+    }
+}
+
+impl Lanes {
+    fn new() -> Self {
+        Self {
+            keys: [Key::ZERO; LANES],
+            headers: [Headers::default(); LANES],
+            want_sessions: false,
+            sessions: [None; LANES],
+            hashes: [0; LANES],
+            guesses: [None; LANES],
+        }
+    }
+}
+
+/// Credit that is given together: packets in a row that pass the same path.
+struct Tally {
+    path: Option<PathId>,
+    packets: u64,
+    bytes: u64,
+    now: Millis,
+}
+
+impl Tally {
+    const fn new(now: Millis) -> Self {
+        Self { path: None, packets: 0, bytes: 0, now }
+    }
+
+    #[inline]
+    fn count(&mut self, path: PathId, packet: &Packet, paths: &Paths) {
+        if self.path != Some(path) {
+            self.settle(paths);
+            self.path = Some(path);
+        }
+        self.packets += packet.packets();
+        self.bytes += packet.wire_bytes();
+    }
+
+    #[inline]
+    fn settle(&mut self, paths: &Paths) {
+        if let Some(path) = self.path.take() {
+            paths.credit(path, self.packets, self.bytes, self.now);
+            (self.packets, self.bytes) = (0, 0);
+        }
+    }
+}
