@@ -440,4 +440,6 @@ fn end_of_string(json: &str, start: usize) -> usize {
 }
 
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod tests;

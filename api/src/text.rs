@@ -39,6 +39,8 @@ mod cases;
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod refused;
+#[cfg(test)]
 mod tests;
 
 use std::str::FromStr;

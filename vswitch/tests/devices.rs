@@ -10,19 +10,10 @@ use std::time::Duration;
 
 use api::request::{AfxdpMode, AfxdpOptions, FdbShow, PodOptions, PortKind, RxqShow};
 use net::{
-    AFXDP, Daemon, NORMAL, POD, Result, bridge, host, host_with, stream, until_reached, v6,
-    wrong_checksums,
+    AFXDP, Daemon, NORMAL, POD, Result, bridge, host, host_with, stream, sums_are_right,
+    understand, until_reached,
 };
 use testnet::{Host, HostOptions, TestNet};
-
-fn understand(a: &Host, b: &Host, mebibytes: usize) -> Result {
-    for (from, to, address) in [(a, b, b.address()), (b, a, v6(a))] {
-        until_reached(from, address)?;
-        assert_eq!(from.ping_with(address, 20, 56)?, 20, "{address}");
-        stream(from, to, address, mebibytes)?;
-    }
-    Ok(())
-}
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
@@ -37,9 +28,7 @@ fn peers_that_leave_checksums_to_their_devices_understand_each_other() -> Result
     a.run("ethtool -K eth0 rx off")?;
     b.run("ethtool -K eth0 rx off")?;
     understand(&a, &b, 8)?;
-    for host in [&a, &b] {
-        assert_eq!(wrong_checksums(host)?, 0, "at {}", host.name());
-    }
+    sums_are_right(&[&a, &b])?;
     Ok(())
 }
 
@@ -58,9 +47,7 @@ fn a_device_a_pod_and_the_host_understand_each_other() -> Result {
     until_reached(&a, "10.0.0.254".parse()?)?;
     stream(&a, &net, "10.0.0.254".parse()?, 8)?;
     stream(&net, &a, a.address(), 8)?;
-    for host in [&a, &b] {
-        assert_eq!(wrong_checksums(host)?, 0, "at {}", host.name());
-    }
+    sums_are_right(&[&a, &b])?;
     // The pod's super-frames do not fit through the device and are cut.
     let stats = daemon.stats("b")?;
     assert!(stats.rx_bytes / stats.rx_packets > 3000, "{stats:?}");
@@ -162,7 +149,7 @@ fn a_port_by_other_means_works_or_says_why_not() -> Result {
     let config = bridge(NORMAL, &[("a", AFXDP), ("b", AFXDP)]);
     let daemon = Daemon::start(&net, &format!("{workers}{config}"))?;
     understand(&a, &b, 2)?;
-    assert_eq!(wrong_checksums(&b)?, 0);
+    sums_are_right(&[&b])?;
     assert_eq!(daemon.workers()?[0].sleeps, 0, "it polls without end");
     // In the kernel's own path a peer's super-frames come without a word of how to cut them.
     daemon.remove("a")?;

@@ -4,18 +4,10 @@
 #[path = "common/net.rs"]
 mod net;
 
-use net::{Daemon, NORMAL, POD, Result, bridge, host, stream, until_reached, v6, wrong_checksums};
-use testnet::{Host, TestNet};
-
-/// Pings and streams both ways, by IPv4 and IPv6.
-fn understand(a: &Host, b: &Host, mebibytes: usize) -> Result {
-    for (from, to, address) in [(a, b, b.address()), (b, a, v6(a))] {
-        until_reached(from, address)?;
-        assert_eq!(from.ping_with(address, 20, 56)?, 20, "{address}");
-        stream(from, to, address, mebibytes)?;
-    }
-    Ok(())
-}
+use net::{
+    Daemon, NORMAL, POD, Result, bridge, host, stream, sums_are_right, understand, until_reached,
+};
+use testnet::TestNet;
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
@@ -46,9 +38,7 @@ fn receivers_that_sum_up_everything_find_nothing_wrong() -> Result {
         &["ip,actions=dec_ttl,normal", "tcp6,actions=dec_ttl,normal", "priority=0,actions=normal"];
     let _daemon = Daemon::start(&net, &bridge(flows, &[("a", POD), ("b", POD)]))?;
     understand(&a, &b, 16)?;
-    for host in [&a, &b] {
-        assert_eq!(wrong_checksums(host)?, 0, "at {}", host.name());
-    }
+    sums_are_right(&[&a, &b])?;
     Ok(())
 }
 
@@ -76,9 +66,7 @@ fn rewritten_addresses_and_ports_leave_checksums_right() -> Result {
     for (listens, connects_to) in [("10.0.0.2", "10.0.0.9"), ("fd00::2", "fd00::9")] {
         net::stream_by(&a, &b, listens.parse()?, connects_to.parse()?, 16)?;
     }
-    for host in [&a, &b] {
-        assert_eq!(wrong_checksums(host)?, 0, "at {}", host.name());
-    }
+    sums_are_right(&[&a, &b])?;
     assert!(daemon.met("tcp6,in_port=b")? > 10);
     Ok(())
 }
@@ -101,9 +89,7 @@ fn a_pods_own_vxlan_is_payload() -> Result {
     until_reached(&a, inner)?;
     assert_eq!(a.ping_with(inner, 10, 1422)?, 10);
     stream(&a, &b, inner, 16)?;
-    for host in [&a, &b] {
-        assert_eq!(wrong_checksums(host)?, 0, "at {}", host.name());
-    }
+    sums_are_right(&[&a, &b])?;
     let stats = daemon.stats("a")?;
     assert!(stats.drops.is_empty(), "{stats:?}");
     Ok(())
@@ -127,6 +113,6 @@ fn the_host_reaches_its_pods_by_the_bridges_own_interface() -> Result {
         stream(&a, &net, address, 16)?;
     }
     stream(&net, &a, a.address(), 16)?;
-    assert_eq!(wrong_checksums(&a)?, 0);
+    sums_are_right(&[&a])?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::print::print_actions;
-use super::{Assumed, cases};
+use super::{Assumed, cases, refused};
 use crate::action::{Action, OutPort};
 use crate::field::Field;
 use crate::flow::{FlowFlags, FlowMod, Match};
@@ -410,7 +410,7 @@ fn ovs_takes_the_same_spellings() {
 #[test]
 #[ignore = "needs ovs-ofctl: run by cargo xtask test"]
 fn ovs_refuses_what_we_refuse() {
-    for (text, error, _) in cases::REFUSED {
+    for (text, error, _) in refused::REFUSED {
         let theirs = ovs(&[(*text).to_owned()]);
         assert!(theirs[0].is_err(), "we say {error}, OVS {theirs:?}: {text}");
     }

@@ -17,7 +17,7 @@ fn every_spelling_has_one_print() {
 
 #[test]
 fn every_mistake_is_named_with_its_place() {
-    for (text, message, at) in cases::REFUSED {
+    for (text, message, at) in refused::REFUSED {
         let error = text.parse::<FlowMod>().expect_err(text);
         assert_eq!((&*error.to_string(), error.at()), (*message, at.clone()), "{text}");
     }

@@ -404,7 +404,7 @@ impl Noise {
 }
 
 /// Packets whose checksum a host has found wrong, of all protocols.
-pub(crate) fn wrong_checksums(host: &Host) -> Result<u64> {
+fn wrong_checksums(host: &Host) -> Result<u64> {
     let text = host.run("nstat -asz")?;
     let lines = text.lines().filter(|line| line.contains("CsumErrors"));
     let numbers = lines.map(|line| line.split_whitespace().nth(1).and_then(|n| n.parse().ok()));
@@ -412,4 +412,22 @@ pub(crate) fn wrong_checksums(host: &Host) -> Result<u64> {
     let numbers = numbers.ok_or("nstat printed no numbers")?;
     assert!(numbers.len() >= 3, "nstat counts for TCP, UDP and ICMP: {text}");
     Ok(numbers.iter().sum())
+}
+
+/// Pings and streams both ways, by IPv4 and IPv6.
+pub(crate) fn understand(a: &Host, b: &Host, mebibytes: usize) -> Result {
+    for (from, to, address) in [(a, b, b.address()), (b, a, v6(a))] {
+        until_reached(from, address)?;
+        assert_eq!(from.ping_with(address, 20, 56)?, 20, "{address}");
+        stream(from, to, address, mebibytes)?;
+    }
+    Ok(())
+}
+
+/// Asserts that no host has found a checksum wrong.
+pub(crate) fn sums_are_right(hosts: &[&Host]) -> Result {
+    for host in hosts {
+        assert_eq!(wrong_checksums(host)?, 0, "at {}", host.name());
+    }
+    Ok(())
 }
