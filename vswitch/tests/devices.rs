@@ -13,7 +13,7 @@ use net::{
     AFXDP, Daemon, NORMAL, POD, Result, bridge, host, host_with, stream, sums_are_right,
     understand, until_reached,
 };
-use testnet::{Host, HostOptions, TestNet};
+use testnet::{HostOptions, TestNet};
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
