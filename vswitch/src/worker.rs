@@ -1,8 +1,8 @@
 //! A worker: its turns, and what control has it do.
 //!
 //! In each turn it looks once for something new from control, then serves its queues one after the
-//! other: a batch is received and carried to wherever its packets go ([`crate::way`]). Packets of
-//! one queue are carried out in the order they came in. Between turns it may sleep.
+//! other: a batch is received and carried to wherever its packets go (`way.rs`). Packets of one
+//! queue are carried out in the order they came in. Between turns it may sleep.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -127,6 +127,7 @@ impl Worker {
     pub fn turn(&mut self, now: Duration) -> bool {
         self.look_up();
         self.desk.turns.store(self.desk.turns.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        // All that happens in a turn happens at its beginning; only what it takes is measured.
         let mut before = now;
         let mut worked = false;
         for input in &mut self.inputs {
@@ -137,7 +138,7 @@ impl Worker {
             }
             worked = true;
             let packets = self.batch.len();
-            self.way.carry(&mut self.batch, &input.ingress, before);
+            self.way.carry(&mut self.batch, &input.ingress, now);
             let after = self.clock.now();
             let spent = nanoseconds(after.saturating_sub(before));
             before = after;
@@ -151,7 +152,7 @@ impl Worker {
         if worked {
             self.counters.turns.add(1);
         }
-        self.sweep(millis(before));
+        self.sweep(millis(now));
         worked || again
     }
 
