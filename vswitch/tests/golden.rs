@@ -89,6 +89,8 @@ impl Case {
         let mut before = sent_by(ovs);
         let sent = self.packets.iter().map(|(port, bytes)| {
             ovs.receive(*port, bytes);
+            // What it has learned from this one is to hold for the next one, not a second later.
+            ovs.forget_megaflows();
             let after = sent_by(ovs);
             let new = (1..).zip(&after).zip(&before).flat_map(|((port, after), before)| {
                 after[before.len()..].iter().map(move |bytes| (port, bytes.clone()))

@@ -106,6 +106,10 @@ impl Ovs {
         let old = flows.iter().any(|flow| flow.contains("mod_vlan"));
         let version = if old { "OpenFlow10" } else { "OpenFlow15" };
         self.run(&["ovs-ofctl", "-O", version, "add-flows", "br0", "flows"]);
+        self.forget_megaflows();
+    }
+
+    pub(crate) fn forget_megaflows(&self) {
         self.run(&["ovs-appctl", "revalidator/purge"]);
     }
 
