@@ -8,7 +8,7 @@ use api::DropReason;
 use hw::bpf::{Code, Kind, Program, Register::*, Size};
 use hw::tc::{self, Hook};
 use net::{
-    AFXDP, Daemon, NORMAL, POD, Result, bridge, host, stream, until_reached, wrong_checksums,
+    AFXDP, Daemon, NORMAL, POD, Result, bridge, host, stream, sums_are_right, until_reached,
 };
 use testnet::{Host, TestNet};
 
@@ -62,7 +62,7 @@ fn a_trunk_and_an_access_port_meet_in_a_vlan() -> Result {
         until_reached(&a, b.address())?;
         assert_eq!(b.ping_with(a.address(), 10, 1472)?, 10);
         stream(&a, &b, b.address(), 4)?;
-        assert_eq!(wrong_checksums(&b)?, 0);
+        sums_are_right(&[&b])?;
         assert_eq!(daemon.drops("a", DropReason::NormalVlan)?, 0);
         // A VLAN that is not the other's.
         wear(&a, &[6])?;
@@ -98,7 +98,7 @@ fn trunks_keep_tags_and_the_tags_beneath() -> Result {
             until_reached(&a, b.address())?;
             stream(&a, &b, b.address(), 4).map_err(|e| format!("{p}, {q}, {tags:?}: {e}"))?;
             for host in [&a, &b] {
-                assert_eq!(wrong_checksums(host)?, 0, "at {}", host.name());
+                sums_are_right(&[host])?;
             }
             assert!(daemon.stats("a")?.drops.is_empty());
         }
@@ -125,7 +125,7 @@ fn flows_push_and_pop_tags() -> Result {
         assert_eq!(a.ping_with(b.address(), 10, 1472)?, 10, "{p}, {q}");
         stream(&a, &b, b.address(), 4).map_err(|error| format!("{p}, {q}: {error}"))?;
         for host in [&a, &b] {
-            assert_eq!(wrong_checksums(host)?, 0, "at {}", host.name());
+            sums_are_right(&[host])?;
         }
         // What has no tag does not come in by this port.
         wear(&b, &[])?;
