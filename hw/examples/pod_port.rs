@@ -223,7 +223,7 @@ fn join(
             }
             Candidate::TapPerPod { batched } => {
                 let options = PodOptions { batched, ..PodOptions::new(name) };
-                ports.push(Box::new(net.inside(|| Pod::open(&options, id, &frames.depot))??));
+                ports.push(Box::new(net.inside(|| Pod::open(&options, id, &frames.depot, None))??));
             }
             Candidate::AfXdp => {
                 let options = AfXdpOptions::new(name);

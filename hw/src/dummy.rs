@@ -50,6 +50,7 @@ impl DummyHandle {
             zero_copy: Capability::Yes,
             unmarked_partial: false,
             max_frame: 1514,
+            short_cut: None,
         };
         Self::with_capabilities(capabilities)
     }

@@ -31,6 +31,7 @@ mod open;
 mod pcap;
 mod pod;
 mod port;
+pub mod shortcut;
 mod sys;
 mod takeover;
 mod tap;

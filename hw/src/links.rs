@@ -39,6 +39,8 @@ pub struct Link {
     pub alternative_names: Vec<String>,
     /// Packets that the interface refused to send for want of room.
     pub tx_dropped: u64,
+    /// Packets that came in and were dropped, for want of room or of somebody to take them.
+    pub rx_dropped: u64,
 }
 
 /// An XDP program on an interface.
@@ -250,7 +252,9 @@ impl From<LinkMessage> for Link {
                         })
                         .collect();
                 }
-                LinkAttribute::Stats64(Stats64 { tx_dropped, .. }) => link.tx_dropped = tx_dropped,
+                LinkAttribute::Stats64(Stats64 { tx_dropped, rx_dropped, .. }) => {
+                    (link.tx_dropped, link.rx_dropped) = (tx_dropped, rx_dropped);
+                }
                 _ => {}
             }
         }

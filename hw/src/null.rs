@@ -37,6 +37,7 @@ impl Port for Null {
             zero_copy: Capability::Yes,
             unmarked_partial: false,
             max_frame: usize::from(u16::MAX),
+            short_cut: None,
         }
     }
 

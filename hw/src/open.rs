@@ -11,6 +11,7 @@ use crate::null::Null;
 use crate::pcap::{Pcap, PcapOptions};
 use crate::pod::{Pod, PodOptions};
 use crate::port::Port;
+use crate::shortcut::Generation;
 use crate::xdp::{AfXdp, AfXdpOptions};
 
 /// A port as it is to be.
@@ -45,6 +46,8 @@ pub struct Context {
     /// The frames of all ports. Ports of kind [`PortKind::AfXdp`] need it to come from
     /// [`crate::memory::map`].
     pub depot: Arc<Depot>,
+    /// What ends the short-cuts between pods; without it there are none.
+    pub generation: Option<Arc<Generation>>,
 }
 
 /// Opens the port that `spec` describes, on interfaces of the calling thread's network namespace.
@@ -56,7 +59,9 @@ pub fn open(spec: &PortSpec, context: &Context) -> Result<Box<dyn Port>, Error> 
     let (id, depot) = (spec.id, &context.depot);
     Ok(match &spec.kind {
         PortKind::AfXdp(options) => Box::new(AfXdp::open(options, id, depot)?),
-        PortKind::Pod(options) => Box::new(Pod::open(options, id, depot)?),
+        PortKind::Pod(options) => {
+            Box::new(Pod::open(options, id, depot, context.generation.as_ref())?)
+        }
         PortKind::Internal(options) => Box::new(Internal::open(options, id, depot)?),
         PortKind::Pcap(options) => Box::new(Pcap::open(options, id)?),
         PortKind::Null => Box::new(Null::new()),

@@ -71,6 +71,7 @@ impl Port for Pcap {
             zero_copy: Capability::No("a file is copied from and to".to_owned()),
             unmarked_partial: false,
             max_frame: usize::from(u16::MAX),
+            short_cut: None,
         }
     }
 

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! What the pod sends arrives at the host's end of its veth; a program there redirects all of it to
-//! the pod's TAP, whose other side is ours. What we write into the TAP, a program there redirects
+//! the pod's TAP, whose other side is ours, but for what has a [short-cut](crate::shortcut). What we
+//! write into the TAP, a program there redirects
 //! straight to the pod's end. Checksums not yet made and super-frames not yet cut pass both ways as
 //! they are.
 //!
@@ -24,6 +25,7 @@ use crate::bpf::{Code, Kind, Program, Register::*};
 use crate::error::Error;
 use crate::links::{Link, Links};
 use crate::port::{Capabilities, Port, PortCounters, QueueStatus, RxQueue, TxQueue};
+use crate::shortcut::{self, Generation, Table, Target};
 use crate::tap::TapPort;
 use crate::tc::{self, Hook};
 use crate::xdp;
@@ -49,11 +51,19 @@ impl PodOptions {
 pub struct Pod {
     veth: Link,
     tap: TapPort,
+    /// What the veth had dropped before it was ours.
+    dropped_before: u64,
 }
 
 impl Pod {
-    /// Leads all that the pod sends to the switch, and what the switch sends to the pod.
-    pub fn open(options: &PodOptions, port: PortId, depot: &Arc<Depot>) -> Result<Self, Error> {
+    /// Leads all that the pod sends to the switch, and what the switch sends to the pod. With a
+    /// `generation`, there can be short-cuts.
+    pub fn open(
+        options: &PodOptions,
+        port: PortId,
+        depot: &Arc<Depot>,
+        generation: Option<&Arc<Generation>>,
+    ) -> Result<Self, Error> {
         let mut links = Links::open()?;
         let veth = links.named(&options.interface)?;
         if veth.kind != "veth" {
@@ -73,12 +83,27 @@ impl Pod {
         tap.adopt_mtu(veth.mtu);
         tc::attach(&tap.link, Hook::Ingress, "vswitch_down", &redirect_to_peer(&veth)?)?;
         links.set_up(&tap.link, true)?;
+        let short_cuts = generation.map(|generation| {
+            let table = Table::new(generation, &veth.name)?;
+            Ok((shortcut::program(tap.link.ifindex, &table)?, table))
+        });
+        let up = match short_cuts.transpose() {
+            Ok(Some((program, table))) => {
+                tap.give_short_cuts(table);
+                program
+            }
+            Ok(None) => redirect(&tap.link)?,
+            Err::<_, Error>(why) => {
+                tap.note(format!("no short-cuts: {why}"));
+                redirect(&tap.link)?
+            }
+        };
         // Last, so that packets come when all else is ready.
-        tc::attach(&veth, Hook::Ingress, "vswitch_up", &redirect(&tap.link)?)?;
+        tc::attach(&veth, Hook::Ingress, "vswitch_up", &up)?;
         links.set_up(&veth, true)?;
         tap.link = links.numbered(tap.link.ifindex, &tap.link.name)?;
         let veth = links.numbered(veth.ifindex, &veth.name)?;
-        Ok(Self { veth, tap })
+        Ok(Self { dropped_before: veth.rx_dropped, veth, tap })
     }
 }
 
@@ -100,7 +125,10 @@ fn redirect_to_peer(veth: &Link) -> Result<Program, Error> {
 
 impl Port for Pod {
     fn capabilities(&self) -> Capabilities {
-        self.tap.capabilities()
+        let capabilities = self.tap.capabilities();
+        let max_frame = u32::try_from(capabilities.max_frame).unwrap_or(0);
+        let target = Target { ifindex: self.veth.ifindex, max_frame };
+        Capabilities { short_cut: Some(target), ..capabilities }
     }
 
     fn rx_queues(&mut self) -> Vec<Box<dyn RxQueue>> {
@@ -116,7 +144,12 @@ impl Port for Pod {
     }
 
     fn counters(&self) -> PortCounters {
-        self.tap.counters()
+        let veth =
+            Links::open().and_then(|mut links| links.numbered(self.veth.ifindex, &self.veth.name));
+        // Packets for a processor that has too many waiting, before any program sees them.
+        let dropped = veth.map_or(0, |veth| veth.rx_dropped.saturating_sub(self.dropped_before));
+        let counters = self.tap.counters();
+        PortCounters { rx_dropped: counters.rx_dropped + dropped, ..counters }
     }
 
     fn mac(&self) -> Option<MacAddr> {

@@ -9,6 +9,8 @@ use std::os::fd::BorrowedFd;
 
 use packet::{Batch, FramePool, MacAddr, Packet};
 
+use crate::shortcut::{Table, Target};
+
 /// The control side of a port.
 pub trait Port: Send {
     /// What the port can do, and for what it cannot, why.
@@ -68,6 +70,11 @@ pub trait RxQueue: Send {
 
     /// System calls made so far.
     fn syscalls(&self) -> u64;
+
+    /// The short-cuts of what comes in here, if it can have any. They are given out once.
+    fn short_cuts(&mut self) -> Option<Table> {
+        None
+    }
 }
 
 /// A worker's way out.
@@ -123,6 +130,8 @@ pub struct Capabilities {
     pub unmarked_partial: bool,
     /// The longest frame, without its VLAN tags: MTU and Ethernet header.
     pub max_frame: usize,
+    /// Where short-cuts to this port lead, if there can be any.
+    pub short_cut: Option<Target>,
 }
 
 /// Something that a port can do, or the reason why not.

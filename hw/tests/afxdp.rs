@@ -311,7 +311,8 @@ fn hosts_and_pods_behind_different_ports_understand_each_other() -> Result {
     let (a, b) = (net.host("a", "10.0.0.1/24")?, net.host("b", "10.0.0.2/24")?);
     let frames = Frames::new(16384);
     let mut device = open(&net, &a, 1, &frames)?;
-    let mut pod = net.inside(|| Pod::open(&PodOptions::new("b"), PortId(2), &frames.depot))??;
+    let mut pod =
+        net.inside(|| Pod::open(&PodOptions::new("b"), PortId(2), &frames.depot, None))??;
     let forwarder = Forwarder::start([&mut device, &mut pod], &frames.depot);
     for (server, client) in [(&a, &b), (&b, &a)] {
         let _server = server.iperf3_server()?;

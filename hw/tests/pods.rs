@@ -14,7 +14,7 @@ use testnet::{Host, HostOptions, TestNet};
 
 fn open(net: &TestNet, host: &Host, id: u16, batched: bool, frames: &Frames) -> Result<Pod> {
     let options = PodOptions { batched, ..PodOptions::new(host.name()) };
-    Ok(net.inside(|| Pod::open(&options, PortId(id), &frames.depot))??)
+    Ok(net.inside(|| Pod::open(&options, PortId(id), &frames.depot, None))??)
 }
 
 /// Joins two pods while `work` runs, with each way of making system calls.
@@ -185,7 +185,7 @@ fn what_is_no_pod_or_somebody_elses_is_refused() -> Result {
     let frames = Frames::new(4096);
     let refused = |name: &str| {
         let options = PodOptions::new(name);
-        let opened = net.inside(|| Pod::open(&options, PortId(9), &frames.depot));
+        let opened = net.inside(|| Pod::open(&options, PortId(9), &frames.depot, None));
         opened.map(|opened| opened.expect_err("it must be refused"))
     };
     assert!(matches!(refused("nobody")?, Error::NoInterface { .. }));

@@ -25,7 +25,7 @@ fn other_process() -> Result {
     for (name, id) in [("a", PortId(1)), ("b", PortId(2))] {
         let when_away = if role == "pass" { WhenAway::Pass } else { WhenAway::Drop };
         ports.push(match role.as_str() {
-            "pods" => Box::new(Pod::open(&PodOptions::new(name), id, &frames.depot)?),
+            "pods" => Box::new(Pod::open(&PodOptions::new(name), id, &frames.depot, None)?),
             _ => {
                 let options = AfXdpOptions { when_away, ..AfXdpOptions::new(name) };
                 Box::new(AfXdp::open(&options, id, &frames.depot)?)

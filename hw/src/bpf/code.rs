@@ -75,6 +75,41 @@ impl Code {
         self.push(0x07, to, Register::R0, 0, value)
     }
 
+    /// `to += from`
+    pub fn add_register(self, to: Register, from: Register) -> Self {
+        self.push(0x0f, to, from, 0, 0)
+    }
+
+    /// `to *= from`
+    pub fn multiply(self, to: Register, from: Register) -> Self {
+        self.push(0x2f, to, from, 0, 0)
+    }
+
+    /// `to &= value`
+    pub fn and(self, to: Register, value: i32) -> Self {
+        self.push(0x57, to, Register::R0, 0, value)
+    }
+
+    /// `to ^= from`
+    pub fn xor_register(self, to: Register, from: Register) -> Self {
+        self.push(0xaf, to, from, 0, 0)
+    }
+
+    /// `to <<= bits`
+    pub fn shift_left(self, to: Register, bits: i32) -> Self {
+        self.push(0x67, to, Register::R0, 0, bits)
+    }
+
+    /// `to >>= bits`, without a sign.
+    pub fn shift_right(self, to: Register, bits: i32) -> Self {
+        self.push(0x77, to, Register::R0, 0, bits)
+    }
+
+    /// `to =` its lower two bytes as a number in network order.
+    pub fn half_from_network(self, to: Register) -> Self {
+        self.push(0xdc, to, Register::R0, 0, 16)
+    }
+
     /// `to = *(from + offset)`
     pub fn load(self, size: Size, to: Register, from: Register, offset: i16) -> Self {
         self.push(0x61 | size as u8, to, from, offset, 0)
@@ -95,6 +130,69 @@ impl Code {
         /// What makes the kernel read the value as a map's descriptor (`BPF_PSEUDO_MAP_FD`).
         const MAP: Register = Register::R1;
         self.push(0x18, to, MAP, 0, map).push(0, Register::R0, Register::R0, 0, 0)
+    }
+
+    /// `to =` the address of byte `offset` of the value of an array map of one value, behind
+    /// descriptor `map`. Two instructions' length.
+    pub fn load_map_value(self, to: Register, map: i32, offset: i32) -> Self {
+        /// What makes the kernel read the value as that (`BPF_PSEUDO_MAP_VALUE`).
+        const VALUE: Register = Register::R2;
+        self.push(0x18, to, VALUE, 0, map).push(0, Register::R0, Register::R0, 0, offset)
+    }
+
+    /// `to = value`. Two instructions' length.
+    pub fn set_wide(self, to: Register, value: u64) -> Self {
+        let half = |value: u64| u32::try_from(value & 0xffff_ffff).unwrap_or(0).cast_signed();
+        self.push(0x18, to, Register::R0, 0, half(value)).push(
+            0,
+            Register::R0,
+            Register::R0,
+            0,
+            half(value >> 32),
+        )
+    }
+
+    /// `*(to + offset) += from`, eight bytes, in one step for all processors.
+    pub fn count(self, to: Register, offset: i16, from: Register) -> Self {
+        self.push(0xdb, to, from, offset, 0)
+    }
+
+    /// No load behind it is done before those in front of it. `spare` is the place of eight bytes
+    /// of the stack, and `register` loses its value. A processor that keeps loads in order is told
+    /// nothing.
+    pub fn barrier(self, spare: i16, register: Register) -> Self {
+        /// Fetches what was there, which makes an addition a barrier on every processor.
+        const FETCH: i32 = 1;
+        if cfg!(target_arch = "x86_64") {
+            return self;
+        }
+        self.set(register, 0).store(Size::Double, Register::R10, spare, register).push(
+            0xdb,
+            Register::R10,
+            register,
+            spare,
+            FETCH,
+        )
+    }
+
+    /// Goes on at `label`.
+    pub fn go_to(self, label: &'static str) -> Self {
+        self.jump(label).push(0x05, Register::R0, Register::R0, 0, 0)
+    }
+
+    /// Goes on at `label` if `left == value`.
+    pub fn jump_if(self, left: Register, value: i32, label: &'static str) -> Self {
+        self.jump(label).push(0x15, left, Register::R0, 0, value)
+    }
+
+    /// Goes on at `label` if `left != right`.
+    pub fn jump_if_differ(self, left: Register, right: Register, label: &'static str) -> Self {
+        self.jump(label).push(0x5d, left, right, 0, 0)
+    }
+
+    /// Goes on at `label` if `left < value`, both without a sign.
+    pub fn jump_if_less(self, left: Register, value: i32, label: &'static str) -> Self {
+        self.jump(label).push(0xa5, left, Register::R0, 0, value)
     }
 
     /// Goes on at `label` if `left != value`.

@@ -4,9 +4,11 @@
 //! [`Program::load`] gives them to the kernel (`docs/src/decisions/0001-af-xdp-layer.md`).
 #![expect(unsafe_code, reason = "bpf(2) takes addresses")]
 
+mod array;
 mod code;
 mod types;
 
+pub(crate) use array::SharedArray;
 pub use code::{Code, Register, Size};
 pub(crate) use types::kernel_function;
 
@@ -83,6 +85,21 @@ impl Program {
         })?;
         // SAFETY: the kernel has just made this descriptor for us.
         Ok(Self(unsafe { sys::own(descriptor) }))
+    }
+
+    /// Runs it once on `packet`, for a test; answers with what it answered.
+    pub fn run(&self, packet: &[u8]) -> Result<u32, Error> {
+        const RUN: c_int = 10;
+        let mut attribute = RunAttribute {
+            program: self.0.as_raw_fd().cast_unsigned(),
+            data_len: u32::try_from(packet.len()).unwrap_or(0),
+            data: packet.as_ptr().addr() as u64,
+            ..RunAttribute::default()
+        };
+        // SAFETY: the packet is readable for `data_len` bytes, and nothing is written.
+        let answer = unsafe { sys::bpf(RUN, &mut attribute) };
+        let answer = answer.map_err(|errno| Error::system("running a BPF program", errno));
+        answer.map(|_| attribute.answer)
     }
 
     /// The number the kernel gave it, as `bpftool prog` shows it.
@@ -204,6 +221,20 @@ struct UpdateAttribute {
     flags: u64,
 }
 
+/// `BPF_PROG_TEST_RUN`.
+#[repr(C)]
+#[derive(Default)]
+struct RunAttribute {
+    program: u32,
+    answer: u32,
+    data_len: u32,
+    out_len: u32,
+    data: u64,
+    out: u64,
+    repeat: u32,
+    duration: u32,
+}
+
 /// `BPF_OBJ_GET_INFO_BY_FD`.
 #[repr(C)]
 struct InformAttribute {
@@ -254,5 +285,6 @@ mod tests {
         assert_eq!(size_of::<LoadAttribute>(), 72);
         assert_eq!(size_of::<CreateAttribute>(), 44);
         assert_eq!(size_of::<UpdateAttribute>(), 32);
+        assert_eq!(size_of::<RunAttribute>(), 40);
     }
 }

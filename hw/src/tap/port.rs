@@ -11,6 +11,7 @@ use super::tx::TapTx;
 use crate::error::Error;
 use crate::links::{Link, Links};
 use crate::port::{Capabilities, Capability, PortCounters, QueueStatus, RxQueue, TxQueue};
+use crate::shortcut::Table;
 
 /// How many packets a TAP holds for us before it drops: what comes in while a worker is away for
 /// two milliseconds at a million packets a second.
@@ -24,6 +25,8 @@ pub(crate) struct TapPort {
     depot: Arc<Depot>,
     rx: Option<TapRx>,
     batched: bool,
+    /// Why its queue is no better.
+    note: String,
 }
 
 impl TapPort {
@@ -39,7 +42,11 @@ impl TapPort {
         links.set_tx_queue_len(&link, QUEUE_LEN)?;
         let device = Arc::new(device);
         let rx = Some(TapRx::new(&device, depot, port, batched));
-        Ok(Self { link, device, depot: Arc::clone(depot), rx, batched })
+        let note = match device.cuts_udp {
+            true => String::new(),
+            false => "UDP is cut in software: that needs Linux 6.2".to_owned(),
+        };
+        Ok(Self { link, device, depot: Arc::clone(depot), rx, batched, note })
     }
 
     /// From now on, frames of this MTU and no longer ones are sent.
@@ -56,6 +63,19 @@ impl TapPort {
             zero_copy: Capability::No("the kernel copies what goes through a TAP".to_owned()),
             unmarked_partial: false,
             max_frame: self.device.max_frame.load(Relaxed) as usize,
+            short_cut: None,
+        }
+    }
+
+    /// Notes why its queue is no better.
+    pub(crate) fn note(&mut self, why: String) {
+        self.note = why;
+    }
+
+    /// Packets that come in here can have these short-cuts.
+    pub(crate) fn give_short_cuts(&mut self, table: Table) {
+        if let Some(rx) = &mut self.rx {
+            rx.short_cuts = Some(table);
         }
     }
 
@@ -68,11 +88,7 @@ impl TapPort {
     }
 
     pub(crate) fn queues(&self) -> Vec<QueueStatus> {
-        let reason = match self.device.cuts_udp {
-            true => String::new(),
-            false => "UDP is cut in software: that needs Linux 6.2".to_owned(),
-        };
-        vec![QueueStatus { queue: 0, mode: "vnet_hdr", reason }]
+        vec![QueueStatus { queue: 0, mode: "vnet_hdr", reason: self.note.clone() }]
     }
 
     pub(crate) fn counters(&self) -> PortCounters {

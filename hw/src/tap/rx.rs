@@ -17,6 +17,7 @@ use super::device::Device;
 use super::header;
 use super::slots::{FIRST_LEN, Shape, Slots};
 use crate::port::{RxQueue, Wake};
+use crate::shortcut::Table;
 
 /// Long slots used at once: copying so much takes the kernel tens of microseconds, beside which the
 /// system call is nothing.
@@ -45,6 +46,8 @@ pub(crate) struct TapRx {
     gone: bool,
     /// Answers to the last reads; here so that it is allocated once.
     results: Vec<i32>,
+    /// Until they are given out.
+    pub(super) short_cuts: Option<Table>,
 }
 
 impl TapRx {
@@ -70,6 +73,7 @@ impl TapRx {
             empty_reads: 0,
             gone: false,
             results: Vec::with_capacity(Calls::MOST),
+            short_cuts: None,
         }
     }
 
@@ -171,6 +175,10 @@ impl RxQueue for TapRx {
 
     fn syscalls(&self) -> u64 {
         self.calls.syscalls()
+    }
+
+    fn short_cuts(&mut self) -> Option<Table> {
+        self.short_cuts.take()
     }
 }
 

@@ -164,6 +164,7 @@ impl Port for AfXdp {
             // A virtual device's packets come from a stack that leaves checksums to "the device".
             unmarked_partial: !self.link.kind.is_empty() || generic,
             max_frame: self.shared.max_frame.load(Relaxed) as usize,
+            short_cut: None,
         }
     }
 
