@@ -429,6 +429,10 @@ pub struct Worker {
     pub masks: u64,
     /// Packet buffers that are free.
     pub free_frames: u64,
+    /// Flows between pods whose packets go from veth to veth in the kernel.
+    pub short_cuts: u64,
+    /// Packets that did, and did not come to the worker.
+    pub short_cut_packets: u64,
 }
 
 /// Which worker polls what.

@@ -171,6 +171,8 @@ impl Way {
             limits,
             sessions: 1 << 16,
             busy_poll: true,
+            cpu: None,
+            generation: None,
         };
         let worker = Worker::new(setup).unwrap();
         let (mut from, mut to) = (Pcap::open(&source, IN).unwrap(), Null::new());

@@ -140,6 +140,12 @@ impl Cache {
         }
     }
 
+    /// Changes of what is learned that this cache goes by.
+    #[inline]
+    pub const fn learned(&self) -> u64 {
+        self.learned
+    }
+
     /// What flows know of a port; `None` if it belongs to no bridge.
     #[inline]
     pub fn port(&self, port: PortId) -> Option<&Arc<PortView>> {

@@ -48,6 +48,8 @@ fn print(out: &mut Output, worker: &Worker) -> io::Result<()> {
         ("misses", format!("{} ({})", worker.misses, share(worker.misses, lookups))),
         ("sessions", worker.sessions.to_string()),
         ("megaflows", format!("{} with {} masks", worker.megaflows, worker.masks)),
+        ("short-cuts", worker.short_cuts.to_string()),
+        ("packets by short-cut", worker.short_cut_packets.to_string()),
         ("frames at hand", worker.free_frames.to_string()),
         ("flows of generation", worker.generation.to_string()),
     ];

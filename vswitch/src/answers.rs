@@ -277,6 +277,8 @@ impl Control {
                 megaflows: counters.megaflows.get(),
                 masks: counters.masks.get(),
                 free_frames: counters.free_frames.get(),
+                short_cuts: counters.short_cuts.get(),
+                short_cut_packets: counters.short_cut_packets.get(),
             }
         });
         Workers { workers: workers.collect() }
@@ -329,6 +331,7 @@ impl Control {
         let only = bridge.map(|name| self.bridge(Some(name))).transpose()?;
         let bridges = self.tables.bridges().filter(|(id, _)| only.is_none_or(|only| only == *id));
         let entries: usize = bridges.map(|(_, bridge)| bridge.macs.expire(|_| true)).sum();
+        self.crew.end_short_cuts();
         Ok(Flushed { entries: entries as u64 })
     }
 

@@ -91,6 +91,11 @@ impl Capture {
         Some(self.watches.swap_remove(at))
     }
 
+    /// Whether nobody wants to see anything.
+    pub const fn is_idle(&self) -> bool {
+        self.watches.is_empty()
+    }
+
     /// Whether somebody wants to see packets that pass `port` this way.
     #[inline]
     pub fn sees(&self, port: PortId, direction: Direction) -> bool {

@@ -12,6 +12,7 @@
 //! [workers]
 //! cpus = []                   # a worker on each of these; one that goes anywhere if empty
 //! busy_poll = "adaptive"      # or "always": never sleep
+//! short_cuts = true           # known flows between pods go from veth to veth in the kernel
 //!
 //! [limits]
 //! frames = 16384              # packet buffers of 2 KiB, at all ports together
@@ -61,13 +62,21 @@ pub struct Config {
 }
 
 /// Which workers there are.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct WorkersConfig {
     /// A worker on each of these CPUs; one that goes anywhere if there is none.
     pub cpus: Vec<usize>,
     /// When they sleep.
     pub busy_poll: BusyPoll,
+    /// Whether known flows between pods go from veth to veth in the kernel.
+    pub short_cuts: bool,
+}
+
+impl Default for WorkersConfig {
+    fn default() -> Self {
+        Self { cpus: Vec::new(), busy_poll: BusyPoll::Adaptive, short_cuts: true }
+    }
 }
 
 /// When workers sleep.

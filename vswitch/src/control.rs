@@ -87,6 +87,7 @@ impl Plan {
             limits: Limits::default(),
             sessions: 0,
             busy_poll: false,
+            generation: None,
         };
         Self { cpus: Vec::new(), common, seed: Seed(0), table_limit, numbers: Numbers::default() }
     }
@@ -112,6 +113,9 @@ impl Control {
 
     /// Does what is asked. Captures are the connection's own affair and do not come here.
     pub fn handle(&mut self, request: Request, session: &mut Session) -> Result<Reply, Failure> {
+        if counts(&request) {
+            self.crew.settle();
+        }
         Ok(match request {
             Request::Version(_) => Reply::Version(self.version()),
             Request::BridgeAdd(add) => Reply::BridgeAdd(self.add_bridge(&add.name)?),
@@ -273,6 +277,7 @@ impl Control {
     /// What is nobody's request: ends flows whose time is over, folds counters, forgets addresses
     /// that have not been seen for long.
     pub fn tick(&mut self) {
+        self.crew.settle();
         self.fold();
         self.end_flows();
         self.age_stations();
@@ -319,6 +324,18 @@ impl Control {
     pub fn stop(&mut self) {
         self.crew.stop();
     }
+}
+
+/// Whether the answer tells what packets have counted.
+const fn counts(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::FlowDump(_)
+            | Request::TableDump(_)
+            | Request::PortStats(_)
+            | Request::CacheDump(_)
+            | Request::WorkerStats(_)
+    )
 }
 
 fn nothing_begun() -> Failure {

@@ -48,6 +48,9 @@ counters! {
     masks "Different masks among them.",
     programs "Programs in use.",
     free_frames "Frames at hand.",
+    short_cuts "Short-cuts in use.",
+    short_cuts_made "Short-cuts made.",
+    short_cut_packets "Packets that took one, and did not come here.",
 }
 
 impl WorkerCounters {

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use flowtable::{Limits, PathReader, Tables, paths};
+use hw::shortcut::Generation;
 use packet::{Depot, PortId};
 
 use crate::clock::Clock;
@@ -45,6 +46,8 @@ pub struct Common {
     pub sessions: u32,
     /// Whether they never sleep.
     pub busy_poll: bool,
+    /// What ends the short-cuts between pods; without it there are none.
+    pub generation: Option<Arc<Generation>>,
 }
 
 /// All workers.
@@ -52,6 +55,7 @@ pub struct Common {
 pub struct Crew {
     members: Vec<Member>,
     tables: Arc<Publication<Tables>>,
+    generation: Option<Arc<Generation>>,
     /// Workers that did not keep up the last time; nobody waits for them again until they do.
     slow: HashSet<usize>,
 }
@@ -61,7 +65,8 @@ impl Crew {
     pub fn start(cpus: &[Option<usize>], tables: Tables, common: &Common) -> io::Result<Self> {
         let seed = tables.seed();
         let tables = Arc::new(Publication::new(Arc::new(tables)));
-        let mut crew = Self { members: Vec::new(), tables, slow: HashSet::new() };
+        let generation = common.generation.clone();
+        let mut crew = Self { members: Vec::new(), tables, generation, slow: HashSet::new() };
         for (number, cpu) in cpus.iter().enumerate() {
             let (writer, reader) = paths(common.limits.megaflows, seed);
             let (desk, counters) = (Arc::new(Desk::new()?), Arc::new(WorkerCounters::default()));
@@ -75,6 +80,8 @@ impl Crew {
                 limits: common.limits,
                 sessions: common.sessions,
                 busy_poll: common.busy_poll,
+                cpu: *cpu,
+                generation: common.generation.clone(),
             })?;
             let thread = Some(spawn(number, *cpu, worker)?);
             crew.members.push(Member { cpu: *cpu, desk, counters, paths: reader, thread });
@@ -101,10 +108,36 @@ impl Crew {
     /// that still do not.
     pub fn publish(&mut self, tables: Tables) -> Vec<usize> {
         let (number, _) = self.tables.publish(Arc::new(tables));
+        self.end_short_cuts();
         self.members.iter().for_each(|member| member.desk.ring());
         let late = self.wait(|_, member| member.desk.tables.get() >= number);
         self.put_away();
         late
+    }
+
+    /// What ends the short-cuts between pods, if there can be any.
+    pub const fn generation(&self) -> Option<&Arc<Generation>> {
+        self.generation.as_ref()
+    }
+
+    /// Ends all short-cuts, after something has changed.
+    pub fn end_short_cuts(&self) {
+        if let Some(generation) = &self.generation {
+            generation.end();
+        }
+    }
+
+    /// Has workers credit what short-cuts have carried so far, for somebody who is about to look.
+    pub fn settle(&mut self) {
+        let settling = |member: &Member| {
+            (member.counters.short_cuts.get() > 0).then(|| member.desk.order([Order::Settle]))
+        };
+        let signals: Vec<_> = self.members.iter().map(settling).collect();
+        if signals.iter().any(Option::is_some) {
+            self.wait(|number, member| {
+                signals[number].is_none_or(|signal| member.desk.orders_done.get() >= signal)
+            });
+        }
     }
 
     /// Gives orders to one worker, without waiting.
@@ -120,6 +153,8 @@ impl Crew {
         let signals: Vec<_> =
             self.members.iter().map(|member| member.desk.order([Order::Leave(port)])).collect();
         let late = self.wait(|number, member| member.desk.orders_done.get() >= signals[number]);
+        // Those that lead there.
+        self.end_short_cuts();
         self.put_away();
         late
     }
@@ -154,6 +189,7 @@ impl Crew {
         for member in &self.members {
             member.desk.order([Order::Stop]);
         }
+        self.end_short_cuts();
         for (number, member) in self.members.iter_mut().enumerate() {
             if let Some(thread) = member.thread.take()
                 && thread.join().is_err()

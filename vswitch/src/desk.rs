@@ -53,6 +53,8 @@ pub enum Order {
     Watch(Watch),
     /// Stop that.
     Unwatch(u64),
+    /// Credit what short-cuts have carried.
+    Settle,
     /// Describe some of the caches.
     Dump(DumpRequest),
     /// End.
@@ -176,6 +178,7 @@ impl fmt::Debug for Order {
             Self::Leave(port) => write!(f, "leave port {port}"),
             Self::Watch(watch) => write!(f, "watch {}", watch.number),
             Self::Unwatch(number) => write!(f, "unwatch {number}"),
+            Self::Settle => f.write_str("settle"),
             Self::Dump(_) => f.write_str("dump"),
             Self::Stop => f.write_str("stop"),
         }

@@ -23,6 +23,7 @@ pub mod publish;
 pub mod server;
 pub mod session;
 pub mod setup;
+mod short_cuts;
 pub mod sleep;
 mod sync;
 pub mod trace;

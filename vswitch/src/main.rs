@@ -4,11 +4,13 @@ use std::io::{self, IsTerminal as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 use flowtable::{Limits, Seed};
 use hw::LinkMonitor;
+use hw::shortcut::Generation;
 use packet::Depot;
 use rustix::thread::CapabilitySet;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -81,9 +83,21 @@ fn plan(config: &Config) -> Result<Plan> {
         limits: Limits { megaflows: limits.megaflows, ..Limits::default() },
         sessions: limits.sessions,
         busy_poll: config.workers.busy_poll == BusyPoll::Always,
+        generation: config.workers.short_cuts.then(short_cuts).flatten(),
     };
     let seed = random_seed()?;
     Ok(Plan { cpus: config.cpus(), common, seed, table_limit: limits.flows, numbers })
+}
+
+/// What ends short-cuts; nothing, and then there are none, where the kernel does not let us.
+fn short_cuts() -> Option<Arc<Generation>> {
+    match Generation::new() {
+        Ok(generation) => Some(Arc::new(generation)),
+        Err(error) => {
+            tracing::info!(%error, "no short-cuts between pods");
+            None
+        }
+    }
 }
 
 /// Hashes begin with a number that nobody outside can know, so that nobody can aim at one bucket.

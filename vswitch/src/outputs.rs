@@ -6,6 +6,7 @@ use std::sync::Arc;
 use api::DropReason;
 use api::request::Direction;
 use flowtable::Op;
+use hw::shortcut::Target;
 use hw::{Capabilities, Refusal, TxQueue};
 use packet::segment::{self, Cut, Unfinished};
 use packet::{Batch, Checksum, FramePool, Kind, Memory, Packet, PortId, ethernet, vlan};
@@ -31,6 +32,7 @@ struct Abilities {
     segmentation: bool,
     chains: bool,
     max_frame: usize,
+    short_cut: Option<Target>,
 }
 
 /// Copies that may wait before their batch is sent as far as it is done.
@@ -101,6 +103,21 @@ impl Outputs {
         let output = self.ports.get_mut(usize::from(port.0))?.take()?;
         debug_assert!(output.waiting.is_empty(), "packets are sent at the end of their batch");
         Some(output.queue)
+    }
+
+    /// Where short-cuts to `port` lead, if there can be any now.
+    pub fn short_cut(&self, port: PortId) -> Option<Target> {
+        let output = self.ports.get(usize::from(port.0))?.as_ref()?;
+        output.abilities.short_cut.filter(|_| self.capture.is_idle())
+    }
+
+    /// Counts what has left by `port` without coming here.
+    pub fn credit(&mut self, port: PortId, frames: u64, bytes: u64) {
+        self.sent += frames;
+        if let Some(output) = self.port(port) {
+            output.account.out.add(frames);
+            output.account.out_bytes.add(bytes);
+        }
     }
 
     fn port(&mut self, port: PortId) -> Option<&mut Output> {
@@ -356,6 +373,7 @@ impl Abilities {
             segmentation: capabilities.segmentation.is_yes(),
             chains: capabilities.chains.is_yes(),
             max_frame: capabilities.max_frame,
+            short_cut: capabilities.short_cut,
         }
     }
 

@@ -170,7 +170,8 @@ impl Ports {
         let loads = self.loads(crew.members().len());
         let Some(entry) = self.entries.get_mut(&id) else { return Ok(()) };
         let spec = hw::PortSpec { id, kind: kind_of(entry) };
-        let context = hw::Context { depot: Arc::clone(depot) };
+        let context =
+            hw::Context { depot: Arc::clone(depot), generation: crew.generation().cloned() };
         let in_words = |error: hw::Error| error.to_string();
         let mut port = hw::open(&spec, &context).map_err(in_words)?;
         let mut ways_out = Vec::new();

@@ -21,6 +21,7 @@ use flowtable::{
     Cache, Found, Lead, Limits, MaskId, MegaflowId, Millis, Op, PathId, Paths, Resolved, Seed,
     Tables,
 };
+use hw::shortcut::Flow;
 use packet::{
     Batch, Depot, FramePool, Headers, Key, Memory, Packet, PortId, ethernet, mark_partial, parse,
 };
@@ -30,9 +31,12 @@ use crate::act::{Verdict, act};
 use crate::clock::millis;
 use crate::outputs::Outputs;
 use crate::session::{SessionKey, Sessions};
+use crate::short_cuts::Proposal;
 
 /// Packets that go through a step together.
 const LANES: usize = 32;
+/// Packets of a batch that are looked at whether they could have a short-cut.
+const LOOKS: usize = 8;
 /// How many packets ahead of the parser their heads are fetched.
 const AHEAD: usize = 6;
 
@@ -43,6 +47,8 @@ pub(crate) struct Ingress {
     pub(crate) port: PortId,
     /// Whether its packets may have a checksum still to be made that nothing marks.
     pub(crate) unmarked_partial: bool,
+    /// Whether its packets may have short-cuts.
+    pub(crate) short_cuts: bool,
     /// What counts them.
     pub(crate) account: Arc<Account>,
 }
@@ -58,6 +64,10 @@ pub(crate) struct Way {
     lanes: Box<Lanes>,
     /// What becomes of the first packets of the batch, as far as that is known.
     verdicts: Vec<Verdict>,
+    /// Flows of this batch that could have a short-cut, each a user of its program and path; and how
+    /// many more packets of the batch are looked at for that.
+    pub(crate) proposals: Vec<Proposal>,
+    looks: usize,
 }
 
 /// What is known of the packets that go through a step together.
@@ -93,6 +103,8 @@ impl Way {
             memory,
             lanes: Box::new(Lanes::new()),
             verdicts: Vec::with_capacity(Batch::CAPACITY),
+            proposals: Vec::with_capacity(LOOKS),
+            looks: 0,
         }
     }
 
@@ -110,6 +122,7 @@ impl Way {
             }
         }
         self.cache.begin();
+        self.looks = if ingress.short_cuts { LOOKS } else { 0 };
         let mut tally = Tally::new(now);
         match self.cache.lead(ingress.port) {
             Lead::All(flow) => match self.cache.hit(flow, batch.len(), now) {
@@ -311,7 +324,8 @@ impl Way {
             self.outputs.dispatch(batch, &mut self.verdicts, &mut self.pool, account);
             self.outputs.begin(0);
         }
-        let packet = &mut batch[self.verdicts.len()];
+        let at = self.verdicts.len();
+        let packet = &mut batch[at];
         let ops: &[Op] = match found {
             Found::Cached(program, path) => {
                 tally.count(path, packet, self.cache.paths());
@@ -321,7 +335,27 @@ impl Way {
         };
         let verdict =
             act(ops, packet, headers, &self.memory, &mut self.pool, account, &mut self.outputs);
+        let only = ops.first().copied();
         self.verdicts.push(verdict);
+        if self.looks > 0 {
+            self.looks -= 1;
+            if let Some(Op::Send(port)) = only {
+                self.propose(&batch[at], found, port);
+            }
+        }
+    }
+
+    /// Notes the flow of a packet that nothing was done with but sending it.
+    #[cold]
+    fn propose(&mut self, packet: &Packet, found: Found, port: PortId) {
+        if packet.ingress != port
+            && self.outputs.short_cut(port).is_some()
+            && let Some(flow) = Flow::of(packet.head(&self.memory), packet.len())
+            && let Some(proposal) = Proposal::new(flow, found, port)
+        {
+            self.cache.retain(proposal.program, proposal.path);
+            self.proposals.push(proposal);
+        }
     }
 }
 

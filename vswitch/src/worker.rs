@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use flowtable::{Limits, Millis, Paths, Tables};
+use hw::shortcut::Generation;
 use hw::{RxQueue, Wake};
 use packet::{Batch, Depot, PortId};
 
@@ -18,6 +19,7 @@ use crate::counters::WorkerCounters;
 use crate::desk::{Desk, Order, Returned};
 use crate::publish::Publication;
 use crate::session::Sessions;
+use crate::short_cuts::{ShortCutStats, ShortCuts};
 use crate::sleep::Sleep;
 use crate::way::{Ingress, Way};
 
@@ -27,6 +29,10 @@ const LEAST: usize = 32;
 const TURN_NS: u64 = 300_000;
 /// The longest sleep; it only bounds how late caches are swept.
 const NAP: Duration = Duration::from_secs(5);
+/// The longest sleep while there are short-cuts, and how often what they carry is settled.
+const SETTLE: Duration = Duration::from_millis(50);
+/// Batches that took all there was to take, after which short-cuts are made nevertheless.
+const PATIENCE: u32 = 64;
 
 /// What a worker is made with.
 #[derive(Debug)]
@@ -49,6 +55,10 @@ pub struct Setup {
     pub sessions: u32,
     /// Whether it never sleeps.
     pub busy_poll: bool,
+    /// The CPU it is pinned to, if it is.
+    pub cpu: Option<usize>,
+    /// What ends short-cuts, if there are any.
+    pub generation: Option<Arc<Generation>>,
 }
 
 /// A worker.
@@ -70,6 +80,13 @@ pub struct Worker {
     number: u64,
     swept: Millis,
     stopping: bool,
+    cpu: Option<usize>,
+    /// What ends short-cuts, if there are any.
+    generation: Option<Arc<Generation>>,
+    /// Changes of what is learned for which short-cuts have been ended.
+    learned: u64,
+    settled: Millis,
+    stats: ShortCutStats,
 }
 
 /// A queue that a worker polls.
@@ -81,6 +98,9 @@ struct Input {
     busy_ns: Arc<Counter>,
     /// How many packets may be taken in one turn.
     limit: usize,
+    /// Batches in a row that were as long as they might be.
+    full: u32,
+    short_cuts: Option<ShortCuts>,
 }
 
 impl Worker {
@@ -99,6 +119,11 @@ impl Worker {
             number,
             swept: Millis(0),
             stopping: false,
+            cpu: setup.cpu,
+            generation: setup.generation,
+            learned: 0,
+            settled: Millis(0),
+            stats: ShortCutStats::default(),
             desk: setup.desk,
             published: setup.tables,
             counters: setup.counters,
@@ -125,6 +150,8 @@ impl Worker {
 
     /// One turn. Answers whether there was anything to do.
     pub fn turn(&mut self, now: Duration) -> bool {
+        // First: what is found out from here on is right for what has changed by now.
+        let generation = self.generation.as_ref().map_or(0, |generation| generation.get());
         self.look_up();
         self.desk.turns.store(self.desk.turns.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         // All that happens in a turn happens at its beginning; only what it takes is measured.
@@ -142,11 +169,18 @@ impl Worker {
             let after = self.clock.now();
             let spent = nanoseconds(after.saturating_sub(before));
             before = after;
+            if input.short_cuts.is_some() {
+                let made = input.take_up(&mut self.way, packets, generation, millis(now));
+                self.stats.made += made;
+            }
             input.learn(spent, packets);
             self.counters.batches.add(1);
             self.counters.packets.add(packets as u64);
             self.counters.busy_ns.add(spent);
             input.busy_ns.add(spent);
+        }
+        if worked {
+            self.end_short_cuts_if_learned();
         }
         let again = self.way.outputs.clear_up(&mut self.way.pool);
         if worked {
@@ -154,6 +188,22 @@ impl Worker {
         }
         self.sweep(millis(now));
         worked || again
+    }
+
+    /// What was learned in this turn may lead packets elsewhere.
+    #[inline]
+    fn end_short_cuts_if_learned(&mut self) {
+        let learned = self.way.cache.learned();
+        if learned != self.learned {
+            self.learned = learned;
+            self.end_short_cuts();
+        }
+    }
+
+    fn end_short_cuts(&self) {
+        if let Some(generation) = &self.generation {
+            generation.end();
+        }
     }
 
     /// Goes along with whatever control has published or ordered since the last turn.
@@ -183,29 +233,48 @@ impl Worker {
 
     fn carry_out(&mut self, order: Order) {
         match order {
-            Order::Receive { port, number, queue, unmarked_partial, account, busy_ns } => {
+            Order::Receive { port, number, mut queue, unmarked_partial, account, busy_ns } => {
                 if let Wake::Readable(fd) = queue.wake() {
                     // A queue that cannot wake us is found when we are awake.
                     let _ = self.sleep.add(fd);
                 }
+                let table = queue.short_cuts().filter(|_| self.generation.is_some());
+                let short_cuts = table.map(|table| ShortCuts::new(table, self.cpu));
                 self.inputs.push(Input {
-                    ingress: Ingress { port, unmarked_partial, account },
+                    ingress: Ingress {
+                        port,
+                        unmarked_partial,
+                        short_cuts: short_cuts.is_some(),
+                        account,
+                    },
                     number,
                     queue,
                     busy_ns,
                     limit: Batch::CAPACITY,
+                    full: 0,
+                    short_cuts,
                 });
             }
             Order::Send { port, queue, capabilities, account } => {
                 self.way.outputs.add(port, queue, &capabilities, account);
             }
-            Order::Change(port, capabilities) => self.way.outputs.change(port, &capabilities),
+            Order::Change(port, capabilities) => {
+                self.way.outputs.change(port, &capabilities);
+                self.end_short_cuts();
+            }
             Order::Leave(port) => self.leave(port),
-            Order::Watch(watch) => self.way.outputs.capture.add(watch),
+            Order::Watch(watch) => {
+                self.way.outputs.capture.add(watch);
+                self.end_short_cuts();
+            }
             Order::Unwatch(number) => {
                 if let Some(watch) = self.way.outputs.capture.remove(number) {
                     self.desk.give_back(Returned::Watch(watch));
                 }
+            }
+            Order::Settle => {
+                self.settle(millis(self.clock.now()));
+                self.report();
             }
             Order::Dump(request) => request.answer(&self.way.cache, self.way.sessions.as_ref()),
             Order::Stop => self.stopping = true,
@@ -217,7 +286,12 @@ impl Worker {
         let (left, kept): (Vec<_>, _) =
             self.inputs.drain(..).partition(|input| input.ingress.port == port);
         self.inputs = kept;
-        for Input { queue, .. } in left {
+        for Input { queue, short_cuts, ingress, .. } in left {
+            if let Some(mut short_cuts) = short_cuts {
+                let now = millis(self.clock.now());
+                let Way { cache, outputs, .. } = &mut self.way;
+                short_cuts.close(cache, (now, &ingress.account, outputs));
+            }
             if let Wake::Readable(fd) = queue.wake() {
                 self.sleep.remove(fd);
             }
@@ -234,12 +308,28 @@ impl Worker {
             return;
         }
         self.swept = now;
+        if now.since(self.settled) >= millis(SETTLE).0 {
+            self.settle(now);
+        }
         let Way { cache, sessions, .. } = &mut self.way;
         cache.sweep(now);
         if let Some(sessions) = sessions {
             sessions.sweep(cache, now);
         }
         self.report();
+    }
+
+    /// Credits what short-cuts have carried since the last time.
+    fn settle(&mut self, now: Millis) {
+        self.settled = now;
+        let Way { cache, outputs, .. } = &mut self.way;
+        let mut frames = 0;
+        for Input { short_cuts, ingress, .. } in &mut self.inputs {
+            if let Some(short_cuts) = short_cuts {
+                frames += short_cuts.settle_all(cache, (now, &ingress.account, outputs));
+            }
+        }
+        self.stats.frames += frames;
     }
 
     /// Brings the counters up to date that others keep.
@@ -256,6 +346,15 @@ impl Worker {
         counters.masks.set(cache.megaflows().all_masks() as u64);
         counters.programs.set(cache.programs().len() as u64);
         counters.free_frames.set(pool.len() as u64);
+        counters.short_cuts.set(self.short_cuts() as u64);
+        counters.short_cuts_made.set(self.stats.made);
+        counters.short_cut_packets.set(self.stats.frames);
+    }
+
+    /// How many short-cuts there are.
+    fn short_cuts(&self) -> usize {
+        let all = self.inputs.iter().filter_map(|input| input.short_cuts.as_ref());
+        all.map(ShortCuts::len).sum()
     }
 
     fn rest(&mut self) {
@@ -263,13 +362,38 @@ impl Worker {
         self.counters.sleeps.add(1);
         self.desk.asleep.store(true, Ordering::Relaxed);
         let clock = self.clock;
-        self.sleep.sleep(NAP, || clock.now());
+        let most = if self.short_cuts() > 0 { SETTLE } else { NAP };
+        self.sleep.sleep(most, || clock.now());
         self.desk.asleep.store(false, Ordering::Relaxed);
         self.desk.woken();
     }
 }
 
 impl Input {
+    /// Makes short-cuts for what a batch of so many packets proposes; answers how many. Not while
+    /// more packets may wait, since these would be overtaken; but if more always wait, then after
+    /// some time.
+    fn take_up(&mut self, way: &mut Way, packets: usize, generation: u32, now: Millis) -> u64 {
+        let Some(short_cuts) = &mut self.short_cuts else { return 0 };
+        let waits = packets == self.limit && self.full < PATIENCE;
+        self.full = if waits { self.full + 1 } else { 0 };
+        let mut made = 0;
+        let Way { cache, outputs, proposals, .. } = way;
+        for proposal in proposals.drain(..) {
+            let target = outputs.short_cut(proposal.port).filter(|_| !waits);
+            let credit = (now, &*self.ingress.account, &mut *outputs);
+            let is_made = target.is_some_and(|target| {
+                short_cuts.take_up(&proposal, target, generation, cache, credit)
+            });
+            if is_made {
+                made += 1;
+            } else {
+                cache.release(proposal.program, proposal.path);
+            }
+        }
+        made
+    }
+
     /// Learns from a batch that took so long how many packets to take the next time, so that a port
     /// with costly ones harms itself. Never a few only: what a batch costs as such, in system calls
     /// and in what the kernel does on their occasion, would be paid for ever fewer packets.

@@ -196,7 +196,7 @@ fn a_port_may_be_of_another_kind_after_a_restart() -> Result {
         let name = if p == AFXDP { "a" } else { "b" };
         let depot = packet::Depot::new(hw::memory::map(4096)?.memory);
         let options = hw::PodOptions::new(name);
-        let opened = net.inside(|| hw::Pod::open(&options, packet::PortId(9), &depot))?;
+        let opened = net.inside(|| hw::Pod::open(&options, packet::PortId(9), &depot, None))?;
         let error = opened.expect_err("a switch has it").to_string();
         assert!(error.contains("queue 0"), "{error}");
         assert_eq!(a.ping(&b, 3)?, 3);

@@ -48,6 +48,7 @@ fn crew() -> Crew {
         limits: Limits { megaflows: 64, ..Limits::default() },
         sessions: 0,
         busy_poll: false,
+        generation: None,
     };
     Crew::start(&[None, None], Tables::new(Seed(1)), &common).unwrap()
 }

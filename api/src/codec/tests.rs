@@ -322,6 +322,8 @@ fn workers_round_trip() {
         megaflows: 13,
         masks: 14,
         free_frames: 15,
+        short_cuts: 16,
+        short_cut_packets: 17,
     };
     send::<request::WorkerStats>(&reply::Workers { workers: vec![worker] }, Reply::WorkerStats);
 }

@@ -103,6 +103,7 @@ pub(crate) fn capabilities() -> Capabilities {
         zero_copy: no(),
         unmarked_partial: false,
         max_frame: 9014,
+        short_cut: None,
     }
 }
 
@@ -211,6 +212,8 @@ impl Bench {
             limits: Limits { megaflows: options.megaflows, operations: 4096, idle: 10 },
             sessions: options.sessions,
             busy_poll: false,
+            cpu: None,
+            generation: None,
         })
         .unwrap();
         Self {

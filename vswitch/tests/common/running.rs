@@ -79,7 +79,7 @@ fn plan(workers: usize) -> Plan {
     let clock = Clock::start();
     Plan {
         cpus: vec![None; workers],
-        common: Common { depot, clock, limits, sessions: 1024, busy_poll: false },
+        common: Common { depot, clock, limits, sessions: 1024, busy_poll: false, generation: None },
         seed: Seed(5),
         table_limit: 100_000,
         numbers: Numbers::default(),
