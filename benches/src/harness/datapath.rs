@@ -78,7 +78,7 @@ impl Bench {
         }
         let net = TestNet::new()?;
         let ovs = Ovs::start(net.namespace(), plan.cpu, true)?;
-        let ours = Ours::start(&plan.programs, net.namespace(), plan.cpu)?;
+        let ours = Ours::start(&plan.programs, net.namespace(), plan.cpu, true)?;
         Ok(Self { ours, ovs, files, folder, _net: net })
     }
 

@@ -22,7 +22,7 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
 
 /// So many hosts, each at a port of `kind`.
 fn with_ports(plan: &Plan, net: &TestNet, kinds: &[PortKind]) -> Result<(Ours, Vec<Host>)> {
-    let mut ours = Ours::start(&plan.programs, net.namespace(), plan.cpu)?;
+    let mut ours = Ours::start(&plan.programs, net.namespace(), plan.cpu, true)?;
     let mut hosts = Vec::new();
     for (number, kind) in (1u16..).zip(kinds) {
         let name = format!("h{number}");

@@ -23,11 +23,13 @@ pub struct Ours {
 }
 
 impl Ours {
-    /// Starts it in a namespace, as it comes but for its one worker, which is on `cpu`.
-    pub fn start(programs: &Path, namespace: &str, cpu: usize) -> Result<Self> {
+    /// Starts it in a namespace, as it comes but for its one worker, which is on `cpu`, and with
+    /// short-cuts between pods or without.
+    pub fn start(programs: &Path, namespace: &str, cpu: usize, short_cuts: bool) -> Result<Self> {
         let folder = Folder::new("ours")?;
         let (file, socket) = (folder.path().join("config.toml"), folder.path().join("s.sock"));
-        let config = format!("socket = {socket:?}\nstate = \"\"\n[workers]\ncpus = [{cpu}]\n");
+        let workers = format!("[workers]\ncpus = [{cpu}]\nshort_cuts = {short_cuts}\n");
+        let config = format!("socket = {socket:?}\nstate = \"\"\n{workers}");
         fs::write(&file, config)?;
         let mut switch = Line::new(programs.join("vswitchd"))
             .words("--config")

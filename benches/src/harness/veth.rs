@@ -1,8 +1,9 @@
 //! Between two network namespaces, each with a veth whose other end is the switch's.
 //!
-//! Three switches, each with two hosts of its own: ours with pods' ports, ours with AF_XDP ports,
-//! and OVS with AF_XDP ports. One of them has its turn, the others are frozen. Kernel pods would
-//! have pods' ports, so those are judged.
+//! Four switches, each with two hosts of its own: ours with pods' ports, as it comes; the same
+//! without short-cuts, so that every packet passes the worker; ours with AF_XDP ports; and OVS with
+//! AF_XDP ports. One of them has its turn, the others are frozen. Kernel pods would have pods' ports
+//! as they come, so those are judged.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use api::reply::Worker;
 use api::request::{AfxdpOptions, PodOptions, PortKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -42,27 +44,30 @@ const EASY: u32 = 50_000;
 /// Measures everything.
 pub fn run(plan: &Plan) -> Result<Findings> {
     let length = if plan.quick { 1.5 } else { 5.0 };
-    let (pod, afxdp) = (Side::ours(plan, Kind::Pod)?, Side::ours(plan, Kind::Afxdp)?);
-    for side in [&pod, &afxdp] {
+    let ours = [Kind::Pod, Kind::Through, Kind::Afxdp].map(|kind| {
+        let side = Side::ours(plan, kind)?;
         side.freeze(true)?;
-    }
-    let mut sides = [pod, afxdp, Side::ovs(plan)?];
+        Ok::<_, anyhow::Error>(side)
+    });
+    let [pod, through, afxdp] = ours;
+    let mut sides = [pod?, through?, afxdp?, Side::ovs(plan)?];
     let versions = sides.iter_mut().map(Side::version).collect::<Result<_>>()?;
     for side in &sides {
         side.freeze(true)?;
     }
-    let [mut pod, mut afxdp, mut peer] = [const { Vec::new() }; 3];
+    let mut turns = [const { Vec::new() }; 4];
     for round in 1..=if plan.quick { 2 } else { 4 } {
-        for at in [0, 1, 2, 2, 1, 0] {
+        for at in [0, 1, 2, 3, 3, 2, 1, 0] {
             say(&format!("round {round}: {}", sides[at].kind.name()));
-            let turn = turn(&sides, at, length)?;
-            [&mut pod, &mut afxdp, &mut peer][at].push(turn);
+            turns[at].push(turn(&sides, at, length)?);
         }
     }
-    let mut rows = compared(Kind::Pod, &pod, &peer);
-    rows.push(calls(&mut sides, 0)?);
-    rows.extend(compared(Kind::Afxdp, &afxdp, &peer));
-    rows.push(calls(&mut sides, 1)?);
+    let [ours @ .., peer] = &turns;
+    let mut rows = Vec::new();
+    for (at, turns) in ours.iter().enumerate() {
+        rows.extend(compared(sides[at].kind, turns, peer));
+        rows.push(calls(&mut sides, at)?);
+    }
     let about = "switches on one processor, pktgen on another, iperf3 where it likes";
     Ok(Findings { versions, rows, about })
 }
@@ -71,6 +76,8 @@ pub fn run(plan: &Plan) -> Result<Findings> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
     Pod,
+    /// The same without short-cuts.
+    Through,
     Afxdp,
     Peer,
 }
@@ -79,6 +86,7 @@ impl Kind {
     const fn name(self) -> &'static str {
         match self {
             Self::Pod => "pod port",
+            Self::Through => "pod port without short-cuts",
             Self::Afxdp => "afxdp port",
             Self::Peer => PEER,
         }
@@ -188,11 +196,12 @@ impl Side {
 
     fn ours(plan: &Plan, kind: Kind) -> Result<Self> {
         let port = match kind {
-            Kind::Pod => PortKind::Pod(PodOptions {}),
+            Kind::Pod | Kind::Through => PortKind::Pod(PodOptions {}),
             _ => PortKind::Afxdp(AfxdpOptions::default()),
         };
         Self::new(plan, kind, |net, hosts| {
-            let mut ours = Ours::start(&plan.programs, net.namespace(), plan.cpu)?;
+            let mut ours =
+                Ours::start(&plan.programs, net.namespace(), plan.cpu, kind != Kind::Through)?;
             for (number, host) in (1..).zip(hosts) {
                 ours.add_port(host.name(), number, port.clone())?;
             }
@@ -359,7 +368,8 @@ fn compared(kind: Kind, ours: &[Turn], peer: &[Turn]) -> Vec<Row> {
     ]
 }
 
-/// System calls a packet while packets come as fast as they can, counted by the kernel.
+/// System calls a packet while packets come as fast as they can, counted by the kernel. Packets
+/// that take a short-cut count as well.
 fn calls(sides: &mut [Side], at: usize) -> Result<Row> {
     const WINDOW: f64 = 1.0;
     for (other, side) in sides.iter().enumerate() {
@@ -379,7 +389,7 @@ fn calls(sides: &mut [Side], at: usize) -> Result<Row> {
     let (after, elapsed) = (ours.worker()?, clock::seconds(begun, clock::now_ns()));
     let calls = counted(&fs::read_to_string(&file)?)?;
     #[expect(clippy::cast_precision_loss, reason = "rates need not be exact")]
-    let packets = (after.rx_packets - before.rx_packets) as f64 / elapsed;
+    let packets = (received(&after) - received(&before)) as f64 / elapsed;
     let goal = Goal::AtMost(1.0 / 32.0, 1.0 / 128.0);
     let row = Row::new(&case, "", "calls", goal, vec![calls / WINDOW / packets], Vec::new());
     let (moved, slept) = (after.syscalls - before.syscalls, after.sleeps - before.sleeps);
@@ -388,6 +398,10 @@ fn calls(sides: &mut [Side], at: usize) -> Result<Row> {
          send, {slept} sleeps",
         calls / WINDOW
     )))
+}
+
+const fn received(worker: &Worker) -> u64 {
+    worker.rx_packets + worker.short_cut_packets
 }
 
 /// The count in what `perf stat -x,` prints: `COUNT,UNIT,EVENT,...` on a line.
