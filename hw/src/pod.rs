@@ -84,7 +84,7 @@ impl Pod {
         tc::attach(&tap.link, Hook::Ingress, "vswitch_down", &redirect_to_peer(&veth)?)?;
         links.set_up(&tap.link, true)?;
         let short_cuts = generation.map(|generation| {
-            let table = Table::new(generation, &veth.name)?;
+            let table = Table::new(generation, &veth, tc::is_ours(&veth, Hook::Ingress)?)?;
             Ok((shortcut::program(tap.link.ifindex, &table)?, table))
         });
         let up = match short_cuts.transpose() {

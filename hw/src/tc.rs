@@ -77,12 +77,18 @@ pub fn attach(link: &Link, hook: Hook, name: &str, program: &Program) -> Result<
     done.map_err(|refused| refused.about(&link.name, "attaching a tc filter"))
 }
 
+/// Whether a filter of ours is there, if only an earlier process's.
+pub fn is_ours(link: &Link, hook: Hook) -> Result<bool, Error> {
+    let first = first_filter(&mut Netlink::open()?, link, hook)?;
+    Ok(first.is_some_and(|filter| filter.ours))
+}
+
 /// Takes our filter off. It is no error if there is none, or no interface any more.
 pub fn detach(link: &Link, hook: Hook) -> Result<(), Error> {
-    let mut netlink = Netlink::open()?;
-    if !first_filter(&mut netlink, link, hook)?.is_some_and(|filter| filter.ours) {
+    if !is_ours(link, hook)? {
         return Ok(());
     }
+    let mut netlink = Netlink::open()?;
     let message = RouteNetlinkMessage::DelTrafficFilter(filter(link, hook, HANDLE));
     netlink
         .change(message, 0)

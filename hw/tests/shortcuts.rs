@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hw::Links;
 use hw::bpf::Program;
 use hw::shortcut::{Carried, Flow, Generation, Table, Target, program};
 use packet::{Key, compose, ethernet, ipv4, ipv6, tcp, udp};
@@ -20,7 +21,8 @@ struct Bench {
 impl Bench {
     fn new() -> Result<Self> {
         let generation = Arc::new(Generation::new()?);
-        let table = Table::new(&generation, "lo")?;
+        let lo = Links::open()?.named("lo")?;
+        let table = Table::new(&generation, &lo, false)?;
         let program = program(LO, &table)?;
         Ok(Self { generation, table, program })
     }

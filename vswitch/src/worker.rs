@@ -172,6 +172,8 @@ impl Worker {
             if input.short_cuts.is_some() {
                 let made = input.take_up(&mut self.way, packets, generation, millis(now));
                 self.stats.made += made;
+                // At once: who is about to look asks only those that have some.
+                self.counters.short_cuts.add(made);
             }
             input.learn(spent, packets);
             self.counters.batches.add(1);

@@ -168,6 +168,34 @@ fn a_capture_sees_what_took_a_short_cut_before() -> Result {
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
+fn the_steering_of_a_killed_switch_is_undone_and_nobody_elses() -> Result {
+    let net = TestNet::new()?;
+    let (a, b) = (host(&net, "a", 1)?, host(&net, "b", 2)?);
+    let steer = |name| format!("/sys/class/net/{name}/queues/rx-0/rps_cpus");
+    let one = std::env::temp_dir().join(format!("one-{}", net.namespace()));
+    std::fs::write(&one, "1")?;
+    let write = |name| net.run(&format!("cp {} {}", one.display(), steer(name)));
+    let read = |name| net.run(&format!("cat {}", steer(name)));
+    let config = bridge(NORMAL, &[("a", POD), ("b", POD)]);
+    let mut daemon = Daemon::start(&net, &config)?;
+    daemon.kill()?;
+    drop(daemon);
+    write("a")?;
+    write("b")?;
+    let daemon = Daemon::start(&net, &config)?;
+    until_reached(&a, b.address())?;
+    assert_eq!([read("a")?.trim(), read("b")?.trim()], ["0", "0"]);
+    for name in ["a", "b"] {
+        daemon.remove(name)?;
+        write(name)?;
+        daemon.add(name, PortKind::Pod(PodOptions {}))?;
+    }
+    assert_eq!([read("a")?.trim(), read("b")?.trim()], ["1", "1"]);
+    Ok(std::fs::remove_file(one)?)
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
 fn there_are_none_if_the_operator_says_so() -> Result {
     let net = TestNet::new()?;
     let (a, b) = (host(&net, "a", 1)?, host(&net, "b", 2)?);

@@ -7,7 +7,9 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::links::Link;
 
 /// The steering of one interface.
 #[derive(Debug, Default)]
@@ -19,15 +21,27 @@ pub(super) struct Steering {
 }
 
 impl Steering {
-    /// That of `interface`, as far as nobody else steers it.
-    pub(super) fn new(interface: &str) -> Self {
-        let queues = fs::read_dir(format!("/sys/class/net/{interface}/queues"));
+    /// That of `link`, as far as nobody else steers it. What a predecessor of ours has left, if one
+    /// `was_ours`, is undone.
+    pub(super) fn new(link: &Link, was_ours: bool) -> Self {
+        let folder = Path::new("/sys/class/net").join(&link.name);
+        let ifindex = fs::read_to_string(folder.join("ifindex")).unwrap_or_default();
+        if ifindex.trim() != link.ifindex.to_string() {
+            // What is mounted there is another namespace's.
+            return Self::default();
+        }
+        let queues = fs::read_dir(folder.join("queues"));
         let files =
             queues.into_iter().flatten().flatten().map(|queue| queue.path().join("rps_cpus"));
         let is_free = |file: &PathBuf| {
             fs::read_to_string(file).is_ok_and(|mask| mask.trim().chars().all(|c| "0,".contains(c)))
         };
-        Self { files: files.filter(is_free).collect(), cpu: None }
+        let files: Vec<_> = if was_ours {
+            files.filter(|file| fs::write(file, "0").is_ok()).collect()
+        } else {
+            files.filter(is_free).collect()
+        };
+        Self { files, cpu: None }
     }
 
     /// Has `cpu` do the work, or, if there is none, whichever sends.
@@ -65,7 +79,8 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_that_is_not_there_is_not_steered() {
-        assert!(Steering::new("there-is-none").steer(Some(1)).is_ok());
+    fn an_interface_of_another_namespace_is_not_steered() {
+        let link = Link { name: "lo".to_owned(), ifindex: 77, ..Link::default() };
+        assert!(Steering::new(&link, true).files.is_empty());
     }
 }

@@ -12,6 +12,7 @@ use super::flow::{Flow, WORDS};
 use super::steering::Steering;
 use crate::bpf::SharedArray;
 use crate::error::Error;
+use crate::links::Link;
 
 /// Slots of one set: a flow stands in any slot of the set that its hash names.
 pub(super) const WAYS: usize = 4;
@@ -100,10 +101,15 @@ impl Table {
     /// Slots of a table.
     pub const SLOTS: usize = WAYS << SET_BITS;
 
-    /// An empty table for what comes in by `veth`. Needs CAP_BPF.
-    pub fn new(generation: &Arc<Generation>, veth: &str) -> Result<Self, Error> {
+    /// An empty table for what comes in by `veth`, which a predecessor of ours may have had. Needs
+    /// CAP_BPF.
+    pub fn new(generation: &Arc<Generation>, veth: &Link, was_ours: bool) -> Result<Self, Error> {
         let memory = SharedArray::new("vswitch_cuts", 1 << SET_BITS, SET_LEN)?;
-        Ok(Self { memory, generation: Arc::clone(generation), steering: Steering::new(veth) })
+        Ok(Self {
+            memory,
+            generation: Arc::clone(generation),
+            steering: Steering::new(veth, was_ours),
+        })
     }
 
     /// The slots in which a flow may stand.
