@@ -30,7 +30,7 @@ impl Flow {
     /// has a short-cut: tags, fragments, options, whatever is neither TCP nor UDP, the begin and end
     /// of a TCP connection, lengths that contradict each other.
     ///
-    /// The program in the kernel says the same ([`super::program`]).
+    /// The program in the kernel says the same ([`super::program()`]).
     pub fn of(head: &[u8], len: usize) -> Option<Self> {
         let mut bytes = [0; WORDS * 8];
         let mut put = |at: usize, value: &[u8]| {
