@@ -80,6 +80,7 @@ impl Pod {
         // The TAP is no interface that the host should use: it gets no address and says nothing.
         links.set_unaddressed(&tap.link)?;
         links.set_mtu(&tap.link, veth.mtu)?;
+        tc::without_queue(&tap.link)?;
         tap.adopt_mtu(veth.mtu);
         tc::attach(&tap.link, Hook::Ingress, "vswitch_down", &redirect_to_peer(&veth)?)?;
         links.set_up(&tap.link, true)?;

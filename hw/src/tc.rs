@@ -8,7 +8,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::tc::{
     TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcHeader, TcMessage, TcOption,
@@ -157,6 +157,18 @@ fn ensure_clsact(netlink: &mut Netlink, link: &Link) -> Result<(), Error> {
         Err(refused) if refused.errno.raw_os_error() == Some(libc::EEXIST) => Ok(()),
         done => done.map_err(|refused| refused.about(&link.name, "adding a clsact qdisc")),
     }
+}
+
+/// Lets `link` send without a queue in front of it. Its own is enough, and counts what it drops as
+/// the interface's.
+pub(crate) fn without_queue(link: &Link) -> Result<(), Error> {
+    let mut message = TcMessage::default();
+    message.header.index = link.ifindex.cast_signed();
+    message.header.parent = TcHandle::ROOT;
+    message.attributes = vec![TcAttribute::Kind("noqueue".to_owned())];
+    let message = RouteNetlinkMessage::NewQueueDiscipline(message);
+    let done = Netlink::open()?.change(message, NLM_F_CREATE | NLM_F_REPLACE);
+    done.map_err(|refused| refused.about(&link.name, "taking its qdisc away"))
 }
 
 fn filter(link: &Link, hook: Hook, handle: TcHandle) -> TcMessage {

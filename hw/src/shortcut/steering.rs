@@ -16,13 +16,13 @@ use crate::links::Link;
 pub(super) struct Steering {
     /// A file for each queue, of those that nobody else has written to.
     files: Vec<PathBuf>,
-    /// What we have written to them.
+    /// The processor we have written to them.
     cpu: Option<usize>,
 }
 
 impl Steering {
-    /// That of `link`, as far as nobody else steers it. What a predecessor of ours has left, if one
-    /// `was_ours`, is undone.
+    /// That of `link`, as far as nobody else steers it. What a predecessor of ours may have left, if
+    /// one `was_ours`, is undone: steering to a single processor.
     pub(super) fn new(link: &Link, was_ours: bool) -> Self {
         let folder = Path::new("/sys/class/net").join(&link.name);
         let ifindex = fs::read_to_string(folder.join("ifindex")).unwrap_or_default();
@@ -30,25 +30,24 @@ impl Steering {
             // What is mounted there is another namespace's.
             return Self::default();
         }
-        let queues = fs::read_dir(folder.join("queues"));
-        let files =
-            queues.into_iter().flatten().flatten().map(|queue| queue.path().join("rps_cpus"));
-        let is_free = |file: &PathBuf| {
-            fs::read_to_string(file).is_ok_and(|mask| mask.trim().chars().all(|c| "0,".contains(c)))
+        let queues = fs::read_dir(folder.join("queues")).into_iter().flatten().flatten();
+        let files = queues.map(|queue| queue.path().join("rps_cpus"));
+        let is_free = |file: &PathBuf| match read(file).as_deref() {
+            Some([]) => true,
+            Some([_]) if was_ours => fs::write(file, "0").is_ok(),
+            _ => false,
         };
-        let files: Vec<_> = if was_ours {
-            files.filter(|file| fs::write(file, "0").is_ok()).collect()
-        } else {
-            files.filter(is_free).collect()
-        };
-        Self { files, cpu: None }
+        Self { files: files.filter(is_free).collect(), cpu: None }
     }
 
-    /// Has `cpu` do the work, or, if there is none, whichever sends.
+    /// Has `cpu` do the work, or, if there is none, whichever sends. A file that says something else
+    /// than we have written is somebody else's from then on.
     pub(super) fn steer(&mut self, cpu: Option<usize>) -> io::Result<()> {
         if cpu == self.cpu {
             return Ok(());
         }
+        let ours = self.cpu;
+        self.files.retain(|file| read(file).is_some_and(|cpus| cpus.iter().eq(&ours)));
         self.cpu = cpu;
         let mask = cpu.map_or_else(|| "0".to_owned(), mask_of);
         self.files.iter().try_for_each(|file| fs::write(file, &mask))
@@ -67,6 +66,20 @@ fn mask_of(cpu: usize) -> String {
     format!("{:x}{}", 1u32 << (cpu % 32), ",00000000".repeat(cpu / 32))
 }
 
+/// The processors in a file, which has the form of [`mask_of`].
+fn read(file: &Path) -> Option<Vec<usize>> {
+    cpus_of(&fs::read_to_string(file).ok()?)
+}
+
+fn cpus_of(mask: &str) -> Option<Vec<usize>> {
+    let mut cpus = Vec::new();
+    for (place, word) in mask.trim().rsplit(',').enumerate() {
+        let word = u32::from_str_radix(word, 16).ok()?;
+        cpus.extend((0..32).filter(|bit| word >> bit & 1 == 1).map(|bit| 32 * place + bit));
+    }
+    Some(cpus)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +89,12 @@ mod tests {
         assert_eq!(mask_of(0), "1");
         assert_eq!(mask_of(31), "80000000");
         assert_eq!(mask_of(33), "2,00000000");
+        for cpu in [0, 31, 32, 100] {
+            assert_eq!(cpus_of(&mask_of(cpu)), Some(vec![cpu]));
+        }
+        assert_eq!(cpus_of("00000001,80000001\n"), Some(vec![0, 31, 32]));
+        assert_eq!(cpus_of("0\n"), Some(vec![]));
+        assert_eq!(cpus_of("x"), None);
     }
 
     #[test]
