@@ -353,6 +353,7 @@ impl Control {
             }
         }
         bridges().for_each(|macs| drop_count(macs.expire(|entry| old(entry.used))));
+        self.crew.end_short_cuts();
     }
 
     pub(crate) fn dummy_receive(&self, receive: request::DummyReceive) -> Result<Done, Failure> {

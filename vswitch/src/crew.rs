@@ -108,8 +108,9 @@ impl Crew {
     /// that still do not.
     pub fn publish(&mut self, tables: Tables) -> Vec<usize> {
         let (number, _) = self.tables.publish(Arc::new(tables));
-        self.end_short_cuts();
         self.members.iter().for_each(|member| member.desk.ring());
+        // After all have been told: who sees the new generation looks up before it makes any.
+        self.end_short_cuts();
         let late = self.wait(|_, member| member.desk.tables.get() >= number);
         self.put_away();
         late
@@ -134,9 +135,12 @@ impl Crew {
         };
         let signals: Vec<_> = self.members.iter().map(settling).collect();
         if signals.iter().any(Option::is_some) {
+            let slow = self.slow.clone();
             self.wait(|number, member| {
                 signals[number].is_none_or(|signal| member.desk.orders_done.get() >= signal)
             });
+            // Those that were not asked have not kept up either.
+            self.slow.extend(slow.into_iter().filter(|number| signals[*number].is_none()));
         }
     }
 
@@ -189,7 +193,6 @@ impl Crew {
         for member in &self.members {
             member.desk.order([Order::Stop]);
         }
-        self.end_short_cuts();
         for (number, member) in self.members.iter_mut().enumerate() {
             if let Some(thread) = member.thread.take()
                 && thread.join().is_err()
@@ -197,6 +200,8 @@ impl Crew {
                 tracing::error!(worker = number, "the worker had panicked");
             }
         }
+        // Now nobody makes any more.
+        self.end_short_cuts();
         self.put_away();
     }
 }

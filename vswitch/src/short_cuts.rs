@@ -5,12 +5,13 @@
 //! time; from then on they no longer do. What they would have counted here is settled from the
 //! kernel's counts: now and then, and whenever somebody is about to look.
 
+use std::sync::Arc;
+
 use flowtable::{Cache, Found, Millis, PathId, ProgramId};
 use hw::shortcut::{Carried, Flow, Table, Target};
 use packet::PortId;
 
 use crate::account::Account;
-use crate::outputs::Outputs;
 
 /// A flow that could have a short-cut. It counts among the users of its program and path.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +40,8 @@ struct Entry {
     flow: Flow,
     program: ProgramId,
     path: PathId,
-    port: PortId,
+    /// What counts the packets of the port it leads to.
+    to: Arc<Account>,
     /// What has been settled.
     settled: Carried,
     /// When something was settled last.
@@ -59,17 +61,20 @@ pub(crate) struct ShortCuts {
     seen: Box<[u16]>,
     /// The processor of this worker, which may take over the kernel's work.
     cpu: Option<usize>,
-    /// When all were settled last.
-    settled: Millis,
+    /// Frames that were settled.
+    frames: u64,
+    /// When and at how many frames the rate was looked at last.
+    rated: (Millis, u64),
 }
 
-/// What short-cuts have done.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct ShortCutStats {
-    /// Frames carried.
-    pub(crate) frames: u64,
-    /// Short-cuts made.
-    pub(crate) made: u64,
+/// Where a proposal leads.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    pub(crate) target: Target,
+    /// What counts the packets of that port.
+    pub(crate) to: Arc<Account>,
+    /// The generation under which that is right.
+    pub(crate) generation: u32,
 }
 
 impl ShortCuts {
@@ -81,6 +86,8 @@ impl ShortCuts {
     /// Frames a second at which another processor takes over, and at which it is left alone again.
     const BUSY: u64 = 200_000;
     const CALM: u64 = 100_000;
+    /// Milliseconds over which that is measured, at least.
+    const WINDOW: u64 = 40;
 
     /// None yet, for a worker on `cpu`.
     pub(crate) fn new(table: Table, cpu: Option<usize>) -> Self {
@@ -90,8 +97,14 @@ impl ShortCuts {
             used: Vec::with_capacity(Table::SLOTS),
             seen: vec![0; 4 * Table::SLOTS].into_boxed_slice(),
             cpu,
-            settled: Millis(0),
+            frames: 0,
+            rated: (Millis(0), 0),
         }
+    }
+
+    /// Frames carried, as far as they are settled.
+    pub(crate) const fn frames(&self) -> u64 {
+        self.frames
     }
 
     /// How many slots are in use.
@@ -99,27 +112,29 @@ impl ShortCuts {
         self.used.len()
     }
 
-    /// Makes a short-cut of a proposal, as was right at `generation`; or renews the one there is.
-    /// Answers whether it has; if so, program and path have the short-cut as their user now.
+    /// Makes a short-cut of a proposal, or renews the one there is. Answers whether it has; if so,
+    /// program and path have the short-cut as their user now. `account` is that of the port that the
+    /// flow comes in by.
     pub(crate) fn take_up(
         &mut self,
         proposal: &Proposal,
-        target: Target,
-        generation: u32,
+        destination: Destination,
         cache: &mut Cache,
-        (now, account, outputs): (Millis, &Account, &mut Outputs),
+        account: &Account,
+        now: Millis,
     ) -> bool {
-        let Proposal { flow, program, path, port } = *proposal;
+        let Proposal { flow, program, path, .. } = *proposal;
+        let Destination { target, to, generation } = destination;
         let places = Table::places(&flow);
         let is_its = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| entry.flow == flow);
         if let Some(slot) = places.clone().find(|slot| is_its(&self.entries[*slot])) {
             if self.has_ended(slot) || self.table.is_right(slot) {
                 return false;
             }
-            self.settle(slot, cache, (now, account, outputs));
+            self.settle(slot, cache, account, now);
             if let Some(entry) = &mut self.entries[slot] {
                 cache.release(entry.program, entry.path);
-                (entry.program, entry.path, entry.port) = (program, path, port);
+                (entry.program, entry.path, entry.to) = (program, path, to);
             }
             self.table.renew(slot, target, generation);
             return true;
@@ -133,7 +148,7 @@ impl ShortCuts {
         };
         let settled = self.table.carried(slot);
         self.entries[slot] =
-            Some(Entry { flow, program, path, port, settled, used: now, ended: None });
+            Some(Entry { flow, program, path, to, settled, used: now, ended: None });
         self.used.push(slot);
         self.table.begin(slot, &flow, target, generation);
         true
@@ -146,8 +161,9 @@ impl ShortCuts {
     /// Whether a flow was proposed before; from now on it was.
     fn is_seen_again(&mut self, flow: &Flow) -> bool {
         let hash = flow.hash();
-        let at = usize::try_from(hash & 0xffff_ffff).unwrap_or(0) % self.seen.len();
-        let tag = u16::try_from(hash >> 32 & 0xffff).unwrap_or(0) | 1;
+        // Its upper bits: the lower ones know little of what the upper bytes of a word say.
+        let at = usize::try_from(hash >> 32).unwrap_or(0) % self.seen.len();
+        let tag = u16::try_from(hash >> 48).unwrap_or(0) | 1;
         std::mem::replace(&mut self.seen[at], tag) == tag
     }
 
@@ -168,17 +184,18 @@ impl ShortCuts {
         }
     }
 
-    /// Credits all that was carried since the last time; answers how many frames. Ends what has
-    /// carried nothing for long.
+    /// Credits all that was carried since the last time. Ends what has carried nothing for long.
+    /// `is_idle`: whether the worker has little else to do.
     pub(crate) fn settle_all(
         &mut self,
         cache: &mut Cache,
-        (now, account, outputs): (Millis, &Account, &mut Outputs),
-    ) -> u64 {
-        let mut frames = 0;
+        account: &Account,
+        is_idle: bool,
+        now: Millis,
+    ) {
         for at in (0..self.used.len()).rev() {
             let slot = self.used[at];
-            frames += self.settle(slot, cache, (now, account, outputs));
+            self.settle(slot, cache, account, now);
             let Some(entry) = &self.entries[slot] else { continue };
             match entry.ended {
                 Some(ended) if now.since(ended) >= Self::GRACE => {
@@ -190,43 +207,40 @@ impl ShortCuts {
                 _ => {}
             }
         }
-        self.steer(frames, now);
-        frames
+        self.steer(is_idle, now);
     }
 
-    /// Has the worker's processor share the work while there is much of it. The worker itself has
-    /// nothing to do with these packets, so its processor has time.
-    fn steer(&mut self, frames: u64, now: Millis) {
+    /// Has the worker's processor share the work while there is much of it, and the worker itself
+    /// has little to do.
+    fn steer(&mut self, is_idle: bool, now: Millis) {
         const MILLISECONDS: u64 = 1000;
-        let passed = now.since(self.settled);
-        if passed == 0 {
+        let (since, before) = self.rated;
+        let passed = now.since(since);
+        if passed < Self::WINDOW {
             return;
         }
-        self.settled = now;
-        let rate = frames * MILLISECONDS / passed;
+        self.rated = (now, self.frames);
+        let rate = (self.frames - before) * MILLISECONDS / passed;
         let wish = match rate {
-            Self::BUSY.. => self.cpu,
-            ..Self::CALM => None,
-            _ => return,
+            Self::BUSY.. if is_idle => self.cpu,
+            Self::CALM..Self::BUSY if is_idle => return,
+            _ => None,
         };
         // Where that is not allowed, packets go as fast as one processor carries them.
         let _ = self.table.steer(wish);
     }
 
-    /// Credits what one slot has carried; answers how many frames.
-    fn settle(
-        &mut self,
-        slot: usize,
-        cache: &Cache,
-        (now, account, outputs): (Millis, &Account, &mut Outputs),
-    ) -> u64 {
+    /// Credits what one slot has carried.
+    fn settle(&mut self, slot: usize, cache: &Cache, account: &Account, now: Millis) {
         let carried = self.table.carried(slot);
-        let Some(entry) = &mut self.entries[slot] else { return 0 };
-        let before = std::mem::replace(&mut entry.settled, carried);
-        let frames = carried.frames.wrapping_sub(before.frames);
+        let Some(entry) = &mut self.entries[slot] else { return };
+        let frames = carried.frames.wrapping_sub(entry.settled.frames);
         if frames == 0 {
-            return 0;
+            // A packet that is only half counted belongs to the next time.
+            return;
         }
+        let before = std::mem::replace(&mut entry.settled, carried);
+        self.frames += frames;
         let bytes = carried.bytes.wrapping_sub(before.bytes);
         let packets = frames + carried.more_packets.wrapping_sub(before.more_packets);
         let wire_bytes = bytes + carried.more_bytes.wrapping_sub(before.more_bytes);
@@ -235,19 +249,15 @@ impl ShortCuts {
         account.rx.add(frames);
         account.rx_bytes.add(bytes);
         account.tx.add(frames);
-        outputs.credit(entry.port, frames, bytes);
-        frames
+        entry.to.out.add(frames);
+        entry.to.out_bytes.add(bytes);
     }
 
     /// Ends all of them, at the end of their queue, and settles what they have carried.
-    pub(crate) fn close(
-        &mut self,
-        cache: &mut Cache,
-        (now, account, outputs): (Millis, &Account, &mut Outputs),
-    ) {
+    pub(crate) fn close(&mut self, cache: &mut Cache, account: &Account, now: Millis) {
         self.used.iter().for_each(|slot| self.table.end(*slot));
         for slot in std::mem::take(&mut self.used) {
-            self.settle(slot, cache, (now, account, outputs));
+            self.settle(slot, cache, account, now);
             if let Some(entry) = self.entries[slot].take() {
                 cache.release(entry.program, entry.path);
             }

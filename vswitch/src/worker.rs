@@ -19,7 +19,7 @@ use crate::counters::WorkerCounters;
 use crate::desk::{Desk, Order, Returned};
 use crate::publish::Publication;
 use crate::session::Sessions;
-use crate::short_cuts::{ShortCutStats, ShortCuts};
+use crate::short_cuts::{Destination, ShortCuts};
 use crate::sleep::Sleep;
 use crate::way::{Ingress, Way};
 
@@ -85,8 +85,12 @@ pub struct Worker {
     generation: Option<Arc<Generation>>,
     /// Changes of what is learned for which short-cuts have been ended.
     learned: u64,
-    settled: Millis,
-    stats: ShortCutStats,
+    /// When short-cuts were settled last, and how busy the worker had been by then.
+    settled: (Millis, u64),
+    /// Short-cuts made.
+    made: u64,
+    /// Packets by short-cuts of ports that are gone.
+    gone_by: u64,
 }
 
 /// A queue that a worker polls.
@@ -122,8 +126,9 @@ impl Worker {
             cpu: setup.cpu,
             generation: setup.generation,
             learned: 0,
-            settled: Millis(0),
-            stats: ShortCutStats::default(),
+            settled: (Millis(0), 0),
+            made: 0,
+            gone_by: 0,
             desk: setup.desk,
             published: setup.tables,
             counters: setup.counters,
@@ -153,6 +158,9 @@ impl Worker {
         // First: what is found out from here on is right for what has changed by now.
         let generation = self.generation.as_ref().map_or(0, |generation| generation.get());
         self.look_up();
+        if self.stopping {
+            return false;
+        }
         self.desk.turns.store(self.desk.turns.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         // All that happens in a turn happens at its beginning; only what it takes is measured.
         let mut before = now;
@@ -171,7 +179,7 @@ impl Worker {
             before = after;
             if input.short_cuts.is_some() {
                 let made = input.take_up(&mut self.way, packets, generation, millis(now));
-                self.stats.made += made;
+                self.made += made;
                 // At once: who is about to look asks only those that have some.
                 self.counters.short_cuts.add(made);
             }
@@ -291,8 +299,8 @@ impl Worker {
         for Input { queue, short_cuts, ingress, .. } in left {
             if let Some(mut short_cuts) = short_cuts {
                 let now = millis(self.clock.now());
-                let Way { cache, outputs, .. } = &mut self.way;
-                short_cuts.close(cache, (now, &ingress.account, outputs));
+                short_cuts.close(&mut self.way.cache, &ingress.account, now);
+                self.gone_by += short_cuts.frames();
             }
             if let Wake::Readable(fd) = queue.wake() {
                 self.sleep.remove(fd);
@@ -310,7 +318,7 @@ impl Worker {
             return;
         }
         self.swept = now;
-        if now.since(self.settled) >= millis(SETTLE).0 {
+        if now.since(self.settled.0) >= millis(SETTLE).0 {
             self.settle(now);
         }
         let Way { cache, sessions, .. } = &mut self.way;
@@ -323,15 +331,16 @@ impl Worker {
 
     /// Credits what short-cuts have carried since the last time.
     fn settle(&mut self, now: Millis) {
-        self.settled = now;
-        let Way { cache, outputs, .. } = &mut self.way;
-        let mut frames = 0;
+        let (since, before) = self.settled;
+        let busy = self.counters.busy_ns.get();
+        self.settled = (now, busy);
+        // Half of the time is free.
+        let is_idle = 2 * (busy - before) < now.since(since) * 1_000_000;
         for Input { short_cuts, ingress, .. } in &mut self.inputs {
             if let Some(short_cuts) = short_cuts {
-                frames += short_cuts.settle_all(cache, (now, &ingress.account, outputs));
+                short_cuts.settle_all(&mut self.way.cache, &ingress.account, is_idle, now);
             }
         }
-        self.stats.frames += frames;
     }
 
     /// Brings the counters up to date that others keep.
@@ -349,8 +358,10 @@ impl Worker {
         counters.programs.set(cache.programs().len() as u64);
         counters.free_frames.set(pool.len() as u64);
         counters.short_cuts.set(self.short_cuts() as u64);
-        counters.short_cuts_made.set(self.stats.made);
-        counters.short_cut_packets.set(self.stats.frames);
+        counters.short_cuts_made.set(self.made);
+        let carried = self.inputs.iter().filter_map(|input| input.short_cuts.as_ref());
+        let carried: u64 = carried.map(ShortCuts::frames).sum();
+        counters.short_cut_packets.set(self.gone_by + carried);
     }
 
     /// How many short-cuts there are.
@@ -383,9 +394,10 @@ impl Input {
         let Way { cache, outputs, proposals, .. } = way;
         for proposal in proposals.drain(..) {
             let target = outputs.short_cut(proposal.port).filter(|_| !waits);
-            let credit = (now, &*self.ingress.account, &mut *outputs);
-            let is_made = target.is_some_and(|target| {
-                short_cuts.take_up(&proposal, target, generation, cache, credit)
+            let to = outputs.account(proposal.port).map(Arc::clone);
+            let is_made = target.zip(to).is_some_and(|(target, to)| {
+                let destination = Destination { target, to, generation };
+                short_cuts.take_up(&proposal, destination, cache, &self.ingress.account, now)
             });
             if is_made {
                 made += 1;
