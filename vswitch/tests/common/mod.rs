@@ -17,6 +17,7 @@ use flowtable::interpreter::{Fate, Interpreter};
 use flowtable::{
     BridgeId, Limits, Millis, PathReader, PortView, Seed, Step, Tables, VlanMode, paths,
 };
+use hw::shortcut::Generation;
 use hw::{Capabilities, Capability, Refusal, RxQueue, TxQueue, Wake};
 use packet::{Batch, Chainer, Depot, FramePool, HEADROOM, Memory, Packet, PortId};
 use vswitch::account::Account;
@@ -179,6 +180,15 @@ impl Bench {
 
     /// With ports that only flows know.
     pub(crate) fn without_queues(vlans: &[VlanMode], options: Options) -> Self {
+        Self::with_short_cuts(vlans, options, None)
+    }
+
+    /// The same, whose short-cuts are ended by `generation`.
+    pub(crate) fn with_short_cuts(
+        vlans: &[VlanMode],
+        options: Options,
+        generation: Option<Arc<Generation>>,
+    ) -> Self {
         const FRAMES: u32 = 4096;
         let tables = Tables::new(Seed(99));
         let mut edit = tables.edit();
@@ -213,7 +223,7 @@ impl Bench {
             sessions: options.sessions,
             busy_poll: false,
             cpu: None,
-            generation: None,
+            generation,
         })
         .unwrap();
         Self {
@@ -362,11 +372,16 @@ impl Bench {
         counts
     }
 
+    /// Lets time pass.
+    pub(crate) fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.turn();
+    }
+
     /// Asserts what is always true: the accounts balance, no frame is lost.
     pub(crate) fn check(&mut self) {
         // Counters are reported once a millisecond.
-        self.now += Duration::from_millis(1);
-        self.turn();
+        self.wait(Duration::from_millis(1));
         for ((_, account), number) in self.ports.iter().zip(1..) {
             let (came, went) = account.balance();
             assert_eq!(came, went, "the account of port {number}: {account:?}");
