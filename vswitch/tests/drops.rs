@@ -253,6 +253,33 @@ fn each_reason_comes_about_and_is_named() {
     assert_eq!(unreached, BTreeSet::new(), "no test brings these about");
 }
 
+/// What becomes of a super-frame of `packets` that is cut for its output, if there are frames for so
+/// many: the account balances in any case.
+fn cut(frames: Option<usize>) -> Vec<(DropReason, u64)> {
+    let flow = "dl_dst=02:00:00:00:00:02,tcp,nw_src=10.0.0.1,nw_ttl=64,tp_dst=80,tcp_flags=ack";
+    let bytes = compose(&api::text::packet(flow, &NoNames).unwrap(), 1054);
+    let make: Make = Box::new(move |pool| {
+        let mut packet = Chainer::copy_of(&bytes, HEADROOM, PortId(11), pool).unwrap();
+        packet.checksum = Checksum::Partial { start: 34, offset: 16 };
+        packet.segmentation = Segmentation::new(Kind::Tcp4, 54, 100, 1054).unwrap();
+        if let Some(frames) = frames {
+            let kept: Vec<_> = (0..frames).map_while(|_| pool.alloc()).collect();
+            std::iter::from_fn(|| pool.alloc()).for_each(std::mem::forget);
+            kept.into_iter().for_each(|frame| pool.free(frame));
+        }
+        vec![packet]
+    });
+    let four = vec![VlanMode::Trunk(Vec::new()); 4];
+    drops(&four, &flows(&["actions=output:2"]), 1, None, make)
+}
+
+#[test]
+fn segments_are_counted_also_those_there_were_no_frames_for() {
+    assert_eq!(cut(None), []);
+    let lost = cut(Some(4));
+    assert!(matches!(&*lost, [(DropReason::NoFrames, 1..10)]), "{lost:?}");
+}
+
 #[test]
 fn a_port_that_takes_less_is_a_reason() {
     let udp = bytes("udp,nw_ttl=64");

@@ -23,6 +23,8 @@ fn pods_with_all_their_offloads_understand_each_other() -> Result {
     // Packets of 1500 bytes would be four times as many.
     assert!(stats.rx_bytes / stats.rx_packets > 6000, "super-frames pass whole: {stats:?}");
     assert!(stats.drops.is_empty() && stats.rx_errors == 0, "{stats:?}");
+    let worker = &daemon.workers()?[0];
+    assert!(worker.busy_ns > 0 && worker.sleeps > 0 && worker.short_cut_packets > 0, "{worker:?}");
     Ok(())
 }
 

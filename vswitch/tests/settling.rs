@@ -128,6 +128,8 @@ impl Pods {
         assert_eq!(came, went, "{one:?}");
         let counters = &self.bench.counters;
         assert_eq!(counters.short_cut_packets.get(), self.sent - self.up);
+        // One packet a turn, and one queue.
+        assert_eq!((counters.turns.get(), counters.batches.get()), (self.up, self.up));
         let counts = self.bench.counts();
         let by_rules: u64 = counts.rules.iter().map(|rule| rule.1).sum();
         let bytes: u64 = counts.rules.iter().map(|rule| rule.2).sum();
@@ -209,6 +211,7 @@ fn a_port_that_leaves_is_settled_first() {
     let mut pods = Pods::new();
     pods.flows(&["udp,actions=output:2"]);
     assert!(pods.send(1) && pods.send(1));
+    assert_eq!(pods.bench.counters.short_cuts.get(), 1, "known before anything is reported");
     for _ in 0..5 {
         pods.program.run(&packet(1)).unwrap();
         pods.sent += 1;
