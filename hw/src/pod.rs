@@ -9,9 +9,8 @@
 //!
 //! What the pod sends arrives at the host's end of its veth; a program there redirects all of it to
 //! the pod's TAP, whose other side is ours, but for what has a [short-cut](crate::shortcut). What we
-//! write into the TAP, a program there redirects
-//! straight to the pod's end. Checksums not yet made and super-frames not yet cut pass both ways as
-//! they are.
+//! write into the TAP, a program there redirects straight to the pod's end. Checksums not yet made
+//! and super-frames not yet cut pass both ways as they are.
 //!
 //! When the switch dies, the TAP vanishes and the first program leads nowhere: packets are dropped,
 //! the pod keeps its interface and addresses, and a new switch puts new programs in the places of

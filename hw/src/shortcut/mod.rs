@@ -1,10 +1,10 @@
 //! Short-cuts: packets of flows that are known go from pod to pod in the kernel.
 //!
 //! ```text
-//!   pod a          |  the switch's namespace                                |          pod b
-//!   eth0 ----------+-- veth a --(tc: vswitch_up)--+-- known --------------- + --------> eth0
-//!                                                 |    (bpf_redirect_peer)
-//!                                                 +-- else: to the switch
+//!   pod a          |  the switch's namespace                               |  pod b
+//!   eth0 ----------+-- veth a --(tc: vswitch_up)--+-- a flow that is known --+--> eth0
+//!                                                 |   (bpf_redirect_peer)
+//!                                                 +-- any other: to the switch
 //! ```
 //!
 //! The program at a pod's veth looks into a [`Table`] that we share with it as plain memory. What it

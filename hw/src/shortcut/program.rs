@@ -39,7 +39,7 @@ struct Family {
     /// The length field, and how much of the header it leaves out.
     length: i16,
     left_out: i32,
-    /// Where to go on if it is not this one; if it is UDP; if neither UDP nor TCP.
+    /// Where to go on if it is not this one; if it is not UDP.
     labels: [&'static str; 2],
 }
 
