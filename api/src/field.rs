@@ -14,8 +14,17 @@ use packet::{Key, Span};
 pub enum Field {
     InPort,
     Metadata,
-    /// One of `reg0` to `reg15`.
+    PktMark,
+    ConjId,
+    /// Name space and type of what the packet begins with; `(0,0)` is Ethernet.
+    PacketType,
+    TunId,
+    /// One of `reg0` to `reg31`.
     Reg(u8),
+    /// One of `xreg0` to `xreg15`, each two registers in one.
+    Xreg(u8),
+    /// One of `xxreg0` to `xxreg7`, each four registers in one.
+    Xxreg(u8),
     EthSrc,
     EthDst,
     EthType,
@@ -51,6 +60,9 @@ pub enum Field {
     IcmpCode,
     Icmpv6Type,
     Icmpv6Code,
+    NdTarget,
+    NdSll,
+    NdTll,
 }
 
 /// How values of a field are written.
@@ -72,6 +84,8 @@ pub enum Format {
     Frag,
     /// `+syn-ack` or `syn|ack`.
     TcpFlags,
+    /// `(0,0)`.
+    PacketType,
 }
 
 /// What must be matched before a field can be.
@@ -99,6 +113,12 @@ pub enum Needs {
     Icmp,
     /// ICMPv6 over IPv6.
     Icmpv6,
+    /// A neighbour solicitation or advertisement.
+    Nd,
+    /// A neighbour solicitation.
+    NdSolicitation,
+    /// A neighbour advertisement.
+    NdAdvertisement,
 }
 
 /// One row of the table.
@@ -151,6 +171,10 @@ use Format::{Decimal, Ethernet, Frag, Hex, Ipv4, Ipv6, Port, TcpFlags};
 const ROWS: &[Row] = &[
     row(Field::InPort, &["in_port"], &["NXM_OF_IN_PORT"], Key::IN_PORT).format(Port).exact().needs(Needs::Nothing),
     row(Field::Metadata, &["metadata"], &["OXM_OF_METADATA"], Key::METADATA).format(Hex).needs(Needs::Nothing),
+    row(Field::PktMark, &["pkt_mark"], &["NXM_NX_PKT_MARK"], Key::PKT_MARK).format(Hex).needs(Needs::Nothing),
+    row(Field::ConjId, &["conj_id"], &["NXM_NX_CONJ_ID"], Key::CONJ_ID).format(Decimal).exact().read_only().needs(Needs::Nothing),
+    row(Field::PacketType, &["packet_type"], &["OXM_OF_PACKET_TYPE"], Key::PACKET_TYPE).format(Format::PacketType).exact().read_only().needs(Needs::Nothing),
+    row(Field::TunId, &["tun_id", "tunnel_id"], &["NXM_NX_TUN_ID", "OXM_OF_TUNNEL_ID"], Key::TUN_ID).format(Hex).needs(Needs::Nothing),
     row(Field::EthSrc, &["eth_src", "dl_src"], &["NXM_OF_ETH_SRC", "OXM_OF_ETH_SRC"], Key::ETH_SRC).format(Ethernet).needs(Needs::Nothing),
     row(Field::EthDst, &["eth_dst", "dl_dst"], &["NXM_OF_ETH_DST", "OXM_OF_ETH_DST"], Key::ETH_DST).format(Ethernet).needs(Needs::Nothing),
     row(Field::EthType, &["eth_type", "dl_type"], &["NXM_OF_ETH_TYPE", "OXM_OF_ETH_TYPE"], Key::ETH_TYPE).format(Hex).exact().read_only().needs(Needs::Nothing),
@@ -184,9 +208,12 @@ const ROWS: &[Row] = &[
     row(Field::IcmpCode, &["icmp_code"], &["NXM_OF_ICMP_CODE", "OXM_OF_ICMPV4_CODE"], Key::TP_DST.slice(0, 8)).format(Decimal).exact().needs(Needs::Icmp),
     row(Field::Icmpv6Type, &["icmpv6_type"], &["NXM_NX_ICMPV6_TYPE", "OXM_OF_ICMPV6_TYPE"], Key::TP_SRC.slice(0, 8)).format(Decimal).exact().needs(Needs::Icmpv6),
     row(Field::Icmpv6Code, &["icmpv6_code"], &["NXM_NX_ICMPV6_CODE", "OXM_OF_ICMPV6_CODE"], Key::TP_DST.slice(0, 8)).format(Decimal).exact().needs(Needs::Icmpv6),
+    row(Field::NdTarget, &["nd_target"], &["NXM_NX_ND_TARGET", "OXM_OF_IPV6_ND_TARGET"], Key::ND_TARGET).format(Ipv6).needs(Needs::Nd),
+    row(Field::NdSll, &["nd_sll"], &["NXM_NX_ND_SLL", "OXM_OF_IPV6_ND_SLL"], Key::ARP_SHA).format(Ethernet).needs(Needs::NdSolicitation),
+    row(Field::NdTll, &["nd_tll"], &["NXM_NX_ND_TLL", "OXM_OF_IPV6_ND_TLL"], Key::ARP_THA).format(Ethernet).needs(Needs::NdAdvertisement),
 ];
 
-/// The registers, which differ in their number alone.
+/// The registers by width, which differ in their number alone.
 const REGS: [(&str, &str); Key::REGS] = [
     ("reg0", "NXM_NX_REG0"),
     ("reg1", "NXM_NX_REG1"),
@@ -204,40 +231,92 @@ const REGS: [(&str, &str); Key::REGS] = [
     ("reg13", "NXM_NX_REG13"),
     ("reg14", "NXM_NX_REG14"),
     ("reg15", "NXM_NX_REG15"),
+    ("reg16", "NXM_NX_REG16"),
+    ("reg17", "NXM_NX_REG17"),
+    ("reg18", "NXM_NX_REG18"),
+    ("reg19", "NXM_NX_REG19"),
+    ("reg20", "NXM_NX_REG20"),
+    ("reg21", "NXM_NX_REG21"),
+    ("reg22", "NXM_NX_REG22"),
+    ("reg23", "NXM_NX_REG23"),
+    ("reg24", "NXM_NX_REG24"),
+    ("reg25", "NXM_NX_REG25"),
+    ("reg26", "NXM_NX_REG26"),
+    ("reg27", "NXM_NX_REG27"),
+    ("reg28", "NXM_NX_REG28"),
+    ("reg29", "NXM_NX_REG29"),
+    ("reg30", "NXM_NX_REG30"),
+    ("reg31", "NXM_NX_REG31"),
+];
+
+const XREGS: [(&str, &str); Key::REGS / 2] = [
+    ("xreg0", "OXM_OF_PKT_REG0"),
+    ("xreg1", "OXM_OF_PKT_REG1"),
+    ("xreg2", "OXM_OF_PKT_REG2"),
+    ("xreg3", "OXM_OF_PKT_REG3"),
+    ("xreg4", "OXM_OF_PKT_REG4"),
+    ("xreg5", "OXM_OF_PKT_REG5"),
+    ("xreg6", "OXM_OF_PKT_REG6"),
+    ("xreg7", "OXM_OF_PKT_REG7"),
+    ("xreg8", "OXM_OF_PKT_REG8"),
+    ("xreg9", "OXM_OF_PKT_REG9"),
+    ("xreg10", "OXM_OF_PKT_REG10"),
+    ("xreg11", "OXM_OF_PKT_REG11"),
+    ("xreg12", "OXM_OF_PKT_REG12"),
+    ("xreg13", "OXM_OF_PKT_REG13"),
+    ("xreg14", "OXM_OF_PKT_REG14"),
+    ("xreg15", "OXM_OF_PKT_REG15"),
+];
+
+const XXREGS: [(&str, &str); Key::REGS / 4] = [
+    ("xxreg0", "NXM_NX_XXREG0"),
+    ("xxreg1", "NXM_NX_XXREG1"),
+    ("xxreg2", "NXM_NX_XXREG2"),
+    ("xxreg3", "NXM_NX_XXREG3"),
+    ("xxreg4", "NXM_NX_XXREG4"),
+    ("xxreg5", "NXM_NX_XXREG5"),
+    ("xxreg6", "NXM_NX_XXREG6"),
+    ("xxreg7", "NXM_NX_XXREG7"),
 ];
 
 impl Field {
-    /// Every field there is.
+    /// Every field there is; the views of several registers in one come last.
     pub fn all() -> impl Iterator<Item = Self> {
-        let regs = (0..Key::REGS).filter_map(|n| u8::try_from(n).ok()).map(Self::Reg);
-        ROWS.iter().map(|row| row.field).chain(regs)
+        let numbers = |count: usize| (0..count).filter_map(|n| u8::try_from(n).ok());
+        let rows = ROWS.iter().map(|row| row.field);
+        rows.chain(numbers(REGS.len()).map(Self::Reg))
+            .chain(numbers(XREGS.len()).map(Self::Xreg))
+            .chain(numbers(XXREGS.len()).map(Self::Xxreg))
     }
 
     /// The field of this name, such as `nw_src`, `eth_src` or `reg3`. Case counts.
     pub fn from_name(name: &str) -> Option<Self> {
         let row = ROWS.iter().find(|row| row.names.contains(&name)).map(|row| row.field);
-        row.or_else(|| reg(REGS.iter().position(|(reg, _)| *reg == name)?))
+        row.or_else(|| register(|(reg, _)| *reg == name))
     }
 
     /// The field of this NXM or OXM name, such as `NXM_OF_IP_SRC`. Case counts.
     pub fn from_nxm_name(name: &str) -> Option<Self> {
         let row = ROWS.iter().find(|row| row.nxm.contains(&name)).map(|row| row.field);
-        row.or_else(|| reg(REGS.iter().position(|(_, nxm)| *nxm == name)?))
+        row.or_else(|| register(|(_, nxm)| *nxm == name))
     }
 
     /// The name it has in output.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Reg(n) => REGS.get(usize::from(n)).map_or("", |(name, _)| name),
-            _ => self.row().names[0],
-        }
+        self.register_names().map_or_else(|| self.row().names[0], |(name, _)| name)
     }
 
     /// The name it has in output of references to parts of it.
     pub fn nxm_name(self) -> &'static str {
+        self.register_names().map_or_else(|| self.row().nxm[0], |(_, nxm)| nxm)
+    }
+
+    fn register_names(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::Reg(n) => REGS.get(usize::from(n)).map_or("", |(_, nxm)| nxm),
-            _ => self.row().nxm[0],
+            Self::Reg(n) => REGS.get(usize::from(n)).copied(),
+            Self::Xreg(n) => XREGS.get(usize::from(n)).copied(),
+            Self::Xxreg(n) => XXREGS.get(usize::from(n)).copied(),
+            _ => None,
         }
     }
 
@@ -245,8 +324,23 @@ impl Field {
     pub fn span(self) -> Span {
         match self {
             Self::Reg(n) => Key::reg(n.into()),
+            Self::Xreg(n) => Key::xreg(n.into()),
+            Self::Xxreg(n) => Key::xxreg(n.into()),
             _ => self.row().span,
         }
+    }
+
+    /// Whether it belongs to the pipeline alone: no packet says it.
+    pub fn is_scratch(self) -> bool {
+        matches!(
+            self,
+            Self::Reg(_) | Self::Xreg(_) | Self::Xxreg(_) | Self::Metadata | Self::PktMark
+        ) || matches!(self, Self::ConjId | Self::TunId | Self::PacketType)
+    }
+
+    /// Whether it is several registers in one.
+    pub fn is_view(self) -> bool {
+        matches!(self, Self::Xreg(_) | Self::Xxreg(_))
     }
 
     /// The bits of it that count: all, but for the ECN bits of `nw_tos`.
@@ -293,8 +387,11 @@ impl Field {
     }
 }
 
-fn reg(n: usize) -> Option<Field> {
-    u8::try_from(n).ok().map(Field::Reg)
+/// The register whose names are as wanted.
+fn register(is: impl Fn(&(&str, &str)) -> bool) -> Option<Field> {
+    let number = |names: &[(&str, &str)]| u8::try_from(names.iter().position(&is)?).ok();
+    let xreg = || number(&XREGS).map(Field::Xreg);
+    number(&REGS).map(Field::Reg).or_else(xreg).or_else(|| number(&XXREGS).map(Field::Xxreg))
 }
 
 impl fmt::Display for Field {
@@ -315,7 +412,7 @@ mod tests {
             assert_eq!(Field::from_nxm_name(field.nxm_name()), Some(field));
             fields += 1;
         }
-        assert_eq!(fields, ROWS.len() + 16);
+        assert_eq!(fields, ROWS.len() + 32 + 16 + 8);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Flows as values.
 
-use packet::{Key, Span, ethernet, icmp, tcp, udp, vlan};
+use packet::{Key, Span, ethernet, icmp, nd, tcp, udp, vlan};
 
 use crate::action::Action;
 use crate::field::{Field, Needs};
@@ -53,19 +53,68 @@ pub struct Prerequisite {
 /// 3. What can be said with several masks is said with one: packets without a tag are matched
 ///    without regard to the priority they do not have, and fragments by as few of their two bits as
 ///    will do.
+/// 4. A port that is matched by a range is not matched by `mask`, and the range is not all ports.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Match {
     key: Key,
     mask: Key,
+    /// Source and destination port, where a range of them is matched.
+    ranges: [Option<PortRange>; 2],
 }
+
+/// Transport ports from one to another: `tp_dst=80-95`, which is a syntax of our own.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PortRange {
+    /// The lowest.
+    pub first: u16,
+    /// The highest, not below the lowest.
+    pub last: u16,
+}
+
+impl PortRange {
+    const ALL: Self = Self { first: 0, last: u16::MAX };
+
+    /// Whether a port lies in it.
+    pub const fn has(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+}
+
+/// The two fields of which ranges can be matched.
+const PORTS: [Span; 2] = [Key::TP_SRC, Key::TP_DST];
 
 impl Match {
     /// Every packet.
-    pub const ANY: Self = Self { key: Key::ZERO, mask: Key::ZERO };
+    pub const ANY: Self = Self { key: Key::ZERO, mask: Key::ZERO, ranges: [None; 2] };
 
     /// The match with these parts, which must come from a match: for who stores them apart.
     pub fn from_parts(key: Key, mask: Key) -> Self {
-        Self { key: key & mask, mask }
+        Self { key: key & mask, mask, ranges: [None; 2] }
+    }
+
+    /// The same with these ranges of source and destination ports, which must come from a match.
+    #[must_use]
+    pub const fn with_ranges(self, ranges: [Option<PortRange>; 2]) -> Self {
+        Self { ranges, ..self }
+    }
+
+    /// The ranges of source and destination ports that are matched.
+    pub const fn ranges(&self) -> [Option<PortRange>; 2] {
+        self.ranges
+    }
+
+    /// Also matches ports in a range, in place of what was said of that port before; all of them
+    /// wildcard it. It is left to the caller to see in the end that all prerequisites are met.
+    ///
+    /// # Panics
+    /// If `field` is no port of TCP, UDP or SCTP.
+    pub(crate) fn put_range(&mut self, field: Field, range: PortRange) {
+        let at = PORTS.iter().position(|span| *span == field.span());
+        assert!(at.is_some(), "{field} has no ranges");
+        self.put(field, 0, 0);
+        if let Some(at) = at {
+            self.ranges[at] = Some(range).filter(|range| *range != PortRange::ALL);
+        }
     }
 
     /// The values that are matched; zero where nothing is.
@@ -93,15 +142,14 @@ impl Match {
     /// The packets with exactly this key: every field that such a packet has, and of the pipeline's
     /// own those that are not zero.
     pub fn exactly(key: &Key) -> Self {
-        let mut matching = Self { key: *key, mask: Key::ZERO };
+        let mut matching = Self { key: *key, ..Self::ANY };
         // The two that announce others come first, so that the others can be told by them.
         matching.mask.set_all(Key::ETH_TYPE);
         if matching.is_arp() || matching.missing(Needs::Ip).is_none() {
             matching.mask.set_all(Key::NW_PROTO);
         }
-        for field in Field::all() {
-            let scratch = matches!(field, Field::Reg(_) | Field::Metadata);
-            let is_there = !scratch || key.get(field.span()) != 0;
+        for field in Field::all().filter(|field| !field.is_view()) {
+            let is_there = !field.is_scratch() || key.get(field.span()) != 0;
             if is_there && matching.missing(field.needs()).is_none() {
                 matching.mask.set_all(field.span());
             }
@@ -121,7 +169,8 @@ impl Match {
         let before = *self;
         self.put(field, value, mask);
         // Only what other fields need can take something away from them.
-        let announces = [Key::ETH_TYPE, Key::NW_PROTO, Key::NW_FRAG, Key::VLAN_TCI];
+        let announces =
+            [Key::ETH_TYPE, Key::NW_PROTO, Key::NW_FRAG, Key::VLAN_TCI, Key::TP_SRC, Key::TP_DST];
         if announces.iter().any(|span| !self.same_mask_and_key(&before, *span))
             && let Some(unmet) = self.unmet()
         {
@@ -138,6 +187,9 @@ impl Match {
         let mask = mask & ones;
         self.mask.set(span, self.mask.get(span) & !ones | mask);
         self.key.set(span, self.key.get(span) & !ones | value & mask);
+        if let Some(at) = PORTS.iter().position(|port| port.contains(span)) {
+            self.ranges[at] = None;
+        }
         self.normalise();
     }
 
@@ -165,6 +217,11 @@ impl Match {
     /// A field that is matched without its prerequisites, if there is one.
     pub(crate) fn unmet(&self) -> Option<Prerequisite> {
         let mut unexplained = self.mask;
+        for (range, span) in self.ranges.into_iter().zip(PORTS) {
+            if range.is_some() {
+                unexplained.set_all(span);
+            }
+        }
         for field in Field::all().filter(|field| self.missing(field.needs()).is_none()) {
             unexplained.set(field.span(), 0u8);
         }
@@ -205,6 +262,18 @@ impl Match {
             Needs::Icmp => transport(icmp::PROTO, "icmp"),
             Needs::Icmpv6 if !v6 => Some("icmp6"),
             Needs::Icmpv6 => transport(icmp::PROTO_V6, "icmp6"),
+            Needs::Nd | Needs::NdSolicitation | Needs::NdAdvertisement if !v6 => Some("icmp6"),
+            Needs::Nd => transport(icmp::PROTO_V6, "icmp6").or_else(|| {
+                let kinds = [nd::SOLICITATION, nd::ADVERTISEMENT];
+                (!kinds.into_iter().any(|kind| self.is_neighbour(kind)))
+                    .then_some("icmp_type=135 or 136")
+            }),
+            Needs::NdSolicitation => transport(icmp::PROTO_V6, "icmp6").or_else(|| {
+                (!self.is_neighbour(nd::SOLICITATION)).then_some("icmp_type=135")
+            }),
+            Needs::NdAdvertisement => transport(icmp::PROTO_V6, "icmp6").or_else(|| {
+                (!self.is_neighbour(nd::ADVERTISEMENT)).then_some("icmp_type=136")
+            }),
         }
     }
 
@@ -239,25 +308,52 @@ impl Match {
         self.is_type(ethernet::ARP) || self.is_type(ethernet::RARP)
     }
 
+    /// Whether only messages of this type about neighbours match; their code is 0.
+    fn is_neighbour(&self, kind: u8) -> bool {
+        self.is_exactly(Field::Icmpv6Type, kind.into())
+            && self.key.get(Field::Icmpv6Code.span()) == 0
+    }
+
     fn is_exactly(&self, field: Field, value: u128) -> bool {
         self.mask.get(field.span()) == field.ones() && self.key.get(field.span()) == value
     }
 
     /// Whether a packet with this key matches.
     pub fn covers(&self, key: &Key) -> bool {
+        let port = |span| u16::try_from(key.word(span)).unwrap_or(0);
+        let mut ranges = self.ranges.into_iter().zip(PORTS);
         key.matches(&self.key, &self.mask)
+            && ranges.all(|(range, span)| range.is_none_or(|range| range.has(port(span))))
     }
 
     /// Whether every packet that `other` is for is also one this is for: OpenFlow's loose
     /// comparison.
     pub fn contains(&self, other: &Self) -> bool {
         let wider = self.mask.words().iter().zip(other.mask.words()).all(|(a, b)| a & !b == 0);
-        wider && other.key.matches(&self.key, &self.mask)
+        wider
+            && other.key.matches(&self.key, &self.mask)
+            && (0..PORTS.len()).all(|at| {
+                self.ranges[at].is_none_or(|range| {
+                    let PortRange { first, last } = other.ports(at);
+                    range.first <= first && last <= range.last
+                })
+            })
     }
 
-    /// Whether some packet could match both.
+    /// Whether some packet could match both. Never wrong with "no".
     pub fn overlaps(&self, other: &Self) -> bool {
         self.key.matches(&other.key, &(self.mask & other.mask))
+            && (0..PORTS.len()).all(|at| {
+                let (ours, theirs) = (self.ports(at), other.ports(at));
+                ours.first <= theirs.last && theirs.first <= ours.last
+            })
+    }
+
+    /// The lowest and the highest port that can match, source or destination.
+    fn ports(&self, at: usize) -> PortRange {
+        let half = |word: u64| u16::try_from(word).unwrap_or(0);
+        let (value, mask) = (self.key.word(PORTS[at]), self.mask.word(PORTS[at]));
+        self.ranges[at].unwrap_or(PortRange { first: half(value), last: half(value) | !half(mask) })
     }
 }
 
@@ -272,6 +368,8 @@ pub struct FlowFilter {
     pub cookie: Option<(u64, u64)>,
     /// Only flows that output to this port.
     pub out_port: Option<u16>,
+    /// Only flows that lead to this group.
+    pub out_group: Option<u32>,
 }
 
 /// A change to a table: what `add-flow` and `del-flows` send.
@@ -299,6 +397,8 @@ pub struct FlowMod {
     pub flags: FlowFlags,
     /// Only flows that output to this port: for deleting and dumping.
     pub out_port: Option<u16>,
+    /// Only flows that lead to this group: for deleting and dumping.
+    pub out_group: Option<u32>,
     /// What the flow does, drop if the list is empty; `None` for commands that delete.
     pub actions: Option<Vec<Action>>,
 }
@@ -325,6 +425,7 @@ impl Default for FlowMod {
             importance: 0,
             flags: FlowFlags::default(),
             out_port: None,
+            out_group: None,
             actions: Some(Vec::new()),
         }
     }

@@ -12,12 +12,15 @@
 
 mod action;
 mod bytes;
+mod change;
 mod client;
 pub mod codec;
 mod drop;
 mod field;
 mod flow;
+mod group;
 mod line;
+mod meter;
 mod method;
 pub mod reply;
 pub mod request;
@@ -26,14 +29,22 @@ pub mod testing;
 pub mod text;
 mod version;
 
-pub use action::{Action, OutPort, Subfield};
+pub use action::{
+    Action, Bundle, BundleAlgorithm, Controller, HashFields, Learn, LearnSource, LearnSpec,
+    Multipath, MultipathAlgorithm, OutPort, PacketInReason, Sample, SampleDirection, Subfield,
+};
 pub use bytes::{HexBytes, InvalidHex};
+pub use change::{Change, PacketOut};
 pub use client::{Capture, Client, ClientError, DEFAULT_SOCKET};
 pub use codec::Failure;
 pub use drop::{DropReason, UnknownReason};
 pub use field::{Field, Format, Needs};
-pub use flow::{Command, FlowFilter, FlowFlags, FlowMod, Match, Prerequisite, TableId};
+pub use flow::{
+    Command, FlowFilter, FlowFlags, FlowMod, Match, PortRange, Prerequisite, TableId,
+};
+pub use group::{Bucket, BucketPlace, Group, GroupKind, GroupMod, Selection};
 pub use line::{LineError, LineReader};
+pub use meter::{BandKind, Meter, MeterBand, MeterId, MeterMod, MeterUnit};
 pub use method::{Call, Notification, Reply, Request};
 pub use text::{FlowError, NoNames, PortNames};
 pub use version::VERSION;

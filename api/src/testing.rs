@@ -245,7 +245,7 @@ fn any_action(matching: &Match) -> impl Strategy<Value = Action> + use<> {
         1 => Just(Action::PopVlan),
         1 => select(vec![0u16, 5, 10, 4095]).prop_map(Action::ModVlanVid),
         1 => (0..8u8).prop_map(Action::ModVlanPcp),
-        1 => Just(Action::DecTtl),
+        1 => Just(Action::DecTtl(Vec::new())),
         2 => any_resubmit(),
     ];
     let leaf = leaf.boxed();
@@ -317,6 +317,7 @@ pub fn any_flow() -> impl Strategy<Value = FlowMod> {
         command: Command::Add,
         cookie_filter: None,
         out_port: None,
+        out_group: None,
         ..flow
     })
 }
@@ -388,6 +389,7 @@ fn any_change() -> impl Strategy<Value = FlowMod> {
                 importance,
                 flags,
                 out_port,
+                out_group: None,
                 actions: Some(actions),
             })
         },

@@ -33,7 +33,7 @@ pub struct Basis {
     /// The bridge they are in; `None` if there were several.
     pub bridge: Option<BridgeId>,
     /// The words of the key that had been rewritten when some table looked, one bit each.
-    pub rewritten: u32,
+    pub rewritten: u64,
 }
 
 impl Basis {

@@ -25,7 +25,7 @@ pub(crate) struct Draft<'a> {
     /// Where the last clone begins, if nothing has been sent after it.
     last_clone: Option<usize>,
     /// The words of the key that have been written, one bit each.
-    rewritten: u32,
+    rewritten: u64,
 }
 
 /// What a clone gets a copy of.
@@ -219,7 +219,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The words of the key that have been written, one bit each.
-    pub(crate) const fn rewritten(&self) -> u32 {
+    pub(crate) const fn rewritten(&self) -> u64 {
         self.rewritten
     }
 

@@ -222,7 +222,7 @@ impl Interpreter {
                 Action::ModVlanPcp(pcp) => {
                     run.packet.set_tag(u128::from(*pcp) << 13, vlan::PCP.into())?;
                 }
-                Action::DecTtl => {
+                Action::DecTtl(_) => {
                     let key = run.packet.key();
                     if run.packet.headers().network == Network::None {
                         continue;
@@ -245,6 +245,7 @@ impl Interpreter {
                     }
                     run.packet = before;
                 }
+                _ => {}
             }
         }
         Ok(End::Done)

@@ -253,7 +253,7 @@ impl<'a, R: Record> Walk<'a, R> {
                 Action::ModVlanPcp(pcp) => {
                     self.mod_vlan(Key::VLAN_TCI.slice(13, 3), (*pcp).into())?
                 }
-                Action::DecTtl => {
+                Action::DecTtl(_) => {
                     if !self.draft.dec_ttl()? {
                         self.record.note(Note::TtlExpired);
                         self.dropped(DropReason::InvalidTtl);
@@ -265,6 +265,7 @@ impl<'a, R: Record> Walk<'a, R> {
                 }
                 Action::GotoTable(next) => return Ok(End::Goto(*next)),
                 Action::Clone(actions) => self.clone(actions, table)?,
+                _ => {}
             }
         }
         Ok(End::Done)

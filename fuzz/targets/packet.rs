@@ -47,7 +47,7 @@ fn lie_within(headers: &Headers, len: usize) {
 fn only_the_window_counts(bytes: &[u8], headers: Headers, key: &Key) {
     let window = &bytes[..bytes.len().min(HEADER_WINDOW)];
     let mut stale = Key::ZERO;
-    stale.words_mut()[..Key::PACKET_WORDS].fill(u64::MAX);
+    stale.words_mut()[..Key::PARSED_WORDS].fill(u64::MAX);
     assert_eq!(parse(window, bytes.len(), &mut stale), Ok(headers));
     assert_eq!(stale[0], u64::MAX, "where a packet came in is not its own to say");
     assert_eq!(stale.words()[1..], key.words()[1..]);

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::checksum::{self, Sum};
 use crate::key::Key;
-use crate::{arp, ethernet, icmp, ipv4, ipv6, sctp, tcp, udp, vlan};
+use crate::{arp, ethernet, icmp, ipv4, ipv6, nd, sctp, tcp, udp, vlan};
 
 /// The packet that `key` describes, `len` bytes long or as short as its headers allow; what is
 /// behind the headers is zero. Lengths and checksums are right.
@@ -135,6 +135,22 @@ fn ipv6_packet(key: &Key, len: usize) -> Vec<u8> {
     bytes
 }
 
+/// What follows the ICMPv6 header of a message about a neighbour, in place of anything else.
+fn neighbour(key: &Key, bytes: &mut Vec<u8>) {
+    bytes.resize(nd::TARGET, 0);
+    bytes.extend_from_slice(&key.get(Key::ND_TARGET).to_be_bytes());
+    let options = [
+        (nd::SOURCE, Key::HAS_ND_SLL, Key::ARP_SHA),
+        (nd::TARGET_ADDRESS, Key::HAS_ND_TLL, Key::ARP_THA),
+    ];
+    for (kind, has, address) in options {
+        if key.word(has) != 0 {
+            bytes.extend_from_slice(&[kind, 1]);
+            bytes.extend_from_slice(&tail::<6>(key.word(address)));
+        }
+    }
+}
+
 /// The transport header and what follows, `len` bytes of it if that is enough for the header.
 fn transport(key: &Key, proto: u8, icmp: u8, len: usize, pseudo: impl Fn(usize) -> Sum) -> Vec<u8> {
     if byte(key, Key::NW_FRAG) > 1 {
@@ -149,6 +165,9 @@ fn transport(key: &Key, proto: u8, icmp: u8, len: usize, pseudo: impl Fn(usize) 
         _ => return vec![0; len],
     };
     let mut bytes = vec![0; len.max(header)];
+    if proto == icmp::PROTO_V6 && key.word(Key::HAS_ND) != 0 {
+        neighbour(key, &mut bytes);
+    }
     if proto == icmp {
         (bytes[0], bytes[1]) = (tail::<1>(src.into())[0], tail::<1>(dst.into())[0]);
     } else {

@@ -10,6 +10,7 @@ use crate::icmp::{self, Icmp};
 use crate::ipv4::{self, Ipv4};
 use crate::ipv6::{self, Ipv6};
 use crate::key::Key;
+use crate::nd::Nd;
 use crate::sctp;
 use crate::tcp::{self, Tcp};
 use crate::udp::{self, Udp};
@@ -184,7 +185,7 @@ fn parse_plain(window: &[u8], len: usize, key: &mut Key) -> Option<&'static Head
     words[4] = word(L3 + ipv4::SRC)?;
     words[5] = proto << 56 | tos << 48 | ttl << 40 | u64::from(ttl > 1) << 22 | 0b11 << 20;
     words[6] = word(L4)? >> 32 << 32 | flags << 16;
-    words[7..Key::PACKET_WORDS].fill(0);
+    words[7..Key::PARSED_WORDS].fill(0);
     Some(headers)
 }
 
@@ -192,7 +193,7 @@ fn parse_plain(window: &[u8], len: usize, key: &mut Key) -> Option<&'static Head
 fn parse_any(window: &[u8], len: usize, key: &mut Key) -> Result<Headers, Runt> {
     let window = &window[..window.len().min(HEADER_WINDOW)];
     let (ethernet, mut rest) = Ethernet::split(window).map_err(|_short| Runt { len })?;
-    key.words_mut()[1..Key::PACKET_WORDS].fill(0);
+    key.words_mut()[1..Key::PARSED_WORDS].fill(0);
     let mut walk = Walk { key, headers: Headers::default(), end: len };
     walk.key.put(Key::ETH_DST, ethernet.dst().to_u64());
     walk.key.put(Key::ETH_SRC, ethernet.src().to_u64());
@@ -349,6 +350,9 @@ impl Walk<'_> {
             },
             _ if proto == icmp => match Icmp::split(bytes) {
                 Ok((message, _)) => {
+                    if icmp == icmp::PROTO_V6 {
+                        self.neighbour(bytes);
+                    }
                     let transport =
                         if icmp == icmp::PROTO { Transport::Icmp } else { Transport::Icmpv6 };
                     (transport, u16::from(message.kind()), u16::from(message.code()))
@@ -366,6 +370,24 @@ impl Walk<'_> {
         }
         self.headers.transport = transport;
         self.headers.l4 = u16::try_from(l4).unwrap_or(u16::MAX);
+    }
+
+    #[cold]
+    fn neighbour(&mut self, bytes: &[u8]) {
+        if self.headers.fragment != Fragment::No {
+            return;
+        }
+        let Some(nd) = Nd::read(bytes) else { return };
+        self.key.put(Key::HAS_ND, 1);
+        self.key.put_wide(Key::ND_TARGET, nd.target().to_bits());
+        let mut address = |found: Option<crate::MacAddr>, has, place| {
+            if let Some(address) = found {
+                self.key.put(has, 1);
+                self.key.put(place, address.to_u64());
+            }
+        };
+        address(nd.source(), Key::HAS_ND_SLL, Key::ARP_SHA);
+        address(nd.target_address(), Key::HAS_ND_TLL, Key::ARP_THA);
     }
 
     #[inline]

@@ -73,9 +73,12 @@ pub struct Key([u64; Self::WORDS]);
 
 impl Key {
     /// Words in all.
-    pub const WORDS: usize = 32;
+    pub const WORDS: usize = 40;
     /// Words that describe the packet; those behind them are the pipeline's own.
-    pub const PACKET_WORDS: usize = 16;
+    pub const PACKET_WORDS: usize = 20;
+    /// Words that [`crate::parse`] writes, but for the first; what describes the packet besides is
+    /// known from elsewhere.
+    pub const PARSED_WORDS: usize = 15;
 
     /// The OpenFlow number of the port the packet came in by.
     pub const IN_PORT: Span = Span::new(0, 0, 16);
@@ -113,12 +116,18 @@ impl Key {
     /// IPv6 flow label.
     pub const IPV6_LABEL: Span = Span::new(5, 0, 20);
     /// Whether there is a network header that can be read and written. No flow matches this or the
-    /// next two: translation notes with them what it took for granted.
+    /// next five: translation notes with them what it took for granted.
     pub const HAS_NETWORK: Span = Span::new(5, 20, 1);
     /// Whether there is a transport header.
     pub const HAS_TRANSPORT: Span = Span::new(5, 21, 1);
     /// Whether the TTL is 2 or more, so that one can be taken off.
     pub const TTL_LEFT: Span = Span::new(5, 22, 1);
+    /// Whether there is a neighbour solicitation or advertisement.
+    pub const HAS_ND: Span = Span::new(5, 23, 1);
+    /// Whether it has a source link-layer address.
+    pub const HAS_ND_SLL: Span = Span::new(5, 24, 1);
+    /// Whether it has a target link-layer address.
+    pub const HAS_ND_TLL: Span = Span::new(5, 25, 1);
     /// TCP, UDP or SCTP source port, or ICMP type.
     pub const TP_SRC: Span = Span::new(6, 48, 16);
     /// TCP, UDP or SCTP destination port, or ICMP code.
@@ -129,25 +138,57 @@ impl Key {
     pub const IPV6_SRC: Span = Span::new(8, 0, 128);
     /// IPv6 destination.
     pub const IPV6_DST: Span = Span::new(10, 0, 128);
-    /// ARP sender hardware address.
+    /// ARP sender hardware address, or the source link-layer address of a neighbour solicitation.
     pub const ARP_SHA: Span = Span::new(11, 16, 48);
-    /// ARP target hardware address.
+    /// ARP target hardware address, or the target link-layer address of a neighbour advertisement.
     pub const ARP_THA: Span = Span::new(12, 16, 48);
+    /// The target of a neighbour solicitation or advertisement (RFC 4861 §4.3, §4.4).
+    pub const ND_TARGET: Span = Span::new(14, 0, 128);
+    /// Name space and type of what the packet begins with: 0 is an Ethernet frame.
+    pub const PACKET_TYPE: Span = Span::new(15, 0, 32);
+    /// What a decision for each packet has come to, on the pass that resumes behind it.
+    pub const OUTCOME: Span = Span::new(15, 32, 16);
+    /// The tunnel's key.
+    pub const TUN_ID: Span = Span::new(16, 0, 64);
     /// The pipeline's 64-bit scratch field.
-    pub const METADATA: Span = Span::new(16, 0, 64);
+    pub const METADATA: Span = Span::new(20, 0, 64);
+    /// A mark that the host sees.
+    pub const PKT_MARK: Span = Span::new(37, 0, 32);
+    /// The conjunction whose clauses have all been met.
+    pub const CONJ_ID: Span = Span::new(37, 32, 32);
 
     /// How many 32-bit registers there are.
-    pub const REGS: usize = 16;
+    pub const REGS: usize = 32;
+    /// The word of the first two.
+    const FIRST_REG: u8 = 21;
 
     /// Register `n`. Two neighbours share a word, the even one high, so that they also read as one
-    /// 64-bit register.
+    /// register of 64 bits, and four as one of 128.
     ///
     /// # Panics
     /// If there is no such register.
     pub const fn reg(n: usize) -> Span {
         assert!(n < Self::REGS, "no such register");
-        let word = [17, 17, 18, 18, 19, 19, 20, 20, 21, 21, 22, 22, 23, 23, 24, 24][n];
-        Span::new(word, if n.is_multiple_of(2) { 32 } else { 0 }, 32)
+        Span::new(Self::xreg(n / 2).low, if n.is_multiple_of(2) { 32 } else { 0 }, 32)
+    }
+
+    /// Registers `2n` and `2n + 1` as one of 64 bits.
+    ///
+    /// # Panics
+    /// If there are no such registers.
+    #[expect(clippy::cast_possible_truncation, reason = "at most 15")]
+    pub const fn xreg(n: usize) -> Span {
+        assert!(n < Self::REGS / 2, "no such register");
+        Span::new(Self::FIRST_REG + n as u8, 0, 64)
+    }
+
+    /// Registers `4n` to `4n + 3` as one of 128 bits.
+    ///
+    /// # Panics
+    /// If there are no such registers.
+    pub const fn xxreg(n: usize) -> Span {
+        assert!(n < Self::REGS / 4, "no such register");
+        Span::new(Self::xreg(2 * n + 1).low, 0, 128)
     }
 
     /// A key in which everything is zero; as a mask, one that wildcards everything.
@@ -285,7 +326,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SPANS: [Span; 12] = [
+    const SPANS: [Span; 14] = [
         Key::IN_PORT,
         Key::RESUME,
         Key::ETH_DST,
@@ -297,7 +338,9 @@ mod tests {
         Key::IPV6_DST,
         Key::METADATA,
         Key::reg(0),
-        Key::reg(15),
+        Key::reg(31),
+        Key::xreg(3),
+        Key::xxreg(7),
     ];
 
     #[test]
@@ -323,6 +366,9 @@ mod tests {
             Key::HAS_NETWORK,
             Key::HAS_TRANSPORT,
             Key::TTL_LEFT,
+            Key::HAS_ND,
+            Key::HAS_ND_SLL,
+            Key::HAS_ND_TLL,
             Key::TP_SRC,
             Key::TP_DST,
             Key::TCP_FLAGS,
@@ -330,7 +376,13 @@ mod tests {
             Key::IPV6_DST,
             Key::ARP_SHA,
             Key::ARP_THA,
+            Key::ND_TARGET,
+            Key::PACKET_TYPE,
+            Key::OUTCOME,
+            Key::TUN_ID,
             Key::METADATA,
+            Key::PKT_MARK,
+            Key::CONJ_ID,
         ];
         let mut taken = Key::ZERO;
         for span in fields.into_iter().chain((0..Key::REGS).map(Key::reg)) {
@@ -342,7 +394,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_set_is_read_and_nothing_else_changes(
-            words in prop::array::uniform32(any::<u64>()),
+            words in prop::collection::vec(any::<u64>(), Key::WORDS),
             span in prop::sample::select(SPANS.to_vec()),
             value: u128,
             cut: prop::sample::Index,
@@ -350,7 +402,7 @@ mod tests {
             // A random part of the field, so that ranges across the middle of an address are met.
             let first = u8::try_from(cut.index(span.bits().into())).unwrap();
             let span = span.slice(first, span.bits() - first);
-            let before = Key(words);
+            let before = Key(words.try_into().unwrap());
             let mut after = before;
             after.set(span, value);
             prop_assert_eq!(after.get(span), value & span.ones());

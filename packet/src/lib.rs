@@ -23,6 +23,7 @@ pub mod ipv6;
 mod key;
 mod mac;
 pub mod memory;
+pub mod nd;
 mod packet;
 mod pool;
 pub mod sctp;

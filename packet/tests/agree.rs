@@ -79,7 +79,7 @@ proptest! {
             prop_assert!(usize::from(headers.l4) + 8 <= bytes.len());
         }
         if headers.network == Network::None {
-            prop_assert_eq!(&key.words()[4..Key::PACKET_WORDS], &[0; Key::PACKET_WORDS - 4], "stale fields");
+            prop_assert_eq!(&key.words()[4..Key::PARSED_WORDS], &[0; Key::PARSED_WORDS - 4], "stale fields");
         }
     }
 

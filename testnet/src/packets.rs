@@ -85,6 +85,29 @@ fn network_key() -> impl Strategy<Value = Key> {
                 .with(Key::IPV6_DST, 0xfd00 << 112 ^ dst)
                 .with(Key::IPV6_LABEL, label)
         });
+    let addresses = (prop::option::of(few(48)), prop::option::of(few(48)));
+    let nd = (few(128), few(128), 135..137u8, few(128), addresses).prop_map(
+        |(src, dst, kind, target, (sll, tll))| {
+            let address = |key: Key, has, place, address: Option<u128>| match address {
+                Some(address) => key.with(has, 1u8).with(place, address),
+                None => key,
+            };
+            let key = Key::ZERO
+                .with(Key::ETH_TYPE, ethernet::IPV6)
+                .with(Key::IPV6_SRC, 0xfd00 << 112 ^ src)
+                .with(Key::IPV6_DST, 0xfd00 << 112 ^ dst)
+                .with(Key::NW_PROTO, icmp::PROTO_V6)
+                .with(Key::NW_TTL, 255u8)
+                .with(Key::HAS_NETWORK, 1u8)
+                .with(Key::TTL_LEFT, 1u8)
+                .with(Key::HAS_TRANSPORT, 1u8)
+                .with(Key::TP_SRC, kind)
+                .with(Key::HAS_ND, 1u8)
+                .with(Key::ND_TARGET, 0xfd00 << 112 ^ target);
+            let key = address(key, Key::HAS_ND_SLL, Key::ARP_SHA, sll);
+            address(key, Key::HAS_ND_TLL, Key::ARP_THA, tll)
+        },
+    );
     let arp = (1..3u8, few(32), few(32), few(48), few(48)).prop_map(|(op, spa, tpa, sha, tha)| {
         Key::ZERO
             .with(Key::ETH_TYPE, ethernet::ARP)
@@ -97,7 +120,7 @@ fn network_key() -> impl Strategy<Value = Key> {
     });
     let other = prop_oneof![Just(ethernet::NOT_A_TYPE), Just(0x88cc_u16), Just(0x0600)]
         .prop_map(|ethertype| Key::ZERO.with(Key::ETH_TYPE, ethertype));
-    prop_oneof![6 => v4, 4 => v6, 1 => arp, 1 => other]
+    prop_oneof![6 => v4, 4 => v6, 1 => nd, 1 => arp, 1 => other]
 }
 
 /// Any key that [`packet::parse`] can produce, but for where the packet came in (word 0).

@@ -163,7 +163,7 @@ proptest! {
         let (looked, ops) = (translation.looked, translation.ops.clone());
         let path = translation.path.clone();
         // Behind them are metadata and registers, which are 0 in every packet that comes in.
-        for word in 1..Key::PACKET_WORDS {
+        for word in 1..Key::PARSED_WORDS {
             for bit in (0..64).filter(|bit| looked[word] >> bit & 1 == 0) {
                 let mut other = key;
                 other[word] ^= 1 << bit;

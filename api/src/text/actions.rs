@@ -141,7 +141,7 @@ impl Reader<'_> {
                 let word = "dec_ttl with controller ids".to_owned();
                 return Err(FlowError::Unsupported { at: given()?.at(), word });
             }
-            "dec_ttl" => Action::DecTtl,
+            "dec_ttl" => Action::DecTtl(Vec::new()),
             "set_field" => self.set_field(given()?, assumed)?,
             "load" => load(given()?, assumed)?,
             "move" => {

@@ -98,12 +98,11 @@ impl<'a> Assumed<'a> {
             Action::PopVlan if self.tags[1] == Tag::No => self.tags = [Tag::No; 2],
             Action::PopVlan => self.tags = [self.tags[1], Tag::Perhaps],
             Action::ModVlanVid(_) | Action::ModVlanPcp(_) => self.tags[0] = Tag::Yes,
-            Action::DecTtl => self.require_needs("dec_ttl", Needs::Ip, &at)?,
+            Action::DecTtl(_) => self.require_needs("dec_ttl", Needs::Ip, &at)?,
             Action::Resubmit { .. } => {
                 self.tags = self.tags.map(|tag| if tag == Tag::No { Tag::Perhaps } else { tag });
             }
-            Action::Output(_) | Action::GotoTable(_) | Action::Clone(_) => {}
-            Action::WriteMetadata { .. } => {}
+            _ => {}
         }
         Ok(())
     }

@@ -340,7 +340,7 @@ impl Speller<'_> {
             }
             Action::PushVlan(ethertype) => forms.push(format!("push_vlan={ethertype}")),
             Action::PopVlan => forms.extend(["strip_vlan".to_owned(), "pop_vlan()".to_owned()]),
-            Action::DecTtl => forms.push("dec_ttl()".to_owned()),
+            Action::DecTtl(_) => forms.push("dec_ttl()".to_owned()),
             Action::Resubmit { in_port: None, table: Some(table) } => {
                 forms.push(format!("resubmit(in_port,{table})"));
             }

@@ -73,6 +73,7 @@ pub(super) fn parse_filter(text: Part<'_>, ports: &dyn PortNames) -> Result<Flow
         matching: fields.finish()?,
         cookie: attributes.cookie_filter,
         out_port: attributes.out_port,
+        out_group: None,
     })
 }
 

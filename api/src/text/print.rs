@@ -318,7 +318,7 @@ impl fmt::Display for Named<'_, Action> {
             Action::PopVlan => f.write_str("pop_vlan"),
             Action::ModVlanVid(vid) => write!(f, "mod_vlan_vid:{vid}"),
             Action::ModVlanPcp(pcp) => write!(f, "mod_vlan_pcp:{pcp}"),
-            Action::DecTtl => f.write_str("dec_ttl"),
+            Action::DecTtl(_) => f.write_str("dec_ttl"),
             Action::Resubmit { in_port: Some(number), table: None } => {
                 write!(f, "resubmit:{}", Port { number: *number, ports })
             }
@@ -340,6 +340,7 @@ impl fmt::Display for Named<'_, Action> {
             Action::WriteMetadata { value, mask } => {
                 write!(f, "write_metadata:{}/{}", Hex((*value).into()), Hex((*mask).into()))
             }
+            _ => Ok(()),
         }
     }
 }
