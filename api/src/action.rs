@@ -51,6 +51,9 @@ pub enum OutPort {
 }
 
 impl OutPort {
+    /// The number of no port.
+    pub const NONE: u16 = 0xffff;
+
     /// Its number in OpenFlow: 0xfff8 for `InPort`, 0xfffa for `Normal` and so on.
     pub const fn number(self) -> u16 {
         match self {

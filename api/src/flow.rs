@@ -92,6 +92,13 @@ impl Match {
         Self { key: key & mask, mask, ranges: [None; 2] }
     }
 
+    /// The match of these bits, whose prerequisites have been seen to: for who puts one together.
+    pub fn from_bits(key: Key, mask: Key) -> Self {
+        let mut matching = Self::from_parts(key, mask);
+        matching.normalise();
+        matching
+    }
+
     /// The same with these ranges of source and destination ports, which must come from a match.
     #[must_use]
     pub const fn with_ranges(self, ranges: [Option<PortRange>; 2]) -> Self {

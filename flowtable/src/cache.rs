@@ -9,13 +9,16 @@
 
 use std::sync::Arc;
 
+use api::DropReason;
 use packet::{Key, PortId};
 
+use crate::asides::Asides;
+use crate::group::GroupEntry;
 use crate::mac::Outcome;
-use crate::megaflow::{Lead, MegaflowId, Megaflows, NoRoom, Serial, Stamp};
+use crate::megaflow::{Gone, Lead, MegaflowId, Megaflows, NoRoom, Serial, Stamp};
 use crate::paths::{PathId, Paths};
 use crate::ports::PortView;
-use crate::program::Op;
+use crate::program::{AsideId, Op};
 use crate::programs::{ProgramId, Programs};
 use crate::rule::{Millis, Rule};
 use crate::tables::{Bridge, Tables};
@@ -54,6 +57,29 @@ pub struct CacheStats {
     pub installed: u64,
     /// Megaflows that were not, for want of room.
     pub refused: u64,
+    /// Flows that packets have taught.
+    pub taught: u64,
+    /// Flows that were not learned, because too many were pending.
+    pub not_taught: u64,
+}
+
+/// Where a packet comes from that is looked up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum From {
+    /// A port.
+    Port(PortId),
+    /// The end of an earlier pass.
+    Pass(AsideId),
+}
+
+impl From {
+    /// What stands for it among ports.
+    fn port(self) -> PortId {
+        match self {
+            Self::Port(port) => port,
+            Self::Pass(aside) => Megaflows::behind(aside),
+        }
+    }
 }
 
 /// Sizes of one worker's caches.
@@ -82,7 +108,10 @@ pub struct Cache {
     megaflows: Megaflows,
     programs: Programs,
     paths: Paths,
+    asides: Asides,
     translation: Translation,
+    /// The asides of the last translation, which is a user of them.
+    adopted: Vec<AsideId>,
     /// For the walk that only gives credit.
     scratch: Translation,
     /// Changes heard of.
@@ -101,7 +130,9 @@ impl Cache {
             megaflows: Megaflows::new(limits.megaflows, seed),
             programs: Programs::new(limits.operations, seed),
             paths,
+            asides: Asides::new(seed),
             translation: Translation::new(),
+            adopted: Vec::new(),
             scratch: Translation::new(),
             ports: Vec::new(),
             epoch: 1,
@@ -184,6 +215,11 @@ impl Cache {
         &self.paths
     }
 
+    /// What programs say apart.
+    pub const fn asides(&self) -> &Asides {
+        &self.asides
+    }
+
     /// What the tiers did.
     pub const fn stats(&self) -> CacheStats {
         self.stats
@@ -215,12 +251,21 @@ impl Cache {
         if self.megaflows.is_of(flow, self.epoch) {
             return true;
         }
+        // Before it is asked what has changed.
+        let taught = self.taught_to(flow);
         let unaffected = self.is_unaffected(flow);
         if unaffected {
-            self.megaflows.confirm(flow, self.tables.generation());
+            self.megaflows.confirm(flow, self.tables.generation(), taught);
             self.megaflows.stamp(flow, self.epoch);
         }
         unaffected
+    }
+
+    /// How many flows have been taught in the bridge of a megaflow.
+    fn taught_to(&self, flow: MegaflowId) -> u64 {
+        let bridge = self.megaflows.origin(flow).1.bridge;
+        let bridge = bridge.and_then(|bridge| self.tables.bridge(bridge));
+        bridge.map_or(0, |bridge| bridge.pending.newest())
     }
 
     /// Notes that an upper tier's entry of `flow` has had packets, so that it is not swept away.
@@ -238,7 +283,8 @@ impl Cache {
 
     /// The end of that.
     pub fn release(&mut self, program: ProgramId, path: PathId) {
-        release(&mut self.programs, &mut self.paths, (program, path));
+        let Self { programs, paths, asides, .. } = self;
+        release(programs, paths, asides, Gone { program, path, pass: None });
     }
 
     /// What becomes of a packet with this key that came in by `port`. It stands for `packets` of
@@ -255,28 +301,49 @@ impl Cache {
         bytes: u64,
         now: Millis,
     ) -> Resolved {
-        let credit = Credit { packets, bytes, now };
-        let Some(flow) = self.megaflows.lookup(port, key) else {
+        self.resolve_from(From::Port(port), key, Credit { packets, bytes, now })
+    }
+
+    /// The same for a packet that goes on behind an earlier pass, with a key that
+    /// [`Frozen::key`](crate::Frozen::key) has made.
+    pub fn resume(
+        &mut self,
+        behind: AsideId,
+        key: &Key,
+        packets: u64,
+        bytes: u64,
+        now: Millis,
+    ) -> Found {
+        match self.resolve_from(From::Pass(behind), key, Credit { packets, bytes, now }) {
+            Resolved::Cached(_, found) => found,
+            Resolved::Once => Found::Once,
+        }
+    }
+
+    fn resolve_from(&mut self, from: From, key: &Key, credit: Credit) -> Resolved {
+        let Some(flow) = self.megaflows.lookup(from.port(), key) else {
             self.stats.misses += 1;
-            return self.translate(port, key, None, credit);
+            return self.translate(from, key, None, credit);
         };
         if self.is_current(flow) {
             self.stats.hits += 1;
-            let (program, path) = self.megaflows.hit(flow, now);
+            let (program, path) = self.megaflows.hit(flow, credit.now);
             return Resolved::Cached(flow, Found::Cached(program, path));
         }
         self.stats.retranslated += 1;
-        self.translate(port, key, Some(flow), credit)
+        self.translate(from, key, Some(flow), credit)
     }
 
     /// Whether no change since `flow` was known to be right can concern it.
     fn is_unaffected(&self, flow: MegaflowId) -> bool {
-        let (generation, basis, mut stations) = self.megaflows.origin(flow);
+        let ((generation, taught), basis, mut stations) = self.megaflows.origin(flow);
         let (history, (key, mask)) = (self.tables.history(), self.megaflows.matching(flow));
+        let bridge = basis.bridge.and_then(|bridge| self.tables.bridge(bridge));
         let learned = |(bridge, version)| {
             self.tables.bridge(bridge).is_some_and(|bridge| bridge.macs.is_current(version))
         };
         stations.all(learned)
+            && !bridge.is_some_and(|bridge| bridge.pending.affects(taught, basis, &key, mask))
             && (generation == history.newest() || !history.affects(generation, basis, &key, mask))
     }
 
@@ -284,17 +351,25 @@ impl Cache {
     #[cold]
     fn translate(
         &mut self,
-        port: PortId,
+        from: From,
         key: &Key,
         old: Option<MegaflowId>,
         credit: Credit,
     ) -> Resolved {
-        let Some(view) = self.ports.get(usize::from(port.0)).and_then(Option::as_ref) else {
+        self.disown();
+        if !walk(&mut self.translation, &self.tables, &self.ports, &self.asides, from, key, &mut ())
+        {
             self.translation.close();
             return Resolved::Once;
-        };
-        self.translation.translate(&self.tables, view, key, &mut ());
-        let taught = self.learn(credit.now);
+        }
+        self.adopt();
+        let teaches = !self.translation.flows.is_empty();
+        if teaches {
+            // What is learned may be met on the way: what has been met is credited first.
+            self.credit(from, key, credit);
+            self.teach(credit.now);
+        }
+        let taught = self.learn(credit.now) || teaches;
         if let Some(old) = old {
             if !taught && self.is_same(old) {
                 self.stats.confirmed += 1;
@@ -304,23 +379,64 @@ impl Cache {
                 let (program, path) = self.megaflows.hit(old, credit.now);
                 return Resolved::Cached(old, Found::Cached(program, path));
             }
-            let result = self.megaflows.remove(old);
-            release(&mut self.programs, &mut self.paths, result);
+            let gone = self.megaflows.remove(old);
+            release(&mut self.programs, &mut self.paths, &mut self.asides, gone);
+        }
+        if teaches {
+            return Resolved::Once;
         }
         // A packet that teaches is the only one of its kind: from now on its source is known.
         if taught || !self.translation.is_cacheable() {
-            return self.credit(port, key, credit);
+            return self.credit(from, key, credit);
         }
-        match self.install(port, key, credit.now) {
+        match self.install(from, key, credit.now) {
             Ok(found) => {
                 self.stats.installed += 1;
                 found
             }
             Err(NoRoom) => {
                 self.stats.refused += 1;
-                self.credit(port, key, credit)
+                self.credit(from, key, credit)
             }
         }
+    }
+
+    /// Makes what the translation says apart known under the numbers of this worker.
+    fn adopt(&mut self) {
+        let Self { asides, translation, adopted, .. } = self;
+        for aside in &translation.asides {
+            let Some(number) = asides.intern(aside) else {
+                translation.ops.clear();
+                translation.ops.push(Op::Drop(DropReason::DecisionLimit));
+                return;
+            };
+            adopted.push(number);
+        }
+        for op in &mut translation.ops {
+            if let Some(aside) = op.aside() {
+                *op = op.renamed(adopted[aside.0 as usize]);
+            }
+        }
+    }
+
+    /// The last translation uses nothing any more.
+    fn disown(&mut self) {
+        let Self { asides, adopted, .. } = self;
+        adopted.drain(..).for_each(|aside| asides.release(aside));
+    }
+
+    /// Leaves the flows that the packet has taught with those that are pending.
+    fn teach(&mut self, now: Millis) {
+        for (bridge, rule) in self.translation.flows.drain(..) {
+            let Some(of) = self.tables.bridge(bridge) else { continue };
+            let rule = Rule { created: now, modified: now, ..Rule::clone(&rule) };
+            if of.pending.add(bridge, Arc::new(rule)) {
+                self.stats.taught += 1;
+            } else {
+                self.stats.not_taught += 1;
+            }
+        }
+        self.begin();
     }
 
     /// Learns what the translation found out, before the packet that showed it leaves. Answers
@@ -346,20 +462,51 @@ impl Cache {
             && self.paths.is(path, &self.translation.path)
     }
 
-    fn install(&mut self, port: PortId, key: &Key, now: Millis) -> Result<Resolved, NoRoom> {
-        let Self { megaflows, programs, paths, translation, .. } = self;
-        let gone = |result| release(programs, paths, result);
+    fn install(&mut self, from: From, key: &Key, now: Millis) -> Result<Resolved, NoRoom> {
+        let Self { megaflows, programs, paths, asides, translation, .. } = self;
+        let port = from.port();
+        if let From::Pass(behind) = from {
+            megaflows.prepare(port);
+            // The megaflow will be a user of what it goes on behind.
+            asides.retain(behind);
+        }
+        let installed = Self::install_at(
+            megaflows,
+            programs,
+            paths,
+            asides,
+            (port, key, &*translation),
+            Stamp { epoch: self.epoch, generation: self.tables.generation(), now },
+        );
+        if let (Err(NoRoom), From::Pass(behind)) = (&installed, from) {
+            asides.release(behind);
+        }
+        installed
+    }
+
+    fn install_at(
+        megaflows: &mut Megaflows,
+        programs: &mut Programs,
+        paths: &mut Paths,
+        asides: &mut Asides,
+        (port, key, translation): (PortId, &Key, &Translation),
+        stamp: Stamp,
+    ) -> Result<Resolved, NoRoom> {
+        let gone = |gone| release(programs, paths, asides, gone);
         let place = megaflows.make_room(port, &translation.looked, key, gone)?;
         let program = programs.intern(&translation.ops).ok_or(NoRoom)?;
+        if programs.has_one_user(program) {
+            let used = translation.ops.iter().filter_map(|op| op.aside());
+            used.for_each(|aside| asides.retain(aside));
+        }
         let Some(path) = paths.intern(&translation.path) else {
-            programs.release(program);
+            release_program(programs, asides, program);
             return Err(NoRoom);
         };
-        let stamp = Stamp { epoch: self.epoch, generation: self.tables.generation(), now };
         match megaflows.insert(place, key, translation, (program, path), stamp) {
             Ok(flow) => Ok(Resolved::Cached(flow, Found::Cached(program, path))),
             Err(NoRoom) => {
-                release(programs, paths, (program, path));
+                release(programs, paths, asides, Gone { program, path, pass: None });
                 Err(NoRoom)
             }
         }
@@ -367,27 +514,71 @@ impl Cache {
 
     /// Gives everything the packet passes its credit, one by one, by walking the same way again:
     /// what the packet has taught meanwhile changes where it goes, not which rules it meets.
-    fn credit(&mut self, port: PortId, key: &Key, credit: Credit) -> Resolved {
-        let Some(view) = self.ports.get(usize::from(port.0)).and_then(Option::as_ref) else {
-            return Resolved::Once;
+    fn credit(&mut self, from: From, key: &Key, credit: Credit) -> Resolved {
+        let Self { scratch, tables, ports, asides, .. } = self;
+        let bridge = match from {
+            From::Port(port) => ports.get(usize::from(port.0)).and_then(Option::as_ref),
+            From::Pass(_) => None,
         };
-        if let Some(bridge) = self.tables.bridge(view.bridge) {
-            let mut crediting = Crediting { bridge, credit };
-            self.scratch.translate(&self.tables, view, key, &mut crediting);
+        let bridge = match from {
+            From::Port(_) => bridge.map(|view| view.bridge),
+            From::Pass(behind) => asides.frozen(behind).map(|frozen| frozen.bridge),
+        };
+        if let Some(bridge) = bridge.and_then(|bridge| tables.bridge(bridge)) {
+            walk(scratch, tables, ports, asides, from, key, &mut Crediting { bridge, credit });
         }
         Resolved::Once
     }
 
     /// Lets go of a few megaflows that nobody has hit for long.
     pub fn sweep(&mut self, now: Millis) {
-        let Self { megaflows, programs, paths, limits, .. } = self;
-        megaflows.sweep(now, limits.idle, |result| release(programs, paths, result));
+        let Self { megaflows, programs, paths, asides, limits, .. } = self;
+        megaflows.sweep(now, limits.idle, |gone| release(programs, paths, asides, gone));
     }
 }
 
-fn release(programs: &mut Programs, paths: &mut Paths, (program, path): (ProgramId, PathId)) {
+/// Translates a packet from a port, or from the end of an earlier pass. Answers whether there is
+/// such a port or pass.
+fn walk<R: Record>(
+    translation: &mut Translation,
+    tables: &Tables,
+    ports: &[Option<Arc<PortView>>],
+    asides: &Asides,
+    from: From,
+    key: &Key,
+    record: &mut R,
+) -> bool {
+    match from {
+        From::Port(port) => {
+            let view = ports.get(usize::from(port.0)).and_then(Option::as_ref);
+            view.map(|view| translation.translate(tables, view, key, record)).is_some()
+        }
+        From::Pass(behind) => {
+            let frozen = asides.frozen(behind);
+            frozen.map(|frozen| translation.resume(tables, frozen, key, record)).is_some()
+        }
+    }
+}
+
+fn release(programs: &mut Programs, paths: &mut Paths, asides: &mut Asides, gone: Gone) {
+    release_program(programs, asides, gone.program);
+    paths.release(gone.path);
+    if let Some(pass) = gone.pass {
+        asides.release(pass);
+    }
+}
+
+/// One user less of a program; without users it uses no asides.
+fn release_program(programs: &mut Programs, asides: &mut Asides, program: ProgramId) {
+    if programs.has_one_user(program) && programs.exactly(program).iter().any(has_aside) {
+        let used = programs.exactly(program).iter().filter_map(|op| op.aside());
+        used.for_each(|aside| asides.release(aside));
+    }
     programs.release(program);
-    paths.release(path);
+}
+
+const fn has_aside(op: &Op) -> bool {
+    op.aside().is_some()
 }
 
 /// What one packet is worth.
@@ -410,6 +601,17 @@ impl Record for Crediting<'_> {
         match rule {
             Some(rule) => rule.stats.credit(packets, bytes, now),
             None => self.bridge.missed(table).credit(packets, bytes, now),
+        }
+    }
+
+    fn group(&mut self, group: &GroupEntry, bucket: Option<usize>) {
+        let Credit { packets, bytes, now } = self.credit;
+        let stats = match bucket {
+            Some(at) => group.stats.buckets.get(at),
+            None => Some(&group.stats.group),
+        };
+        if let Some(stats) = stats {
+            stats.credit(packets, bytes, now);
         }
     }
 }

@@ -21,6 +21,13 @@ pub enum Change {
         /// For these packets.
         matching: Match,
     },
+    /// A group came, went or has other buckets.
+    Group {
+        /// In this bridge.
+        bridge: BridgeId,
+        /// Its number.
+        number: u32,
+    },
     /// Anything may have changed.
     Everything,
 }
@@ -34,9 +41,19 @@ pub struct Basis {
     pub bridge: Option<BridgeId>,
     /// The words of the key that had been rewritten when some table looked, one bit each.
     pub rewritten: u64,
+    /// The groups that were looked at, each by one bit that others may share.
+    pub groups: u64,
 }
 
 impl Basis {
+    /// Nothing was looked into.
+    pub const NOTHING: Self = Self { tables: [0; 4], bridge: None, rewritten: 0, groups: 0 };
+
+    /// Notes a group.
+    pub(crate) fn note_group(&mut self, number: u32) {
+        self.groups |= 1 << (number % 64);
+    }
+
     /// Notes a table.
     pub fn note(&mut self, table: TableId) {
         self.tables[usize::from(table / 64)] |= 1 << (table % 64);
@@ -53,6 +70,10 @@ impl Change {
     pub fn affects(&self, basis: &Basis, key: &Key, mask: &Key) -> bool {
         let (bridge, table, matching) = match self {
             Self::Everything => return true,
+            Self::Group { bridge, number } => {
+                return basis.bridge.is_none_or(|own| own == *bridge)
+                    && basis.groups >> (number % 64) & 1 == 1;
+            }
             Self::Rules { bridge, table, matching } => (*bridge, *table, matching),
         };
         if basis.bridge.is_some_and(|own| own != bridge) || !basis.has(table) {
@@ -125,7 +146,7 @@ mod tests {
     }
 
     fn basis(tables: &[TableId]) -> Basis {
-        let mut basis = Basis { tables: [0; 4], bridge: Some(BridgeId(0)), rewritten: 0 };
+        let mut basis = Basis { bridge: Some(BridgeId(0)), ..Basis::NOTHING };
         tables.iter().for_each(|table| basis.note(*table));
         basis
     }

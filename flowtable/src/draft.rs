@@ -10,7 +10,7 @@
 use api::DropReason;
 use packet::{Key, PortId, Span, ethernet, icmp, vlan};
 
-use crate::program::Op;
+use crate::program::{AsideId, Op};
 use crate::table::Looked;
 
 /// A program in the making.
@@ -26,6 +26,8 @@ pub(crate) struct Draft<'a> {
     last_clone: Option<usize>,
     /// The words of the key that have been written, one bit each.
     rewritten: u64,
+    /// Whether anything was done with the packet that counts as its having gone somewhere.
+    gone: bool,
 }
 
 /// What a clone gets a copy of.
@@ -38,7 +40,13 @@ struct State {
     /// The bits of `flow` that have been written, but by no operation yet.
     dirty: Key,
     ttl: Ttl,
+    /// The queue it is to be sent by, and the one that operations have set so far.
+    queue: u32,
+    queue_set: u32,
 }
+
+/// No queue: whatever a port has for what names none.
+pub(crate) const NO_QUEUE: u32 = u32::MAX;
 
 /// How the TTL came to its value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,13 +95,15 @@ impl<'a> Draft<'a> {
     pub(crate) fn new(packet: &Key, looked: &'a mut Key, ops: &'a mut Vec<Op>) -> Self {
         let mut visible = Key::ZERO;
         visible.words_mut()[..Key::PACKET_WORDS].fill(u64::MAX);
-        let state = State { flow: *packet, visible, dirty: Key::ZERO, ttl: Ttl::Original };
+        let (ttl, dirty) = (Ttl::Original, Key::ZERO);
+        let (queue, queue_set) = (NO_QUEUE, NO_QUEUE);
+        let state = State { flow: *packet, visible, dirty, ttl, queue, queue_set };
         *looked = Key::ZERO;
         for span in [Key::INGRESS, Key::IN_PORT, Key::RESUME] {
             looked.set_all(span);
         }
         ops.clear();
-        Self { state, looked, ops, effective: 0, last_clone: None, rewritten: 0 }
+        Self { state, looked, ops, effective: 0, last_clone: None, rewritten: 0, gone: false }
     }
 
     /// The packet as it is by now.
@@ -112,6 +122,13 @@ impl<'a> Draft<'a> {
         let seen = self.state.visible.get(span);
         self.looked.set(span, self.looked.get(span) | seen);
         self.state.flow.get(span)
+    }
+
+    /// Bits of a field, the others being zero; only they have been looked at.
+    pub(crate) fn look_at(&mut self, span: Span, mask: u128) -> u128 {
+        let seen = self.state.visible.get(span) & mask;
+        self.looked.set(span, self.looked.get(span) | seen);
+        self.state.flow.get(span) & mask
     }
 
     /// A field of at most sixteen bits, looked at.
@@ -174,9 +191,9 @@ impl<'a> Draft<'a> {
 
     /// An address of 128 bits lies in two words; the bit of the upper one may be set for nothing.
     fn note_rewritten(&mut self, span: Span) {
-        self.rewritten |= 1 << span.word();
+        self.rewritten |= 1u64 << span.word();
         if span.word() >= 7 {
-            self.rewritten |= 1 << (span.word() - 1);
+            self.rewritten |= 1u64 << (span.word() - 1);
         }
     }
 
@@ -188,9 +205,13 @@ impl<'a> Draft<'a> {
 
     /// Whether the header that a field belongs to is not there.
     fn is_missing(&mut self, span: Span) -> bool {
+        let is_v6 = self.state.flow.word(Key::ETH_TYPE) == u64::from(ethernet::IPV6);
         match span.word() {
             6 => !self.is_set(Key::HAS_TRANSPORT),
-            4 | 5 | 7..=15 => !self.is_set(Key::HAS_NETWORK),
+            11 if is_v6 => !self.is_set(Key::HAS_ND_SLL),
+            12 if is_v6 => !self.is_set(Key::HAS_ND_TLL),
+            4 | 5 | 7..=12 => !self.is_set(Key::HAS_NETWORK),
+            13 | 14 => !self.is_set(Key::HAS_ND),
             _ => false,
         }
     }
@@ -294,10 +315,42 @@ impl<'a> Draft<'a> {
 
     /// Sends a packet as it is by now.
     pub(crate) fn send(&mut self, port: PortId) -> Result<(), TooLong> {
+        self.effect(Op::Output(port))
+    }
+
+    /// Does something with the packet, as it is by now, by which it goes somewhere.
+    pub(crate) fn effect(&mut self, op: Op) -> Result<(), TooLong> {
+        self.gone = true;
+        self.look_on(op)
+    }
+
+    /// Does something with the packet, as it is by now, that others only see: it is dropped
+    /// nevertheless if it goes nowhere.
+    pub(crate) fn look_on(&mut self, op: Op) -> Result<(), TooLong> {
         self.commit()?;
-        self.op(Op::Output(port))?;
+        self.op(op)?;
         (self.effective, self.last_clone) = (self.ops.len(), None);
         Ok(())
+    }
+
+    /// Ends this pass for the packet as it is by now: the aside says how it goes on.
+    pub(crate) fn freeze(&mut self, aside: AsideId) -> Result<(), TooLong> {
+        self.effect(Op::Resume(aside))
+    }
+
+    /// The queue that the packet is to be sent by.
+    pub(crate) const fn queue(&self) -> u32 {
+        self.state.queue
+    }
+
+    /// Has the packet sent by another queue from here on.
+    pub(crate) const fn set_queue(&mut self, queue: u32) {
+        self.state.queue = queue;
+    }
+
+    /// Goes on with a packet that is sent by this queue already.
+    pub(crate) const fn resume_queue(&mut self, queue: u32) {
+        (self.state.queue, self.state.queue_set) = (queue, queue);
     }
 
     /// Begins a part that works on a copy.
@@ -315,41 +368,61 @@ impl<'a> Draft<'a> {
     }
 
     /// Ends that part. The packet is again what it was; a part that sent nothing has never been.
-    pub(crate) fn join(&mut self, fork: Fork) {
+    pub(crate) fn join(&mut self, fork: Fork) -> Result<(), TooLong> {
         let inside = fork.at + 1;
-        self.end(inside);
-        if self.ops.len() == inside {
-            self.ops.truncate(fork.at);
-            (self.effective, self.last_clone) = (fork.effective, fork.last_clone);
-        } else {
-            let len = u16::try_from(self.ops.len() - inside).unwrap_or(u16::MAX);
-            self.ops[fork.at] = Op::Clone(len);
-            (self.effective, self.last_clone) = (self.ops.len(), Some(fork.at));
-        }
+        self.end(inside)?;
         self.state = fork.state;
+        match self.ops[inside..] {
+            [] => {
+                self.ops.truncate(fork.at);
+                (self.effective, self.last_clone) = (fork.effective, fork.last_clone);
+            }
+            [Op::Send(port)] => {
+                self.ops.truncate(fork.at);
+                self.ops.push(Op::Output(port));
+                (self.effective, self.last_clone) = (self.ops.len(), None);
+            }
+            _ => {
+                let len = u16::try_from(self.ops.len() - inside).unwrap_or(u16::MAX);
+                self.ops[fork.at] = Op::Clone(len);
+                (self.effective, self.last_clone) = (self.ops.len(), Some(fork.at));
+            }
+        }
+        Ok(())
     }
 
-    /// Ends the program; a packet that was sent nowhere is dropped for `reason`.
-    pub(crate) fn finish(mut self, reason: DropReason) {
-        self.end(0);
-        if self.ops.is_empty() {
-            self.ops.push(Op::Drop(reason));
+    /// Whether the packet has gone somewhere.
+    pub(crate) const fn has_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Ends the program. A packet that was sent nowhere is dropped for `reason`, or just ends if its
+    /// copies went somewhere on an earlier pass.
+    pub(crate) fn finish(mut self, reason: Option<DropReason>) -> Result<(), TooLong> {
+        self.end(0)?;
+        let end = reason.map_or(Op::Consume, Op::Drop);
+        match self.ops.last_mut() {
+            None => self.ops.push(end),
+            Some(last) if *last == Op::Consume && !self.gone => *last = end,
+            Some(_) => {}
         }
+        Ok(())
     }
 
     /// Makes an end of the operations from `start` on: what comes after the last effect is for
     /// nothing, and the last effect needs no copy.
-    fn end(&mut self, start: usize) {
+    fn end(&mut self, start: usize) -> Result<(), TooLong> {
         self.ops.truncate(self.effective.max(start));
         match (self.last_clone, self.ops.last_mut()) {
             (Some(clone), _) if clone >= start => drop(self.ops.remove(clone)),
-            (_, Some(last)) if self.effective > start => {
-                if let Op::Output(port) = *last {
-                    *last = Op::Send(port);
-                }
-            }
+            (_, Some(last)) if self.effective > start => match *last {
+                Op::Output(port) => *last = Op::Send(port),
+                last if last.is_end() => {}
+                _ => self.op(Op::Consume)?,
+            },
             _ => {}
         }
+        Ok(())
     }
 
     fn op(&mut self, op: Op) -> Result<(), TooLong> {
@@ -362,7 +435,11 @@ impl<'a> Draft<'a> {
 
     /// Makes operations of all writes that have none yet.
     fn commit(&mut self) -> Result<(), TooLong> {
-        if self.state.dirty.words()[1..Key::PACKET_WORDS].iter().all(|word| *word == 0) {
+        if self.state.queue != self.state.queue_set {
+            self.state.queue_set = self.state.queue;
+            self.op(Op::SetQueue(self.state.queue))?;
+        }
+        if self.state.dirty.words()[1..Key::PARSED_WORDS].iter().all(|word| *word == 0) {
             return Ok(());
         }
         self.commit_ethernet()?;
@@ -460,7 +537,23 @@ impl<'a> Draft<'a> {
         if let Some((value, mask)) = self.written(Key::IPV6_LABEL) {
             self.op(Op::Ipv6Label { value, mask })?;
         }
+        self.commit_nd()?;
         self.commit_ip()
+    }
+
+    fn commit_nd(&mut self) -> Result<(), TooLong> {
+        for (word, span) in (0..4).zip(quarters(Key::ND_TARGET)) {
+            if let Some((value, mask)) = self.written(span) {
+                self.op(Op::NdTarget { word, value, mask })?;
+            }
+        }
+        if let Some((value, mask)) = self.written_mac(Key::ARP_SHA) {
+            self.op(Op::NdSll { value, mask })?;
+        }
+        match self.written_mac(Key::ARP_THA) {
+            Some((value, mask)) => self.op(Op::NdTll { value, mask }),
+            None => Ok(()),
+        }
     }
 
     fn commit_ip(&mut self) -> Result<(), TooLong> {
@@ -490,7 +583,10 @@ fn low_byte(word: u16) -> u8 {
 
 /// The eight 32-bit words of both IPv6 addresses, in the order of the wire.
 fn ipv6_words() -> impl Iterator<Item = Span> {
-    [Key::IPV6_SRC, Key::IPV6_DST]
-        .into_iter()
-        .flat_map(|address| (0..4u8).map(move |word| address.slice(96 - 32 * word, 32)))
+    [Key::IPV6_SRC, Key::IPV6_DST].into_iter().flat_map(quarters)
+}
+
+/// The four 32-bit words of an address, in the order of the wire.
+fn quarters(address: Span) -> impl Iterator<Item = Span> {
+    (0..4u8).map(move |word| address.slice(96 - 32 * word, 32))
 }

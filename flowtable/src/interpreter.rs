@@ -18,7 +18,7 @@ use packet::{
 
 use crate::mac::Station;
 use crate::ports::{PortView, Ports, VlanMode};
-use crate::translate::{DEPTH, RESUBMITS};
+use crate::walk::{DEPTH, RESUBMITS};
 
 /// A flow, and the packets it has met.
 #[derive(Clone, Debug)]

@@ -33,7 +33,7 @@ impl Epoch {
         self.0.load(Ordering::Acquire)
     }
 
-    fn advance(&self) {
+    pub(crate) fn advance(&self) {
         self.0.fetch_add(1, Ordering::Release);
     }
 }

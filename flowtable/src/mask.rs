@@ -13,7 +13,7 @@ pub(crate) const STAGES: usize = 4;
 const fn stage(word: usize) -> usize {
     match word {
         1..=3 => 1,
-        4 | 5 | 7..=15 => 2,
+        4 | 5 | 7..=14 => 2,
         6 => 3,
         _ => 0,
     }
@@ -200,8 +200,8 @@ mod tests {
             bits.set_all(span);
         }
         let mask = Mask::new(bits);
-        assert_eq!(mask.words(), [0, 18, 1, 4, 6]);
-        assert_eq!((mask.stage(0), mask.stage(1)), (&[0, 18][..], &[1][..]));
+        assert_eq!(mask.words(), [0, 22, 1, 4, 6]);
+        assert_eq!((mask.stage(0), mask.stage(1)), (&[0, 22][..], &[1][..]));
         assert_eq!((mask.stage(2), mask.stage(3), mask.last_stage()), (&[4][..], &[6][..], 3));
         assert!(Mask::new(Key::ZERO).words().is_empty());
     }

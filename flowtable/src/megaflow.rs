@@ -13,11 +13,13 @@ use bytemuck::Zeroable;
 use packet::memory::prefetch;
 use packet::{Key, PortId};
 
+use crate::asides::Asides;
 use crate::change::Basis;
 use crate::index::Index;
 use crate::mac::Version;
 use crate::mask::{Mask, Seed};
 use crate::paths::PathId;
+use crate::program::AsideId;
 use crate::ports::BridgeId;
 use crate::programs::ProgramId;
 use crate::rule::Millis;
@@ -59,13 +61,16 @@ struct Entry {
 #[derive(Clone, Debug)]
 struct Origin {
     generation: u64,
+    /// How many flows had been taught in its bridge.
+    taught: u64,
     basis: Basis,
     stations: [Option<(BridgeId, Version)>; Translation::STATIONS],
 }
 
 const NO_ORIGIN: Origin = Origin {
     generation: 0,
-    basis: Basis { tables: [0; 4], bridge: None, rewritten: 0 },
+    taught: 0,
+    basis: Basis::NOTHING,
     stations: [None; Translation::STATIONS],
 };
 
@@ -88,6 +93,20 @@ struct PortUse {
 }
 
 const GONE: u32 = u32::MAX;
+/// What stands for ports from here on are the ends of earlier passes.
+const FIRST_PASS: u16 = 0xe000;
+const _: () = assert!(FIRST_PASS as usize + Asides::MOST <= u16::MAX as usize);
+
+/// What a megaflow that is gone had in use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Gone {
+    /// Its program.
+    pub program: ProgramId,
+    /// Its path.
+    pub path: PathId,
+    /// The earlier pass that its packets came from, if they did not come from a port.
+    pub pass: Option<AsideId>,
+}
 
 /// How a port's packets find their megaflow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -132,6 +151,8 @@ pub struct Megaflows {
     index: Index,
     masks: Vec<MaskUse>,
     ports: Vec<PortUse>,
+    /// The same of what comes from earlier passes.
+    passes: Vec<PortUse>,
     seed: Seed,
     /// Where the next sweep goes on.
     hand: u32,
@@ -154,20 +175,46 @@ impl Megaflows {
             index: Index::new(most as usize),
             masks: Vec::with_capacity(Self::ALL_MASKS),
             ports: Vec::new(),
+            passes: Vec::new(),
             seed,
             hand: 0,
             next_serial: 1,
         }
     }
 
-    /// Makes room for the ports up to `port`. Allocates: for the moment in which a port is added.
+    /// What stands for a port where packets come from the end of an earlier pass.
+    pub fn behind(AsideId(aside): AsideId) -> PortId {
+        PortId(u16::try_from(aside).map_or(u16::MAX, |aside| FIRST_PASS.saturating_add(aside)))
+    }
+
+    /// The end of the earlier pass that packets come from, if they do not come from a port.
+    fn pass(port: PortId) -> Option<AsideId> {
+        port.0.checked_sub(FIRST_PASS).map(|aside| AsideId(aside.into()))
+    }
+
+    /// Makes room for the ports up to `port`, or the passes. Allocates: for the moment in which a
+    /// port is added, or a walk frozen for the first time.
     pub fn prepare(&mut self, port: PortId) {
-        while self.ports.len() <= usize::from(port.0) {
-            self.ports.push(PortUse {
-                masks: Vec::with_capacity(Self::MASKS),
-                flows: 0,
-                newest: 0,
-            });
+        let (uses, at, masks) = match port.0.checked_sub(FIRST_PASS) {
+            Some(pass) => (&mut self.passes, usize::from(pass), 0),
+            None => (&mut self.ports, usize::from(port.0), Self::MASKS),
+        };
+        while uses.len() <= at {
+            uses.push(PortUse { masks: Vec::with_capacity(masks), flows: 0, newest: 0 });
+        }
+    }
+
+    fn used(&self, port: PortId) -> Option<&PortUse> {
+        match port.0.checked_sub(FIRST_PASS) {
+            Some(pass) => self.passes.get(usize::from(pass)),
+            None => self.ports.get(usize::from(port.0)),
+        }
+    }
+
+    fn used_mut(&mut self, port: PortId) -> Option<&mut PortUse> {
+        match port.0.checked_sub(FIRST_PASS) {
+            Some(pass) => self.passes.get_mut(usize::from(pass)),
+            None => self.ports.get_mut(usize::from(port.0)),
         }
     }
 
@@ -183,7 +230,7 @@ impl Megaflows {
 
     /// Masks in use on `port`.
     pub fn masks(&self, port: PortId) -> usize {
-        self.ports.get(usize::from(port.0)).map_or(0, |port| port.masks.len())
+        self.used(port).map_or(0, |port| port.masks.len())
     }
 
     /// Different masks in use on all ports. Cost: a look at each that ever was.
@@ -195,7 +242,7 @@ impl Megaflows {
     pub fn lead(&self, port: PortId) -> Lead {
         match self.ports.get(usize::from(port.0)) {
             // A mask that looks at nothing but where packets come from has one megaflow a port.
-            Some(PortUse { masks, flows: 1, newest })
+            Some(PortUse { masks, flows: 1, newest, .. })
                 if *newest != GONE && self.mask(masks[0].0).words() == [0] =>
             {
                 Lead::All(MegaflowId(*newest))
@@ -267,13 +314,13 @@ impl Megaflows {
 
     /// The megaflow that a packet of `port` agrees with, by whatever mask.
     pub fn lookup(&mut self, port: PortId, key: &Key) -> Option<MegaflowId> {
-        let masks = self.ports.get(usize::from(port.0))?.masks.len();
+        let masks = self.used(port)?.masks.len();
         for at in 0..masks {
-            let mask = self.ports[usize::from(port.0)].masks[at].0;
+            let mask = self.used(port)?.masks[at].0;
             if let Some(found) = self.find(mask, self.hash(mask, key), None, key) {
                 // A step towards the front: masks settle in the order of their hits.
                 if at > 0 {
-                    self.ports[usize::from(port.0)].masks.swap(at - 1, at);
+                    self.used_mut(port)?.masks.swap(at - 1, at);
                 }
                 return Some(found);
             }
@@ -322,13 +369,15 @@ impl Megaflows {
         (mask.expand(&entry.values), mask.bits())
     }
 
-    /// What a megaflow rests on: the generation it is from, its tables, the learned entries.
+    /// What a megaflow rests on: the generation it is from and the flows that had been taught by
+    /// then, its tables, the learned entries.
     pub fn origin(
         &self,
         flow: MegaflowId,
-    ) -> (u64, &Basis, impl Iterator<Item = (BridgeId, Version)> + '_) {
+    ) -> ((u64, u64), &Basis, impl Iterator<Item = (BridgeId, Version)> + '_) {
         let origin = &self.origins[flow.0 as usize];
-        (origin.generation, &origin.basis, origin.stations.iter().flatten().copied())
+        let from = (origin.generation, origin.taught);
+        (from, &origin.basis, origin.stations.iter().flatten().copied())
     }
 
     /// Notes that a megaflow rests on this translation, of `generation`, as it is now.
@@ -337,12 +386,14 @@ impl Megaflows {
         for (place, station) in stations.iter_mut().zip(&translation.stations) {
             *place = Some(*station);
         }
-        self.origins[flow.0 as usize] = Origin { generation, basis: translation.basis, stations };
+        let Translation { taught, basis, .. } = *translation;
+        self.origins[flow.0 as usize] = Origin { generation, taught, basis, stations };
     }
 
-    /// Notes that a megaflow is known to be right in `generation`.
-    pub fn confirm(&mut self, flow: MegaflowId, generation: u64) {
-        self.origins[flow.0 as usize].generation = generation;
+    /// Notes that a megaflow is known to be right in `generation`, with so many flows taught.
+    pub fn confirm(&mut self, flow: MegaflowId, generation: u64, taught: u64) {
+        let origin = &mut self.origins[flow.0 as usize];
+        (origin.generation, origin.taught) = (generation, taught);
     }
 
     /// Finds a place for a megaflow of `port`, by giving up others of the same port if need be:
@@ -352,11 +403,11 @@ impl Megaflows {
         port: PortId,
         looked: &Key,
         key: &Key,
-        mut gone: impl FnMut((ProgramId, PathId)),
+        mut gone: impl FnMut(Gone),
     ) -> Result<Place, NoRoom> {
         let mask = self.intern_mask(looked)?;
         let hash = self.hash(mask, key);
-        let own = self.ports.get(usize::from(port.0)).ok_or(NoRoom)?;
+        let own = self.used(port).ok_or(NoRoom)?;
         let has_mask = own.masks.iter().any(|(own, _)| *own == mask);
         if !has_mask && own.masks.len() >= Self::MASKS {
             return Err(NoRoom);
@@ -440,7 +491,7 @@ impl Megaflows {
 
     fn count(&mut self, port: PortId, mask: MaskId, number: u32) {
         self.masks[usize::from(mask.0)].users += 1;
-        let own = &mut self.ports[usize::from(port.0)];
+        let Some(own) = self.used_mut(port) else { return };
         own.flows += 1;
         own.newest = number;
         match own.masks.iter_mut().find(|(own, _)| *own == mask) {
@@ -449,31 +500,24 @@ impl Megaflows {
         }
     }
 
-    /// Removes a megaflow; answers with what it led to, which has one user less.
-    pub fn remove(&mut self, flow: MegaflowId) -> (ProgramId, PathId) {
+    /// Removes a megaflow; answers with what has one user less.
+    pub fn remove(&mut self, flow: MegaflowId) -> Gone {
         let entry = &mut self.entries[flow.0 as usize];
         entry.serial = 0;
         let Entry { hash, port, mask, program, path, .. } = *entry;
         self.index.remove(hash, flow.0);
         self.masks[usize::from(mask)].users -= 1;
-        let own = &mut self.ports[usize::from(port)];
-        own.flows -= 1;
-        if let Some(at) = own.masks.iter().position(|(own, _)| own.0 == mask) {
-            own.masks[at].1 -= 1;
-            if own.masks[at].1 == 0 {
-                own.masks.remove(at);
-            }
-        }
-        if own.newest == flow.0 {
-            own.newest = GONE;
-        }
         self.free.push(flow.0);
-        (program, path)
+        let port = PortId(port);
+        if let Some(own) = self.used_mut(port) {
+            own.forget(mask, flow);
+        }
+        Gone { program, path, pass: Self::pass(port) }
     }
 
     /// Looks at the next few megaflows and removes those that have had no packet for `idle`
     /// seconds.
-    pub fn sweep(&mut self, now: Millis, idle: u32, mut gone: impl FnMut((ProgramId, PathId))) {
+    pub fn sweep(&mut self, now: Millis, idle: u32, mut gone: impl FnMut(Gone)) {
         const STEPS: usize = 16;
         for _ in 0..STEPS.min(self.origins.len()) {
             self.hand = if (self.hand as usize) < self.origins.len() { self.hand } else { 0 };
@@ -493,10 +537,25 @@ impl Megaflows {
         wanted.map(|(number, _)| MegaflowId(number))
     }
 
-    /// The port a megaflow belongs to, and the second of its last hit.
+    /// The port by which a megaflow's packets come in, and the second of its last hit.
     pub fn usage(&self, flow: MegaflowId) -> (PortId, u32) {
-        let entry = &self.entries[flow.0 as usize];
-        (PortId(entry.port), entry.used)
+        let ingress = self.matching(flow).0.word(Key::INGRESS);
+        (PortId(u16::try_from(ingress).unwrap_or(0)), self.entries[flow.0 as usize].used)
+    }
+}
+
+impl PortUse {
+    fn forget(&mut self, mask: u16, flow: MegaflowId) {
+        self.flows -= 1;
+        if let Some(at) = self.masks.iter().position(|(own, _)| own.0 == mask) {
+            self.masks[at].1 -= 1;
+            if self.masks[at].1 == 0 {
+                self.masks.remove(at);
+            }
+        }
+        if self.newest == flow.0 {
+            self.newest = GONE;
+        }
     }
 }
 

@@ -5,14 +5,15 @@ use packet::{Key, MacAddr, vlan};
 
 use crate::mac::Station;
 use crate::ports::{PortView, VlanMode};
-use crate::translate::{Note, Record, Walk};
+use crate::translate::{Note, Record, Stop};
+use crate::walk::Walk;
 
 /// The groups that no bridge forwards: 01:80:c2:00:00:00 to :0f (IEEE 802.1Q §8.6.3).
 const RESERVED: u64 = 0x0180_c200_0000;
 
 impl<'a, R: Record> Walk<'a, R> {
     /// Learns, then forwards or floods within the packet's VLAN.
-    pub(crate) fn normal(&mut self, in_port: u16) -> Result<(), DropReason> {
+    pub(crate) fn normal(&mut self, in_port: u16) -> Result<(), Stop> {
         let Some(port) = self.bridge.ports.get(in_port) else {
             self.dropped(DropReason::NoSuchPort);
             return Ok(());
@@ -64,7 +65,7 @@ impl<'a, R: Record> Walk<'a, R> {
         }
     }
 
-    fn flood(&mut self, in_port: u16, vlan: u16) -> Result<(), DropReason> {
+    fn flood(&mut self, in_port: u16, vlan: u16) -> Result<(), Stop> {
         let members = self
             .bridge
             .ports
@@ -82,7 +83,7 @@ impl<'a, R: Record> Walk<'a, R> {
     }
 
     /// Sends to `port` with or without a tag, as the port wants it.
-    fn forward(&mut self, port: &'a PortView, vlan: u16) -> Result<(), DropReason> {
+    fn forward(&mut self, port: &'a PortView, vlan: u16) -> Result<(), Stop> {
         if !port.vlan.carries(vlan) {
             self.dropped(DropReason::NormalVlan);
             return Ok(());
@@ -97,11 +98,11 @@ impl<'a, R: Record> Walk<'a, R> {
         // The packet itself goes on as it is: to other ports, to later actions.
         let fork = self.draft.fork()?;
         let outcome = self.retag(wants_tag.then_some(vlan)).and_then(|()| self.send(port));
-        self.draft.join(fork);
+        self.draft.join(fork)?;
         outcome
     }
 
-    fn retag(&mut self, vid: Option<u16>) -> Result<(), DropReason> {
+    fn retag(&mut self, vid: Option<u16>) -> Result<(), Stop> {
         match vid {
             None => self.pop_vlan(),
             Some(vid) => self.mod_vlan(Key::VLAN_TCI.slice(0, 13), (vid | vlan::PRESENT).into()),

@@ -24,6 +24,8 @@ pub struct PortView {
     pub vlan: VlanMode,
     /// Whether `flood` leaves it out.
     pub no_flood: bool,
+    /// Whether it carries packets, for groups and bundles that watch it.
+    pub is_up: bool,
 }
 
 /// The VLANs of a port, for `normal` alone.

@@ -5,8 +5,8 @@ use packet::PortId;
 
 /// One operation on a packet's bytes. Values are ready to be written; a program never asks a table.
 ///
-/// Every program ends with [`Op::Send`] or [`Op::Drop`], and so does the part that [`Op::Clone`]
-/// covers.
+/// Every program ends with one of [`Op::Send`], [`Op::Resume`], [`Op::Consume`] and [`Op::Drop`], and
+/// so does the part that [`Op::Clone`] covers.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[expect(
     missing_docs,
@@ -58,15 +58,37 @@ pub enum Op {
     ArpSha { value: [u8; 6], mask: [u8; 6] },
     /// Bits of the ARP target's hardware address.
     ArpTha { value: [u8; 6], mask: [u8; 6] },
+    /// Bits of one of the four 32-bit words of a neighbour message's target; the checksum follows.
+    NdTarget { word: u8, value: u32, mask: u32 },
+    /// Bits of a neighbour message's source link-layer address; the checksum follows.
+    NdSll { value: [u8; 6], mask: [u8; 6] },
+    /// Bits of a neighbour message's target link-layer address; the checksum follows.
+    NdTll { value: [u8; 6], mask: [u8; 6] },
+    /// From here on it is sent by this queue.
+    SetQueue(u32),
     /// Sends a copy.
     Output(PortId),
+    /// Sends the first bytes of a copy.
+    OutputTruncated { port: PortId, max_len: u32 },
+    /// Shows a copy to whoever watches, as the aside says.
+    Show(AsideId),
+    /// Shows one packet of so many, as the aside says.
+    Sample(AsideId),
     /// The next `n` operations work on a copy.
     Clone(u16),
     /// Sends the packet itself: the end.
     Send(PortId),
+    /// The end of this pass: what the aside has frozen goes on once it is decided how.
+    Resume(AsideId),
+    /// The end of a packet of which nothing but copies went on.
+    Consume,
     /// The end of a packet that goes nowhere.
     Drop(DropReason),
 }
+
+/// The number of what is said apart from an operation, since it is too long for one.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct AsideId(pub u32);
 
 impl Op {
     /// The most operations a program has.
@@ -79,16 +101,41 @@ impl Op {
             Self::Eth(_)
                 | Self::EthDst { .. }
                 | Self::EthSrc { .. }
+                | Self::SetQueue(_)
                 | Self::Output(_)
+                | Self::OutputTruncated { .. }
+                | Self::Show(_)
+                | Self::Sample(_)
                 | Self::Clone(_)
                 | Self::Send(_)
+                | Self::Resume(_)
+                | Self::Consume
                 | Self::Drop(_)
         )
     }
 
+    /// What it says apart, if anything.
+    pub const fn aside(self) -> Option<AsideId> {
+        match self {
+            Self::Show(aside) | Self::Sample(aside) | Self::Resume(aside) => Some(aside),
+            _ => None,
+        }
+    }
+
+    /// The same operation with its aside under another number.
+    #[must_use]
+    pub(crate) const fn renamed(self, to: AsideId) -> Self {
+        match self {
+            Self::Show(_) => Self::Show(to),
+            Self::Sample(_) => Self::Sample(to),
+            Self::Resume(_) => Self::Resume(to),
+            other => other,
+        }
+    }
+
     /// Whether this is the end of a program.
     pub const fn is_end(self) -> bool {
-        matches!(self, Self::Send(_) | Self::Drop(_))
+        matches!(self, Self::Send(_) | Self::Resume(_) | Self::Consume | Self::Drop(_))
     }
 }
 

@@ -10,22 +10,31 @@ use crate::mask::Seed;
 use crate::program::Op;
 use crate::runs::Runs;
 
-/// A program of one worker, and in the upper bit what must be known of it before it is carried out.
+/// A program of one worker, and in the upper bits what must be known of it before it is carried out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Zeroable)]
 #[repr(transparent)]
 pub struct ProgramId(u32);
 
 const NEEDS_HEADERS: u32 = 1 << 31;
+const HAS_PASSES: u32 = 1 << 30;
 
 impl ProgramId {
     fn new(start: u32, ops: &[Op]) -> Self {
-        Self(if ops.iter().any(|op| op.needs_headers()) { start | NEEDS_HEADERS } else { start })
+        let has = |is: fn(Op) -> bool, flag| if ops.iter().any(|op| is(*op)) { flag } else { 0 };
+        let goes_on = has(|op| matches!(op, Op::Resume(_)), HAS_PASSES | NEEDS_HEADERS);
+        Self(start | has(Op::needs_headers, NEEDS_HEADERS) | goes_on)
     }
 
     /// Where its first operation is.
     #[inline]
     const fn start(self) -> usize {
-        (self.0 & !NEEDS_HEADERS) as usize
+        (self.0 & !(NEEDS_HEADERS | HAS_PASSES)) as usize
+    }
+
+    /// Whether a packet, or a copy of it, has to be looked up again behind it.
+    #[inline]
+    pub const fn has_passes(self) -> bool {
+        self.0 & HAS_PASSES != 0
     }
 
     /// Whether it writes into what only parsing finds.
@@ -49,9 +58,9 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Room for `most` operations in all, 2^31 at the most.
+    /// Room for `most` operations in all, 2^30 at the most.
     pub fn new(most: u32, seed: Seed) -> Self {
-        let most = most.min(NEEDS_HEADERS);
+        let most = most.min(HAS_PASSES);
         Self {
             ops: Vec::with_capacity(most as usize),
             users: bytemuck::allocation::zeroed_slice_box(most as usize),
@@ -111,6 +120,11 @@ impl Programs {
     /// One user more.
     pub fn retain(&mut self, program: ProgramId) {
         self.users[program.start()] += 1;
+    }
+
+    /// Whether a program has one user only.
+    pub(crate) fn has_one_user(&self, program: ProgramId) -> bool {
+        self.users[program.start()] == 1
     }
 
     /// One user less.

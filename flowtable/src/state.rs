@@ -266,6 +266,7 @@ impl PortState {
             name: self.name.as_str().into(),
             vlan: self.access.map_or_else(|| VlanMode::Trunk(self.trunk.clone()), VlanMode::Access),
             no_flood: self.no_flood,
+            is_up: true,
         }
     }
 }

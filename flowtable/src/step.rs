@@ -3,6 +3,7 @@
 use api::TableId;
 use packet::PortId;
 
+use crate::group::GroupSerial;
 use crate::ports::BridgeId;
 use crate::rule::RuleId;
 
@@ -27,11 +28,31 @@ pub enum Step {
         /// The port it was seen at.
         port: PortId,
     },
+    /// It was led to this group.
+    Group(GroupSerial),
+    /// It took a bucket of a group.
+    Bucket {
+        /// The group.
+        group: GroupSerial,
+        /// The bucket's place in it.
+        at: u16,
+    },
+    /// It showed the need for a flow, which is this one.
+    Taught(RuleId),
+    /// It ended a connection, and shortened the timeouts of this flow.
+    Fin(RuleId),
 }
 
 const KIND: u32 = 62;
 const MISS: u64 = 1;
 const STATION: u64 = 2;
+/// The other kinds, told apart by the next bits.
+const OTHER: u64 = 3;
+const OTHER_KIND: u32 = 58;
+const GROUP: u64 = 0;
+const BUCKET: u64 = 1;
+const TAUGHT: u64 = 2;
+const FIN: u64 = 3;
 
 impl Step {
     /// The step as a word.
@@ -47,6 +68,10 @@ impl Step {
                     | u64::from(slot) << 16
                     | u64::from(port.0)
             }
+            Self::Group(GroupSerial(group)) => other(GROUP, group.into()),
+            Self::Bucket { group, at } => other(BUCKET, u64::from(group.0) << 16 | u64::from(at)),
+            Self::Taught(RuleId(id)) => other(TAUGHT, id),
+            Self::Fin(RuleId(id)) => other(FIN, id),
         }
     }
 
@@ -60,9 +85,27 @@ impl Step {
                 slot: u16::from_be_bytes([slot_high, slot_low]),
                 port: PortId(u16::from_be_bytes([high, low])),
             },
+            OTHER => {
+                let value = word & ((1 << OTHER_KIND) - 1);
+                let group = |word: u64| GroupSerial(u32::try_from(word).unwrap_or(0));
+                match word >> OTHER_KIND & 0xf {
+                    GROUP => Self::Group(group(value)),
+                    BUCKET => Self::Bucket {
+                        group: group(value >> 16),
+                        at: u16::from_be_bytes([high, low]),
+                    },
+                    TAUGHT => Self::Taught(RuleId(value)),
+                    _ => Self::Fin(RuleId(value)),
+                }
+            }
             _ => Self::Rule(RuleId(word)),
         }
     }
+}
+
+/// A word of one of the other kinds.
+const fn other(kind: u64, value: u64) -> u64 {
+    OTHER << KIND | kind << OTHER_KIND | value
 }
 
 #[cfg(test)]
@@ -76,6 +119,10 @@ mod tests {
             Step::Rule(RuleId(u64::MAX >> 2)),
             Step::Miss { bridge: BridgeId(63), table: 253 },
             Step::Station { bridge: BridgeId(63), slot: 8191, port: PortId(u16::MAX) },
+            Step::Group(GroupSerial(u32::MAX)),
+            Step::Bucket { group: GroupSerial(u32::MAX), at: u16::MAX },
+            Step::Taught(RuleId(u64::MAX >> 6)),
+            Step::Fin(RuleId(7)),
         ] {
             assert_eq!(Step::from_word(step.to_word()), step);
         }

@@ -5,12 +5,18 @@
 //! the two.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use api::{Action, Command, FlowMod, Match, TableId};
+use api::{Action, Command, FlowMod, Match, MeterId, TableId};
 
 use crate::change::{Change, History};
+use crate::group::GroupEntry;
+use crate::groups::Groups;
 use crate::mac::{Epoch, MacTable};
 use crate::mask::{Mask, Seed};
+use crate::meter::Meter;
+use crate::meters::{MeterSlot, Meters};
+use crate::pending::Pending;
 use crate::ports::{BridgeId, PortView, Ports};
 use crate::rule::{Millis, Rule, RuleId, RuleStats};
 use crate::table::Table;
@@ -52,6 +58,74 @@ pub enum Refused {
     /// There is no such bridge.
     #[error("there is no such bridge")]
     NoBridge,
+    /// A flow leads to a group that is not there.
+    #[error("there is no group {id}")]
+    NoGroup {
+        /// Its number.
+        id: u32,
+    },
+    /// A group to be added is there already.
+    #[error("group {id} exists")]
+    GroupExists {
+        /// Its number.
+        id: u32,
+    },
+    /// Groups lead to each other in a circle.
+    #[error("group {id} would lead back to itself")]
+    GroupLoop {
+        /// The number of one of them.
+        id: u32,
+    },
+    /// An indirect group has one bucket.
+    #[error("group {id} is indirect, and has exactly one bucket")]
+    Indirect {
+        /// Its number.
+        id: u32,
+    },
+    /// A group has no such bucket.
+    #[error("group {id} has no bucket {bucket}")]
+    NoBucket {
+        /// The group.
+        id: u32,
+        /// The bucket.
+        bucket: u32,
+    },
+    /// A bucket to be inserted is there already.
+    #[error("group {id} has a bucket {bucket}")]
+    BucketExists {
+        /// The group.
+        id: u32,
+        /// The bucket.
+        bucket: u32,
+    },
+    /// An action or a command names a meter that is not there.
+    #[error("there is no meter {}", name(*.id))]
+    NoMeter {
+        /// Its number.
+        id: MeterId,
+    },
+    /// A meter to be added is there already.
+    #[error("meter {} exists", name(*.id))]
+    MeterExists {
+        /// Its number.
+        id: MeterId,
+    },
+    /// A bridge holds no more.
+    #[error("a bridge has at most {limit} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        limit: usize,
+    },
+}
+
+fn name(meter: MeterId) -> String {
+    match meter {
+        MeterId::Number(number) => number.to_string(),
+        MeterId::Controller => "controller".to_owned(),
+        MeterId::Slowpath => "slowpath".to_owned(),
+    }
 }
 
 /// The tables and ports of one bridge.
@@ -65,6 +139,12 @@ pub struct Bridge {
     pub ports: Arc<Ports>,
     /// The addresses it has learned.
     pub macs: Arc<MacTable>,
+    /// Its groups.
+    pub groups: Arc<Groups>,
+    /// Its meters.
+    pub meters: Arc<Meters>,
+    /// Flows that packets have taught since the last generation.
+    pub pending: Arc<Pending>,
     /// Packets that no rule of a table matched, as far as paths do not count them.
     misses: Arc<[RuleStats]>,
 }
@@ -81,6 +161,24 @@ impl Bridge {
             .zip(&self.tables)
             .map(|(n, table)| (n, table.as_ref()))
             .filter(|(_, table)| !table.is_empty())
+    }
+
+    /// The rule of exactly this match and priority.
+    pub(crate) fn find(
+        &self,
+        table: TableId,
+        matching: &Match,
+        priority: u16,
+    ) -> Option<&Arc<Rule>> {
+        let table = self.table(table)?;
+        let mask = table.mask(*matching.mask());
+        let values: Vec<_> = mask.values(matching.key()).collect();
+        table.find(&mask, &values, priority)
+    }
+
+    /// Whether the port of this number is there and up.
+    pub fn is_live(&self, number: u16) -> bool {
+        self.ports.get(number).is_some_and(|port| port.is_up)
     }
 
     /// What counts the packets that no rule of `table` matched.
@@ -101,7 +199,11 @@ pub struct Tables {
     history: History,
     seed: Seed,
     epoch: Arc<Epoch>,
-    next_rule: u64,
+    /// The number of the next rule; workers take some, too.
+    next_rule: Arc<AtomicU64>,
+    next_group: u32,
+    /// Meters by slot.
+    meters: Arc<Vec<Option<Arc<Meter>>>>,
     table_limit: usize,
 }
 
@@ -118,7 +220,9 @@ impl Tables {
             history: History::default(),
             seed,
             epoch: Arc::default(),
-            next_rule: 1,
+            next_rule: Arc::new(AtomicU64::new(1)),
+            next_group: 1,
+            meters: Arc::default(),
             table_limit: Self::TABLE_LIMIT,
         }
     }
@@ -150,8 +254,19 @@ impl Tables {
     }
 
     /// The number of the next rule.
-    pub(crate) const fn next_rule(&self) -> u64 {
-        self.next_rule
+    pub(crate) fn next_rule(&self) -> u64 {
+        self.next_rule.load(Ordering::Relaxed)
+    }
+
+    /// A number that no rule has had.
+    pub(crate) fn take_rule_id(&self) -> RuleId {
+        RuleId(self.next_rule.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What a meter's slot holds.
+    #[inline]
+    pub fn meter(&self, MeterSlot(slot): MeterSlot) -> Option<&Arc<Meter>> {
+        self.meters.get(slot as usize)?.as_ref()
     }
 
     /// The seed of all hashes.
@@ -183,14 +298,16 @@ pub struct Applied {
     pub added: Vec<Arc<Rule>>,
     /// Rules that are gone, modified ones (in their old version) included.
     pub removed: Vec<Arc<Rule>>,
+    /// New groups, and new versions of modified ones.
+    pub groups: Vec<Arc<GroupEntry>>,
 }
 
 /// The next generation while it is being made. Dropping it leaves everything as it was.
 #[derive(Debug)]
 pub struct Edit {
     tables: Tables,
-    changes: Vec<Change>,
-    applied: Applied,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) applied: Applied,
 }
 
 impl Edit {
@@ -217,7 +334,16 @@ impl Edit {
     fn place_bridge(&mut self, id: BridgeId, name: Arc<str>) {
         let macs = Arc::new(MacTable::new(self.tables.seed, Arc::clone(&self.tables.epoch)));
         let misses = (0..=u8::MAX).map(|_| RuleStats::default()).collect();
-        let bridge = Bridge { name, tables: Vec::new(), ports: Arc::default(), macs, misses };
+        let bridge = Bridge {
+            name,
+            tables: Vec::new(),
+            ports: Arc::default(),
+            macs,
+            groups: Arc::default(),
+            meters: Arc::default(),
+            pending: Arc::new(Pending::new(Arc::clone(&self.tables.epoch))),
+            misses,
+        };
         let bridges = &mut self.tables.bridges;
         if bridges.len() <= usize::from(id.0) {
             bridges.resize(usize::from(id.0) + 1, None);
@@ -253,7 +379,7 @@ impl Edit {
         Ok(())
     }
 
-    fn bridge_mut(&mut self, bridge: BridgeId) -> Result<&mut Bridge, Refused> {
+    pub(crate) fn bridge_mut(&mut self, bridge: BridgeId) -> Result<&mut Bridge, Refused> {
         let place = self.tables.bridges.get_mut(usize::from(bridge.0)).and_then(Option::as_mut);
         place.map(Arc::make_mut).ok_or(Refused::NoBridge)
     }
@@ -278,7 +404,8 @@ impl Edit {
     fn add(&mut self, bridge: BridgeId, change: &FlowMod, now: Millis) -> Result<(), Refused> {
         let table = change.table.ok_or(Refused::NoTable)?;
         let actions = change.actions.as_ref().ok_or(Refused::NoActions)?;
-        let (id, limit) = (RuleId(self.tables.next_rule), self.tables.table_limit);
+        self.require(bridge, actions)?;
+        let (id, limit) = (self.tables.take_rule_id(), self.tables.table_limit);
         let into = self.table_mut(bridge, table)?;
         let mask = into.mask(*change.matching.mask());
         let values: Box<[u64]> = mask.values(change.matching.key()).collect();
@@ -312,16 +439,73 @@ impl Edit {
             stats: keep.map_or_else(Arc::<RuleStats>::default, |old| Arc::clone(&old.stats)),
         });
         into.insert(Arc::clone(&rule));
-        self.tables.next_rule += 1;
         self.changed(bridge, table, change.matching);
         self.applied.removed.extend(old);
         self.applied.added.push(rule);
         Ok(())
     }
 
+    /// Refuses actions that lead to groups or through meters that are not there.
+    fn require(&self, bridge: BridgeId, actions: &[Action]) -> Result<(), Refused> {
+        let bridge = self.tables.bridge(bridge).ok_or(Refused::NoBridge)?;
+        for action in actions {
+            self::require(bridge, action)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a flow among the others that a packet has taught, in place of one with the same match
+    /// and priority.
+    pub fn learn(
+        &mut self,
+        bridge: BridgeId,
+        rule: &Arc<Rule>,
+        now: Millis,
+    ) -> Result<(), Refused> {
+        let (table, limit) = (rule.table, self.tables.table_limit);
+        let into = self.table_mut(bridge, table)?;
+        let old = into.find(&rule.mask, &rule.values, rule.priority).cloned();
+        if old.is_none() && into.len() >= limit {
+            return Err(Refused::TableFull { table, limit });
+        }
+        let rule = Arc::new(Rule {
+            mask: into.mask(*rule.mask.bits()),
+            created: old.as_ref().map_or(now, |old| old.created),
+            modified: now,
+            ..Rule::clone(rule)
+        });
+        into.insert(Arc::clone(&rule));
+        self.changed(bridge, table, rule.matching());
+        self.applied.removed.extend(old);
+        self.applied.added.push(rule);
+        Ok(())
+    }
+
+    pub(crate) fn take_group_serial(&mut self) -> u32 {
+        let serial = self.tables.next_group;
+        self.tables.next_group += 1;
+        serial
+    }
+
+    /// A slot that no meter has.
+    pub(crate) fn take_meter_slot(&mut self) -> MeterSlot {
+        let meters = &self.tables.meters;
+        let free = meters.iter().position(Option::is_none).unwrap_or(meters.len());
+        MeterSlot(u32::try_from(free).unwrap_or(u32::MAX))
+    }
+
+    pub(crate) fn set_meter(&mut self, MeterSlot(slot): MeterSlot, meter: Option<Arc<Meter>>) {
+        let (at, meters) = (slot as usize, Arc::make_mut(&mut self.tables.meters));
+        if meters.len() <= at {
+            meters.resize(at + 1, None);
+        }
+        meters[at] = meter;
+    }
+
     fn modify(&mut self, bridge: BridgeId, change: &FlowMod, now: Millis) -> Result<(), Refused> {
         let table = change.table.ok_or(Refused::NoTable)?;
         let actions: Arc<[_]> = change.actions.as_ref().ok_or(Refused::NoActions)?.clone().into();
+        self.require(bridge, &actions)?;
         let depends = actions.iter().any(Action::depends_on_tags);
         for old in self.selected(bridge, Some(table), change)? {
             let mut new = Rule::clone(&old);
@@ -329,9 +513,8 @@ impl Edit {
             new.cookie = change.cookie.unwrap_or(old.cookie);
             new.modified = now;
             if change.flags.reset_counts {
-                new.id = RuleId(self.tables.next_rule);
+                new.id = self.tables.take_rule_id();
                 new.stats = Arc::default();
-                self.tables.next_rule += 1;
             }
             let new = Arc::new(new);
             self.table_mut(bridge, table)?.insert(Arc::clone(&new));
@@ -415,7 +598,7 @@ impl Edit {
     /// The tables as they were at `generation`.
     pub(crate) fn restored(mut self, generation: u64, next_rule: u64) -> Tables {
         self.tables.history = History::beginning_at(generation);
-        self.tables.next_rule = next_rule;
+        self.tables.next_rule = Arc::new(AtomicU64::new(next_rule));
         self.tables
     }
 
@@ -440,7 +623,22 @@ impl Edit {
 fn is_meant(rule: &Rule, change: &FlowMod) -> bool {
     let cookie = change.cookie_filter.is_none_or(|(value, mask)| (rule.cookie ^ value) & mask == 0);
     let output = |port| rule.actions.iter().any(|action| action.outputs_to(port));
-    cookie && change.out_port.is_none_or(output)
+    let group = |id| rule.actions.iter().any(|action| action.leads_to_group(id));
+    cookie && change.out_port.is_none_or(output) && change.out_group.is_none_or(group)
+}
+
+/// Refuses an action that leads to a group or through a meter that the bridge does not have.
+fn require(bridge: &Bridge, action: &Action) -> Result<(), Refused> {
+    let has_meter = |number| match bridge.meters.get(MeterId::Number(number)) {
+        Some(_) => Ok(()),
+        None => Err(Refused::NoMeter { id: MeterId::Number(number) }),
+    };
+    match action {
+        Action::Group(id) if bridge.groups.get(*id).is_none() => Err(Refused::NoGroup { id: *id }),
+        Action::Meter(number) => has_meter(*number),
+        Action::Controller(controller) => controller.meter.map_or(Ok(()), has_meter),
+        action => action.inner().iter().try_for_each(|inner| require(bridge, inner)),
+    }
 }
 
 /// What `actions` mean in a flow that matches what `rule` does. They were read behind another match,

@@ -4,22 +4,22 @@
 //! nothing: what it would learn is part of its answer. `ofctl trace` runs this very function with a
 //! [`Record`] that writes down what it sees.
 
-use api::{Action, DropReason, OutPort, TableId};
+use std::sync::Arc;
+
+use api::{Action, DropReason, TableId};
 use packet::{Key, PortId};
 
 use crate::change::Basis;
-use crate::draft::{Draft, TooLong};
+use crate::draft::Draft;
+use crate::frozen::{Aside, Decision, Frozen};
+use crate::group::GroupEntry;
 use crate::mac::{Station, Version};
-use crate::ports::{BridgeId, PortView, Ports};
+use crate::ports::{BridgeId, PortView};
 use crate::program::Op;
 use crate::rule::Rule;
 use crate::step::Step;
-use crate::tables::{Bridge, Tables};
-
-/// Resubmits to the same or an earlier table may be nested so deep (as in Open vSwitch).
-pub const DEPTH: u32 = 64;
-/// One packet is resubmitted at most so often (as in Open vSwitch).
-pub const RESUBMITS: u32 = 4096;
+use crate::tables::Tables;
+use crate::walk::{RESUBMITS, Walk};
 
 /// What becomes of a kind of packet. Made once, filled anew by each translation, so that none
 /// allocates.
@@ -35,8 +35,14 @@ pub struct Translation {
     pub stations: Vec<(BridgeId, Version)>,
     /// What the packet teaches.
     pub lessons: Vec<Lesson>,
+    /// Flows that the packet shows the need for.
+    pub flows: Vec<(BridgeId, Arc<Rule>)>,
+    /// What operations say apart, each by the place it has here.
+    pub asides: Vec<Aside>,
     /// The tables that decided.
     pub basis: Basis,
+    /// How many flows had been taught in the bridge by then, ever.
+    pub(crate) taught: u64,
     /// The packet, and the registers, as they were in the end.
     pub last: Key,
 }
@@ -65,7 +71,10 @@ impl Translation {
             path: Vec::with_capacity(2 * most),
             stations: Vec::with_capacity(most),
             lessons: Vec::with_capacity(most),
-            basis: Basis { tables: [0; 4], bridge: None, rewritten: 0 },
+            flows: Vec::new(),
+            asides: Vec::new(),
+            basis: Basis::NOTHING,
+            taught: 0,
             last: Key::ZERO,
         }
     }
@@ -80,13 +89,15 @@ impl Translation {
         self.path.clear();
         self.stations.clear();
         self.lessons.clear();
+        self.flows.clear();
+        self.asides.clear();
         self.ops.clear();
         self.ops.push(Op::Drop(DropReason::Closed));
     }
 
     /// Translates a packet with this key that came in by `port`.
     ///
-    /// Cost: a lookup per table it passes; no allocation.
+    /// Cost: a lookup per table it passes; no allocation, unless the walk has to be frozen.
     pub fn translate<R: Record>(
         &mut self,
         tables: &Tables,
@@ -94,32 +105,58 @@ impl Translation {
         key: &Key,
         record: &mut R,
     ) {
+        let reason = Some(DropReason::FlowDrop);
+        self.walk(tables, (port.bridge, reason, None), key, record);
+    }
+
+    /// Translates what becomes of a packet that goes on where a walk was frozen. Its key is one that
+    /// [`Frozen::key`] has made.
+    pub fn resume<R: Record>(
+        &mut self,
+        tables: &Tables,
+        frozen: &Frozen,
+        key: &Key,
+        record: &mut R,
+    ) {
+        let (id, reason) = (frozen.bridge, frozen.reason);
+        self.walk(tables, (id, reason, Some(frozen)), key, record);
+    }
+
+    /// Walks through a bridge from table 0 on, or from where an earlier walk was frozen.
+    fn walk<R: Record>(
+        &mut self,
+        tables: &Tables,
+        (id, reason, frozen): (BridgeId, Option<DropReason>, Option<&Frozen>),
+        key: &Key,
+        record: &mut R,
+    ) {
         self.close();
-        self.basis = Basis { tables: [0; 4], bridge: Some(port.bridge), rewritten: 0 };
-        let Some(bridge) = tables.bridge(port.bridge) else { return };
-        let mut walk = Walk {
-            bridge,
-            id: port.bridge,
-            draft: Draft::new(key, &mut self.looked, &mut self.ops),
-            path: &mut self.path,
-            stations: &mut self.stations,
-            lessons: &mut self.lessons,
-            basis: &mut self.basis,
-            reason: DropReason::FlowDrop,
-            resubmits: 0,
-            depth: 0,
-            record,
-        };
+        self.basis = Basis { bridge: Some(id), ..Basis::NOTHING };
+        let Some(bridge) = tables.bridge(id) else { return };
+        // Before it is asked what is pending: what is left there meanwhile shows then.
+        self.taught = bridge.pending.newest();
+        let pending = bridge.pending.rules();
+        let mut walk = Walk::new(self, tables, (id, bridge), &pending, key, reason, record);
         walk.record.bridge(&bridge.name);
-        let outcome = walk.table(0);
-        let reason = walk.reason;
-        walk.basis.rewritten = walk.draft.rewritten();
-        self.last = *walk.draft.flow();
-        walk.draft.finish(reason);
-        if let Err(reason) = outcome {
+        let outcome = match frozen {
+            None => walk.table(0),
+            Some(frozen) => walk.resume(frozen),
+        };
+        let (last, ended) = walk.end(outcome);
+        self.last = last;
+        if let Err(reason) = ended {
             // Nothing of a packet that broke a limit is sent.
             self.ops.clear();
             self.ops.push(Op::Drop(reason));
+            self.asides.clear();
+        }
+    }
+
+    /// The frozen state that an operation of this translation ends with.
+    pub fn frozen(&self, op: Op) -> Option<&Frozen> {
+        match (op, self.asides.get(op.aside()?.0 as usize)?) {
+            (Op::Resume(_), Aside::Frozen(frozen)) => Some(frozen),
+            _ => None,
         }
     }
 }
@@ -142,6 +179,8 @@ pub trait Record {
     fn enter(&mut self) {}
     /// The end of that.
     fn leave(&mut self) {}
+    /// The packet is led to a group, or takes one of its buckets, by place.
+    fn group(&mut self, _group: &GroupEntry, _bucket: Option<usize>) {}
     /// Something worth knowing happened.
     fn note(&mut self, _note: Note<'_>) {}
 }
@@ -150,7 +189,7 @@ pub trait Record {
 impl Record for () {}
 
 /// Something worth knowing about a translation.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Note<'a> {
     /// The packet would be dropped for this reason if nothing else sends it.
     Drop(DropReason),
@@ -166,254 +205,30 @@ pub enum Note<'a> {
     Known(&'a PortView),
     /// The TTL does not allow it; the list of actions ends.
     TtlExpired,
+    /// The pass ends here, until this is decided.
+    Frozen(&'a Decision),
+    /// What an earlier pass has left goes on.
+    Thawed(&'a Frozen),
+    /// No bucket of the group is live.
+    NoLiveBucket,
+    /// A flow would be learned.
+    Taught(&'a Rule),
+    /// A flow that would be learned is there already.
+    Remembered(&'a Rule),
+    /// A flow would be learned, and there is no room for it.
+    NotTaught,
+    /// A field was taken from an empty stack.
+    EmptyStack,
 }
 
-/// How a list of actions ended.
-enum End {
-    /// All were executed, or the list ended early.
-    Done,
-    /// Its last one goes on in this table.
-    Goto(TableId),
+/// Why a list of actions was left before its end.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// An action ended everything.
+    Exit,
+    /// The pass ends; what was still to be done is being collected.
+    Frozen,
+    /// A limit was broken.
+    Limit(DropReason),
 }
 
-/// One walk through the tables of a bridge.
-pub(crate) struct Walk<'a, R> {
-    pub(crate) bridge: &'a Bridge,
-    pub(crate) id: BridgeId,
-    pub(crate) draft: Draft<'a>,
-    path: &'a mut Vec<Step>,
-    stations: &'a mut Vec<(BridgeId, Version)>,
-    lessons: &'a mut Vec<Lesson>,
-    basis: &'a mut Basis,
-    /// Why the packet is dropped, if nothing sends it.
-    reason: DropReason,
-    resubmits: u32,
-    depth: u32,
-    pub(crate) record: &'a mut R,
-}
-
-impl From<TooLong> for DropReason {
-    fn from(_: TooLong) -> Self {
-        Self::ProgramLimit
-    }
-}
-
-impl<'a, R: Record> Walk<'a, R> {
-    /// Looks the packet up in `table` and does what it finds, from table to table.
-    fn table(&mut self, mut table: TableId) -> Result<(), DropReason> {
-        loop {
-            let rule = self.lookup(table);
-            match self.rule(table, rule)? {
-                End::Done => return Ok(()),
-                End::Goto(next) => table = next,
-            }
-        }
-    }
-
-    fn lookup(&mut self, table: TableId) -> Option<&'a Rule> {
-        self.basis.note(table);
-        let (flow, mut inspector) = self.draft.inspect();
-        self.bridge.table(table)?.lookup(flow, &mut inspector).map(AsRef::as_ref)
-    }
-
-    fn rule(&mut self, table: TableId, rule: Option<&'a Rule>) -> Result<End, DropReason> {
-        self.record.table(table, rule);
-        let Some(rule) = rule else {
-            self.path.push(Step::Miss { bridge: self.id, table });
-            self.dropped(DropReason::TableMiss);
-            return Ok(End::Done);
-        };
-        self.path.push(Step::Rule(rule.id));
-        if rule.actions.is_empty() {
-            self.dropped(DropReason::FlowDrop);
-        }
-        self.actions(&rule.actions, table)
-    }
-
-    fn actions(&mut self, actions: &'a [Action], table: TableId) -> Result<End, DropReason> {
-        for action in actions {
-            self.record.action(action);
-            match action {
-                Action::Output(to) => self.output(*to)?,
-                Action::SetField { field, value, mask } => {
-                    self.draft.write(field.span(), *value, *mask)?
-                }
-                Action::WriteMetadata { value, mask } => {
-                    self.draft.write(Key::METADATA, (*value).into(), (*mask).into())?;
-                }
-                Action::Move { src, dst } => {
-                    let value = self.draft.look(src.span());
-                    self.draft.write(dst.span(), value, dst.span().ones())?;
-                }
-                Action::PushVlan(tpid) => self.push_vlan(*tpid)?,
-                Action::PopVlan => self.pop_vlan()?,
-                Action::ModVlanVid(vid) => {
-                    self.mod_vlan(Key::VLAN_TCI.slice(0, 12), (*vid).into())?
-                }
-                Action::ModVlanPcp(pcp) => {
-                    self.mod_vlan(Key::VLAN_TCI.slice(13, 3), (*pcp).into())?
-                }
-                Action::DecTtl(_) => {
-                    if !self.draft.dec_ttl()? {
-                        self.record.note(Note::TtlExpired);
-                        self.dropped(DropReason::InvalidTtl);
-                        return Ok(End::Done);
-                    }
-                }
-                Action::Resubmit { in_port, table: to } => {
-                    self.resubmit(*in_port, to.unwrap_or(table), table)?;
-                }
-                Action::GotoTable(next) => return Ok(End::Goto(*next)),
-                Action::Clone(actions) => self.clone(actions, table)?,
-                _ => {}
-            }
-        }
-        Ok(End::Done)
-    }
-
-    fn resubmit(
-        &mut self,
-        in_port: Option<u16>,
-        to: TableId,
-        from: TableId,
-    ) -> Result<(), DropReason> {
-        self.resubmits += 1;
-        if self.resubmits > RESUBMITS {
-            return Err(DropReason::ResubmitLimit);
-        }
-        let deeper = u32::from(to <= from);
-        self.depth += deeper;
-        if self.depth > DEPTH {
-            return Err(DropReason::ResubmitDepth);
-        }
-        self.record.enter();
-        // Only the lookup sees the other port: what it finds acts for the real one.
-        let real = in_port.map(|in_port| self.draft.set_in_port(in_port));
-        let rule = self.lookup(to);
-        if let Some(real) = real {
-            self.draft.set_in_port(real);
-        }
-        if let End::Goto(next) = self.rule(to, rule)? {
-            self.table(next)?;
-        }
-        self.record.leave();
-        self.depth -= deeper;
-        Ok(())
-    }
-
-    fn clone(&mut self, actions: &'a [Action], table: TableId) -> Result<(), DropReason> {
-        self.record.enter();
-        let fork = self.draft.fork()?;
-        if let End::Goto(next) = self.actions(actions, table)? {
-            self.table(next)?;
-        }
-        self.draft.join(fork);
-        self.record.leave();
-        Ok(())
-    }
-
-    fn push_vlan(&mut self, tpid: u16) -> Result<(), DropReason> {
-        if self.draft.has_two_tags() {
-            return Err(DropReason::VlanTags);
-        }
-        Ok(self.draft.push_vlan(tpid)?)
-    }
-
-    pub(crate) fn pop_vlan(&mut self) -> Result<(), DropReason> {
-        if self.draft.has_unread_tags() {
-            return Err(DropReason::VlanTags);
-        }
-        Ok(self.draft.pop_vlan()?)
-    }
-
-    pub(crate) fn mod_vlan(&mut self, part: packet::Span, value: u128) -> Result<(), DropReason> {
-        if !self.draft.has_tag() {
-            self.push_vlan(packet::ethernet::VLAN)?;
-        }
-        Ok(self.draft.write(part, value, part.ones())?)
-    }
-
-    fn output(&mut self, to: OutPort) -> Result<(), DropReason> {
-        let in_port = self.draft.look16(Key::IN_PORT);
-        match to {
-            OutPort::Port(number) => self.output_to(number, in_port),
-            OutPort::Local => self.output_to(Ports::LOCAL, in_port),
-            OutPort::InPort => match self.bridge.ports.get(in_port) {
-                Some(port) => self.send(port),
-                None => {
-                    self.dropped(DropReason::NoSuchPort);
-                    Ok(())
-                }
-            },
-            OutPort::Flood => self.output_to_all(in_port, |port| !port.no_flood),
-            OutPort::All => self.output_to_all(in_port, |_| true),
-            OutPort::Normal => self.normal(in_port),
-        }
-    }
-
-    fn output_to(&mut self, number: u16, in_port: u16) -> Result<(), DropReason> {
-        if number == in_port {
-            self.dropped(DropReason::OutputToIngress);
-            return Ok(());
-        }
-        match self.bridge.ports.get(number) {
-            Some(port) => self.send(port),
-            None => {
-                self.dropped(DropReason::NoSuchPort);
-                Ok(())
-            }
-        }
-    }
-
-    fn output_to_all(
-        &mut self,
-        in_port: u16,
-        wanted: impl Fn(&PortView) -> bool,
-    ) -> Result<(), DropReason> {
-        let mut nowhere = true;
-        for port in self.bridge.ports.iter().filter(|port| port.number != in_port && wanted(port)) {
-            nowhere = false;
-            self.send(port)?;
-        }
-        if nowhere {
-            self.dropped(DropReason::NormalNowhere);
-        }
-        Ok(())
-    }
-
-    /// Sends the packet as it is by now.
-    pub(crate) fn send(&mut self, port: &'a PortView) -> Result<(), DropReason> {
-        self.record.note(Note::Sent(port));
-        Ok(self.draft.send(port.id)?)
-    }
-
-    /// Notes why the packet is dropped, if nothing sends it.
-    pub(crate) fn dropped(&mut self, reason: DropReason) {
-        self.record.note(Note::Drop(reason));
-        self.reason = reason;
-    }
-
-    /// Where `station` is; the program rests on the answer, also if it is nowhere.
-    pub(crate) fn find(&mut self, station: Station) -> Option<&'a PortView> {
-        self.stations.push((self.id, self.bridge.macs.version(station)));
-        let taught = self.lessons.iter().rev().find(|lesson| lesson.station == station);
-        let learned = taught.map(|lesson| lesson.port);
-        let port = learned.or_else(|| Some(self.bridge.macs.find(station)?.port))?;
-        self.bridge.ports.by_id(port).map(AsRef::as_ref)
-    }
-
-    /// Learns that `station` is at `port`; a program may be used for as long as that is known.
-    pub(crate) fn learn(&mut self, station: Station, port: &PortView) {
-        let version = self.bridge.macs.version(station);
-        match self.bridge.macs.find(station) {
-            Some(known) if known.port == port.id => {
-                self.stations.push((self.id, version));
-                self.path.push(Step::Station { bridge: self.id, slot: known.slot, port: port.id });
-            }
-            _ => {
-                self.record.note(Note::Learned(station));
-                self.lessons.push(Lesson { bridge: self.id, station, port: port.id });
-            }
-        }
-    }
-}

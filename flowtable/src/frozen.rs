@@ -1,0 +1,150 @@
+//! What is said apart from a program because an operation has no room for it: above all how a
+//! packet goes on behind a decision that is taken for each packet.
+//!
+//! A program ends where such a decision stands. The walk through the tables is *frozen* there: all
+//! that the pipeline knows, and what was still to be done. Once the decision has been taken the
+//! packet is looked up again, by what it says now, by the number of the frozen state, and by what
+//! the decision has come to. Each such pass has a program and a path of its own, so that nothing
+//! behind a meter counts what the meter drops.
+
+use api::{Action, Controller, DropReason, Sample, Subfield, TableId};
+use packet::Key;
+
+use crate::group::Selector;
+use crate::meters::MeterSlot;
+use crate::ports::BridgeId;
+use crate::rule::RuleId;
+
+/// Something said apart from a program, by [`AsideId`](crate::AsideId).
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Aside {
+    /// How a packet goes on.
+    Frozen(Frozen),
+    /// How it is shown.
+    Show(Show),
+    /// How it is sampled.
+    Sample(SampleOf),
+}
+
+/// A walk through the tables that has been interrupted.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Frozen {
+    /// What decides how it goes on.
+    pub decision: Decision,
+    /// The bridge.
+    pub bridge: BridgeId,
+    /// What the packet does not say itself: the words of the key from [`Key::PARSED_WORDS`] on.
+    pub notes: [u64; Key::WORDS - Key::PARSED_WORDS],
+    /// The port it seems to come from.
+    pub in_port: u16,
+    /// The queue it is to be sent by.
+    pub(crate) queue: u32,
+    /// What is still to be done, the innermost first.
+    pub(crate) frames: Vec<Frame>,
+    /// What lies on the stack, the top last: each value with its bits.
+    pub(crate) stack: Vec<(u128, u8)>,
+    /// The action set.
+    pub(crate) set: Vec<Action>,
+    /// Why the packet is dropped if nothing sends it; `None` if something has.
+    pub(crate) reason: Option<DropReason>,
+}
+
+/// The rest of a list of actions.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Frame {
+    pub(crate) actions: Box<[Action]>,
+    pub(crate) context: Context,
+}
+
+/// Where actions stand that are being carried out.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Context {
+    /// The table of their flow.
+    pub table: TableId,
+    /// Their flow, if they are a flow's.
+    pub rule: Option<RuleId>,
+    /// Its cookie.
+    pub cookie: u64,
+    /// In a group's bucket, the action set, or neither.
+    pub place: Place,
+}
+
+/// What a list of actions is part of.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Place {
+    /// A flow.
+    Flow,
+    /// A bucket of a group.
+    Group,
+    /// The action set.
+    ActionSet,
+    /// A packet that was given to the switch to be sent.
+    PacketOut,
+}
+
+/// A decision that is taken for each packet.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Decision {
+    /// Whether a meter lets it pass.
+    Meter(MeterSlot),
+    /// Whether it is longer than so many bytes, which is written into a bit.
+    Larger {
+        /// The length.
+        len: u16,
+        /// The bit.
+        dst: Subfield,
+    },
+    /// Which bucket of a group it takes.
+    Select(Selector),
+    /// Whoever watches lets it go on, or not.
+    Pause(Box<Show>),
+    /// There is nothing to decide.
+    Nothing,
+}
+
+/// How a packet is shown to whoever watches.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Show {
+    /// To whom and why.
+    pub controller: Controller,
+    /// Where the action stands that shows it.
+    pub context: Context,
+    /// The bridge.
+    pub bridge: BridgeId,
+    /// The port it seems to come from.
+    pub in_port: u16,
+    /// As in [`Frozen::notes`].
+    pub notes: [u64; Key::WORDS - Key::PARSED_WORDS],
+}
+
+/// How a packet is sampled.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct SampleOf {
+    /// How many, and for whom.
+    pub sample: Sample,
+    /// The bridge.
+    pub bridge: BridgeId,
+    /// The port it seems to come from.
+    pub in_port: u16,
+}
+
+/// The words of a key that its packet does not say.
+pub(crate) fn notes_of(key: &Key) -> [u64; Key::WORDS - Key::PARSED_WORDS] {
+    let mut notes = [0; Key::WORDS - Key::PARSED_WORDS];
+    notes.copy_from_slice(&key.words()[Key::PARSED_WORDS..]);
+    notes
+}
+
+impl Frozen {
+    /// The key of a packet that goes on here: what [`packet::parse`] has found in it, and what is
+    /// known besides. `outcome` is what the decision has come to, `number` that of this state.
+    pub fn key(&self, parsed: &Key, ingress: u16, number: u32, outcome: u16) -> Key {
+        let mut key = *parsed;
+        key.words_mut()[Key::PARSED_WORDS..].copy_from_slice(&self.notes);
+        key.set(Key::OUTCOME, outcome);
+        key.set(Key::IN_PORT, self.in_port);
+        key.set(Key::INGRESS, ingress);
+        key.set(Key::RESUME, number);
+        key
+    }
+}

@@ -1,0 +1,235 @@
+//! Changes of groups and meters, and what they do to the flows that use them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{Action, Bucket, BucketPlace, Group, GroupKind, GroupMod, Meter, MeterId, MeterMod};
+
+use crate::change::Change;
+use crate::group::{GroupEntry, GroupSerial};
+use crate::groups::Groups;
+use crate::meters::{MeterEntry, MeterSlot};
+use crate::ports::BridgeId;
+use crate::rule::Millis;
+use crate::tables::{Edit, Refused};
+
+impl Edit {
+    /// Carries out one change of groups.
+    ///
+    /// Cost: deleting looks at every flow of the bridge; the others at the buckets of the group.
+    pub fn group_mod(
+        &mut self,
+        bridge: BridgeId,
+        change: &GroupMod,
+        now: Millis,
+    ) -> Result<(), Refused> {
+        match change {
+            GroupMod::Add(group) => {
+                if self.group(bridge, group.id)?.is_some() {
+                    return Err(Refused::GroupExists { id: group.id });
+                }
+                self.put_group(bridge, group.clone(), now)
+            }
+            GroupMod::Modify(group) => {
+                let created = self.known_group(bridge, group.id)?.created;
+                self.put_group(bridge, group.clone(), created)
+            }
+            GroupMod::AddOrModify(group) => {
+                let old = self.group(bridge, group.id)?;
+                let created = old.map_or(now, |old| old.created);
+                self.put_group(bridge, group.clone(), created)
+            }
+            GroupMod::Delete(Some(id)) => self.delete_group(bridge, *id),
+            GroupMod::Delete(None) => {
+                let all = self.groups(bridge)?.iter().map(|entry| entry.group.id);
+                all.collect::<Vec<_>>().into_iter().try_for_each(|id| self.delete_group(bridge, id))
+            }
+            GroupMod::InsertBuckets { id, place, buckets } => {
+                let entry = self.known_group(bridge, *id)?;
+                let group = with_buckets(&entry.group, *place, buckets)?;
+                self.put_group(bridge, group, entry.created)
+            }
+            GroupMod::RemoveBuckets { id, place } => {
+                let entry = self.known_group(bridge, *id)?;
+                let group = without_buckets(&entry.group, *place)?;
+                self.put_group(bridge, group, entry.created)
+            }
+        }
+    }
+
+    fn groups(&self, bridge: BridgeId) -> Result<&Groups, Refused> {
+        self.tables().bridge(bridge).map(|bridge| &*bridge.groups).ok_or(Refused::NoBridge)
+    }
+
+    fn group(&self, bridge: BridgeId, id: u32) -> Result<Option<&GroupEntry>, Refused> {
+        Ok(self.groups(bridge)?.get(id))
+    }
+
+    fn known_group(&self, bridge: BridgeId, id: u32) -> Result<GroupEntry, Refused> {
+        self.group(bridge, id)?.cloned().ok_or(Refused::NoGroup { id })
+    }
+
+    fn put_group(
+        &mut self,
+        bridge: BridgeId,
+        group: Group,
+        created: Millis,
+    ) -> Result<(), Refused> {
+        let (id, serial) = (group.id, GroupSerial(self.take_group_serial()));
+        let groups = Arc::make_mut(&mut self.bridge_mut(bridge)?.groups);
+        if groups.get(id).is_none() && groups.len() >= Groups::MOST {
+            return Err(Refused::TooMany { what: "groups", limit: Groups::MOST });
+        }
+        let entry = Arc::new(GroupEntry::new(serial, group, created));
+        groups.insert(Arc::clone(&entry));
+        if groups.has_loop(id) {
+            return Err(Refused::GroupLoop { id });
+        }
+        self.applied.groups.push(entry);
+        self.changes.push(Change::Group { bridge, number: id });
+        self.watchers_changed(bridge, id)
+    }
+
+    /// A group that another one watches has changed, and so has perhaps whether that one is live.
+    fn watchers_changed(&mut self, bridge: BridgeId, id: u32) -> Result<(), Refused> {
+        let watches = |bucket: &Bucket| bucket.watch_group.is_some();
+        let watchers: Vec<_> = self
+            .groups(bridge)?
+            .iter()
+            .filter(|entry| entry.group.id != id && entry.group.buckets.iter().any(watches))
+            .map(|entry| entry.group.id)
+            .collect();
+        let changes = watchers.into_iter().map(|number| Change::Group { bridge, number });
+        self.changes.extend(changes);
+        Ok(())
+    }
+
+    fn delete_group(&mut self, bridge: BridgeId, id: u32) -> Result<(), Refused> {
+        // OpenFlow: deleting one that is not there is no error.
+        let removed = Arc::make_mut(&mut self.bridge_mut(bridge)?.groups).remove(id);
+        if removed.is_none() {
+            return Ok(());
+        }
+        self.changes.push(Change::Group { bridge, number: id });
+        self.watchers_changed(bridge, id)?;
+        self.delete_users(bridge, |action| action.leads_to_group(id))
+    }
+
+    /// Carries out one change of meters.
+    ///
+    /// Cost: deleting looks at every flow of the bridge.
+    pub fn meter_mod(
+        &mut self,
+        bridge: BridgeId,
+        change: &MeterMod,
+        now: Duration,
+    ) -> Result<(), Refused> {
+        /// The most meters of a bridge.
+        const MOST: usize = 65_536;
+        let meters = &self.tables().bridge(bridge).ok_or(Refused::NoBridge)?.meters;
+        match change {
+            MeterMod::Add(meter) => {
+                if meters.get(meter.id).is_some() {
+                    return Err(Refused::MeterExists { id: meter.id });
+                }
+                if meters.len() >= MOST {
+                    return Err(Refused::TooMany { what: "meters", limit: MOST });
+                }
+                let slot = self.take_meter_slot();
+                self.put_meter(bridge, slot, crate::Meter::new(meter.clone(), now))
+            }
+            MeterMod::Modify(meter) => {
+                let old = meters.get(meter.id).ok_or(Refused::NoMeter { id: meter.id })?;
+                let (slot, new) = (old.slot, old.meter.modified(Meter::clone(meter), now));
+                self.put_meter(bridge, slot, new)
+            }
+            MeterMod::Delete(Some(id)) => self.delete_meter(bridge, *id),
+            MeterMod::Delete(None) => {
+                let all: Vec<_> = meters.iter().map(|entry| entry.meter.meter().id).collect();
+                all.into_iter().try_for_each(|id| self.delete_meter(bridge, id))
+            }
+        }
+    }
+
+    fn put_meter(
+        &mut self,
+        bridge: BridgeId,
+        slot: MeterSlot,
+        meter: crate::Meter,
+    ) -> Result<(), Refused> {
+        let meter = Arc::new(meter);
+        self.set_meter(slot, Some(Arc::clone(&meter)));
+        let meters = &mut self.bridge_mut(bridge)?.meters;
+        Arc::make_mut(meters).insert(MeterEntry { slot, meter });
+        Ok(())
+    }
+
+    fn delete_meter(&mut self, bridge: BridgeId, id: MeterId) -> Result<(), Refused> {
+        let removed = Arc::make_mut(&mut self.bridge_mut(bridge)?.meters).remove(id);
+        let Some(removed) = removed else { return Ok(()) };
+        self.set_meter(removed.slot, None);
+        let MeterId::Number(number) = id else { return Ok(()) };
+        self.delete_users(bridge, |action| uses_meter(action, number))
+    }
+
+    /// Removes every flow with an action that uses what is gone.
+    fn delete_users(
+        &mut self,
+        bridge: BridgeId,
+        uses: impl Fn(&Action) -> bool,
+    ) -> Result<(), Refused> {
+        let Some(of) = self.tables().bridge(bridge) else { return Ok(()) };
+        let users = of.rules().filter(|rule| rule.actions.iter().any(&uses));
+        let users: Vec<_> = users.cloned().collect();
+        users.iter().try_for_each(|rule| self.remove_rule(bridge, rule))
+    }
+}
+
+/// Whether an action passes a meter, or has what it shows pass it.
+pub(crate) fn uses_meter(action: &Action, number: u32) -> bool {
+    action.any(&|action| match action {
+        Action::Meter(meter) => *meter == number,
+        Action::Controller(controller) => controller.meter == Some(number),
+        _ => false,
+    })
+}
+
+fn with_buckets(group: &Group, place: BucketPlace, new: &[Bucket]) -> Result<Group, Refused> {
+    let mut group = group.clone();
+    let known = |id: u32| group.buckets.iter().position(|bucket| bucket.id == id);
+    if let Some(twice) = new.iter().find(|bucket| known(bucket.id).is_some()) {
+        return Err(Refused::BucketExists { id: group.id, bucket: twice.id });
+    }
+    let at = match place {
+        BucketPlace::First => 0,
+        BucketPlace::Last | BucketPlace::All => group.buckets.len(),
+        BucketPlace::Id(bucket) => {
+            known(bucket).ok_or(Refused::NoBucket { id: group.id, bucket })?
+        }
+    };
+    group.buckets.splice(at..at, new.iter().cloned());
+    one_if_indirect(group)
+}
+
+fn without_buckets(group: &Group, place: BucketPlace) -> Result<Group, Refused> {
+    let mut group = group.clone();
+    match place {
+        BucketPlace::All => group.buckets.clear(),
+        BucketPlace::First if !group.buckets.is_empty() => drop(group.buckets.remove(0)),
+        BucketPlace::First => {}
+        BucketPlace::Last => drop(group.buckets.pop()),
+        BucketPlace::Id(bucket) => {
+            let at = group.buckets.iter().position(|known| known.id == bucket);
+            let at = at.ok_or(Refused::NoBucket { id: group.id, bucket })?;
+            group.buckets.remove(at);
+        }
+    }
+    one_if_indirect(group)
+}
+
+fn one_if_indirect(group: Group) -> Result<Group, Refused> {
+    if group.kind == GroupKind::Indirect && group.buckets.len() != 1 {
+        return Err(Refused::Indirect { id: group.id });
+    }
+    Ok(group)
+}
