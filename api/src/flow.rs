@@ -275,12 +275,10 @@ impl Match {
                 (!kinds.into_iter().any(|kind| self.is_neighbour(kind)))
                     .then_some("icmp_type=135 or 136")
             }),
-            Needs::NdSolicitation => transport(icmp::PROTO_V6, "icmp6").or_else(|| {
-                (!self.is_neighbour(nd::SOLICITATION)).then_some("icmp_type=135")
-            }),
-            Needs::NdAdvertisement => transport(icmp::PROTO_V6, "icmp6").or_else(|| {
-                (!self.is_neighbour(nd::ADVERTISEMENT)).then_some("icmp_type=136")
-            }),
+            Needs::NdSolicitation => transport(icmp::PROTO_V6, "icmp6")
+                .or_else(|| (!self.is_neighbour(nd::SOLICITATION)).then_some("icmp_type=135")),
+            Needs::NdAdvertisement => transport(icmp::PROTO_V6, "icmp6")
+                .or_else(|| (!self.is_neighbour(nd::ADVERTISEMENT)).then_some("icmp_type=136")),
         }
     }
 

@@ -39,9 +39,7 @@ pub use client::{Capture, Client, ClientError, DEFAULT_SOCKET};
 pub use codec::Failure;
 pub use drop::{DropReason, UnknownReason};
 pub use field::{Field, Format, Needs};
-pub use flow::{
-    Command, FlowFilter, FlowFlags, FlowMod, Match, PortRange, Prerequisite, TableId,
-};
+pub use flow::{Command, FlowFilter, FlowFlags, FlowMod, Match, PortRange, Prerequisite, TableId};
 pub use group::{Bucket, BucketPlace, Group, GroupKind, GroupMod, Selection};
 pub use line::{LineError, LineReader};
 pub use meter::{BandKind, Meter, MeterBand, MeterId, MeterMod, MeterUnit};

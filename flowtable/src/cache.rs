@@ -57,6 +57,8 @@ pub struct CacheStats {
     pub installed: u64,
     /// Megaflows that were not, for want of room.
     pub refused: u64,
+    /// Passes beyond a packet's first one: each was a hit or a miss, too.
+    pub passes: u64,
     /// Flows that packets have taught.
     pub taught: u64,
     /// Flows that were not learned, because too many were pending.
@@ -110,8 +112,9 @@ pub struct Cache {
     paths: Paths,
     asides: Asides,
     translation: Translation,
-    /// The asides of the last translation, which is a user of them.
+    /// The asides of the last translation, which is a user of them; of all since [`Cache::hold`].
     adopted: Vec<AsideId>,
+    holds: bool,
     /// For the walk that only gives credit.
     scratch: Translation,
     /// Changes heard of.
@@ -133,6 +136,7 @@ impl Cache {
             asides: Asides::new(seed),
             translation: Translation::new(),
             adopted: Vec::new(),
+            holds: false,
             scratch: Translation::new(),
             ports: Vec::new(),
             epoch: 1,
@@ -230,6 +234,22 @@ impl Cache {
         &self.translation.ops
     }
 
+    /// Whether carrying out what `flow` leads to may change what is right for the next packet, so that
+    /// packets have to be looked up one by one.
+    #[inline]
+    pub fn may_change(&self, flow: MegaflowId) -> bool {
+        self.megaflows.result(flow).0.has_asides()
+    }
+
+    /// Whether a program says something apart from its operations.
+    #[inline]
+    pub fn has_asides(&self, found: Found) -> bool {
+        match found {
+            Found::Cached(program, _) => program.has_asides(),
+            Found::Once => self.once().iter().any(|op| op.aside().is_some()),
+        }
+    }
+
     /// The same for `packets` at once that all meet `flow`, if it is known to be right: cheap, and
     /// nearly always so.
     #[inline]
@@ -314,6 +334,7 @@ impl Cache {
         bytes: u64,
         now: Millis,
     ) -> Found {
+        self.stats.passes += 1;
         match self.resolve_from(From::Pass(behind), key, Credit { packets, bytes, now }) {
             Resolved::Cached(_, found) => found,
             Resolved::Once => Found::Once,
@@ -356,7 +377,9 @@ impl Cache {
         old: Option<MegaflowId>,
         credit: Credit,
     ) -> Resolved {
-        self.disown();
+        if !self.holds {
+            self.let_go();
+        }
         if !walk(&mut self.translation, &self.tables, &self.ports, &self.asides, from, key, &mut ())
         {
             self.translation.close();
@@ -404,6 +427,7 @@ impl Cache {
     /// Makes what the translation says apart known under the numbers of this worker.
     fn adopt(&mut self) {
         let Self { asides, translation, adopted, .. } = self;
+        let first = adopted.len();
         for aside in &translation.asides {
             let Some(number) = asides.intern(aside) else {
                 translation.ops.clear();
@@ -414,15 +438,22 @@ impl Cache {
         }
         for op in &mut translation.ops {
             if let Some(aside) = op.aside() {
-                *op = op.renamed(adopted[aside.0 as usize]);
+                *op = op.renamed(adopted[first + aside.0 as usize]);
             }
         }
     }
 
-    /// The last translation uses nothing any more.
-    fn disown(&mut self) {
+    /// From here on what translations say apart is kept, until [`Cache::let_go`]: while the passes of
+    /// one packet are carried out.
+    pub fn hold(&mut self) {
+        self.holds = true;
+    }
+
+    /// What the last translations have said apart has one user less.
+    pub fn let_go(&mut self) {
         let Self { asides, adopted, .. } = self;
         adopted.drain(..).for_each(|aside| asides.release(aside));
+        self.holds = false;
     }
 
     /// Leaves the flows that the packet has taught with those that are pending.

@@ -51,39 +51,82 @@ fn highest_weight(hash: u64, count: usize, is_live: impl Fn(usize) -> bool) -> O
     (0..count).filter(|at| is_live(*at)).max_by_key(weight)
 }
 
+/// The number of the link that this hash takes.
+pub(crate) fn choose_link(multipath: &Multipath, hash: u64) -> u64 {
+    let links = u64::from(multipath.links.max(1));
+    match multipath.algorithm {
+        MultipathAlgorithm::ModuloN => hash % links,
+        MultipathAlgorithm::HashThreshold => halves(u128::from(hash) * u128::from(links))[0],
+        MultipathAlgorithm::Hrw => {
+            let links = usize::try_from(links).unwrap_or(usize::MAX);
+            highest_weight(hash, links, |_| true).unwrap_or(0) as u64
+        }
+        MultipathAlgorithm::IterHash => iterate(hash, links, multipath.arg),
+    }
+}
+
+/// The number of the port that this hash takes; that of no port if none is live.
+pub(crate) fn choose_member(bundle: &Bundle, hash: u64, is_live: impl Fn(u16) -> bool) -> u16 {
+    let members = &bundle.members;
+    let is_live = |at: usize| is_live(members[at]);
+    let chosen = match bundle.algorithm {
+        BundleAlgorithm::ActiveBackup => (0..members.len()).find(|at| is_live(*at)),
+        BundleAlgorithm::Hrw => highest_weight(hash, members.len(), is_live),
+    };
+    chosen.map_or(api::OutPort::NONE, |at| members[at])
+}
+
+/// The hash of some fields; `look` answers with one that is needed.
+pub(crate) fn hash_of(fields: HashFields, basis: u16, mut look: impl FnMut(Span) -> u128) -> u64 {
+    let ethertype = look(Key::ETH_TYPE);
+    let addresses = match u16::try_from(ethertype) {
+        Ok(ethernet::IPV4) => Some((Key::NW_SRC, Key::NW_DST)),
+        Ok(ethernet::IPV6) => Some((Key::IPV6_SRC, Key::IPV6_DST)),
+        _ => None,
+    };
+    let mut parts = Parts::default();
+    match fields {
+        HashFields::EthSrc => parts.rest = look(Key::ETH_SRC),
+        HashFields::NwSrc => parts.rest = addresses.map_or(0, |(src, _)| look(src)),
+        HashFields::NwDst => parts.rest = addresses.map_or(0, |(_, dst)| look(dst)),
+        HashFields::SymmetricL3 => {}
+        HashFields::SymmetricL4 => {
+            parts.pairs[0] = (look(Key::ETH_SRC), look(Key::ETH_DST));
+            parts.rest = ethertype << 32 | look(Key::VLAN_TCI.slice(0, 12)) << 16;
+        }
+        HashFields::SymmetricL3L4 | HashFields::SymmetricL3L4Udp => {}
+    }
+    let symmetric = !matches!(fields, HashFields::EthSrc | HashFields::NwSrc | HashFields::NwDst);
+    if let Some((src, dst)) = addresses.filter(|_| symmetric) {
+        parts.pairs[1] = (look(src), look(dst));
+        if fields != HashFields::SymmetricL3 {
+            let proto = look(Key::NW_PROTO);
+            parts.rest |= proto;
+            let is = |number: u8| proto == u128::from(number);
+            let with_udp = fields == HashFields::SymmetricL3L4Udp;
+            if is(tcp::PROTO) || is(sctp::PROTO) || with_udp && is(udp::PROTO) {
+                parts.pairs[2] = (look(Key::TP_SRC), look(Key::TP_DST));
+            }
+        }
+    }
+    Seed(basis.into()).hash(parts.symmetric())
+}
+
 impl<R: Record> Walk<'_, R> {
     pub(crate) fn multipath(&mut self, multipath: &Multipath) -> Result<(), Stop> {
-        let links = u64::from(multipath.links.max(1));
-        let hash = self.hash_of(multipath.fields, multipath.basis);
-        let link = match multipath.algorithm {
-            MultipathAlgorithm::ModuloN => hash % links,
-            MultipathAlgorithm::HashThreshold => {
-                let product = u128::from(hash) * u128::from(links);
-                halves(product)[0]
-            }
-            MultipathAlgorithm::Hrw => {
-                let links = usize::try_from(links).unwrap_or(usize::MAX);
-                highest_weight(hash, links, |_| true).unwrap_or(0) as u64
-            }
-            MultipathAlgorithm::IterHash => iterate(hash, links, multipath.arg),
-        };
-        let dst = multipath.dst.span();
+        let hash = hash_of(multipath.fields, multipath.basis, |span| self.draft.look(span));
+        let (dst, link) = (multipath.dst.span(), choose_link(multipath, hash));
         Ok(self.draft.write(dst, link.into(), dst.ones())?)
     }
 
     pub(crate) fn bundle(&mut self, bundle: &Bundle) -> Result<(), Stop> {
-        let members = &bundle.members;
-        let is_live = |at: usize| self.bridge.is_live(members[at]);
-        let chosen = match bundle.algorithm {
-            BundleAlgorithm::ActiveBackup => (0..members.len()).find(|at| is_live(*at)),
+        let hash = match bundle.algorithm {
+            BundleAlgorithm::ActiveBackup => 0,
             BundleAlgorithm::Hrw => {
-                let hash = self.hash_of(bundle.fields, bundle.basis);
-                let is_live = |at: usize| self.bridge.is_live(members[at]);
-                highest_weight(hash, members.len(), is_live)
+                hash_of(bundle.fields, bundle.basis, |span| self.draft.look(span))
             }
         };
-        // As a number: that of no port if none is up.
-        let number = chosen.map_or(api::OutPort::NONE, |at| members[at]);
+        let number = choose_member(bundle, hash, |number| self.bridge.is_live(number));
         match bundle.dst {
             Some(dst) => Ok(self.draft.write(dst.span(), number.into(), dst.span().ones())?),
             None => {
@@ -91,56 +134,6 @@ impl<R: Record> Walk<'_, R> {
                 self.output_to(number, in_port)
             }
         }
-    }
-
-    /// The hash of some fields, which have been looked at then.
-    pub(crate) fn hash_of(&mut self, fields: HashFields, basis: u16) -> u64 {
-        let mut look = |span: Span| self.draft.look(span);
-        let ethertype = look(Key::ETH_TYPE);
-        let v4 = ethertype == u128::from(ethernet::IPV4);
-        let v6 = ethertype == u128::from(ethernet::IPV6);
-        let addresses = match (v4, v6) {
-            (true, _) => Some((Key::NW_SRC, Key::NW_DST)),
-            (_, true) => Some((Key::IPV6_SRC, Key::IPV6_DST)),
-            _ => None,
-        };
-        let mut parts = Parts::default();
-        let mut add_addresses = |parts: &mut Parts, look: &mut dyn FnMut(Span) -> u128| {
-            if let Some((src, dst)) = addresses {
-                parts.pairs[1] = (look(src), look(dst));
-            }
-        };
-        match fields {
-            HashFields::EthSrc => parts.rest = look(Key::ETH_SRC),
-            HashFields::NwSrc => parts.rest = addresses.map_or(0, |(src, _)| look(src)),
-            HashFields::NwDst => parts.rest = addresses.map_or(0, |(_, dst)| look(dst)),
-            HashFields::SymmetricL3 => add_addresses(&mut parts, &mut look),
-            HashFields::SymmetricL4 => {
-                parts.pairs[0] = (look(Key::ETH_SRC), look(Key::ETH_DST));
-                parts.rest = ethertype << 32 | look(Key::VLAN_TCI.slice(0, 12)) << 16;
-                add_addresses(&mut parts, &mut look);
-                if addresses.is_some() {
-                    let proto = look(Key::NW_PROTO);
-                    parts.rest |= proto;
-                    if [tcp::PROTO, sctp::PROTO].map(u128::from).contains(&proto) {
-                        parts.pairs[2] = (look(Key::TP_SRC), look(Key::TP_DST));
-                    }
-                }
-            }
-            HashFields::SymmetricL3L4 | HashFields::SymmetricL3L4Udp => {
-                add_addresses(&mut parts, &mut look);
-                if addresses.is_some() {
-                    let proto = look(Key::NW_PROTO);
-                    parts.rest = proto;
-                    let with_udp = fields == HashFields::SymmetricL3L4Udp;
-                    let is = |number: u8| proto == u128::from(number);
-                    if is(tcp::PROTO) || is(sctp::PROTO) || with_udp && is(udp::PROTO) {
-                        parts.pairs[2] = (look(Key::TP_SRC), look(Key::TP_DST));
-                    }
-                }
-            }
-        }
-        Seed(basis.into()).hash(parts.symmetric())
     }
 }
 

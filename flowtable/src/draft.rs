@@ -45,8 +45,8 @@ struct State {
     queue_set: u32,
 }
 
-/// No queue: whatever a port has for what names none.
-pub(crate) const NO_QUEUE: u32 = u32::MAX;
+/// The queue of a packet that nobody has chosen one for.
+pub(crate) const NO_QUEUE: u32 = 0;
 
 /// How the TTL came to its value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -313,6 +313,21 @@ impl<'a> Draft<'a> {
         Ok(true)
     }
 
+    /// Raises the drop precedence of an assured forwarding class (RFC 2597 §6) by so many levels;
+    /// other packets stay as they are.
+    pub(crate) fn remark(&mut self, levels: u16) -> Result<(), TooLong> {
+        let dscp = Key::NW_TOS.slice(2, 6);
+        let (class, precedence, low) = match self.look16(dscp) {
+            dscp if self.is_set(Key::HAS_NETWORK) => (dscp >> 3, dscp >> 1 & 3, dscp & 1),
+            _ => return Ok(()),
+        };
+        if !(1..=4).contains(&class) || precedence == 0 || low != 0 {
+            return Ok(());
+        }
+        let raised = class << 3 | (precedence + levels).min(3) << 1;
+        self.write(dscp, raised.into(), dscp.ones())
+    }
+
     /// Sends a packet as it is by now.
     pub(crate) fn send(&mut self, port: PortId) -> Result<(), TooLong> {
         self.effect(Op::Output(port))
@@ -391,16 +406,10 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Whether the packet has gone somewhere.
-    pub(crate) const fn has_gone(&self) -> bool {
-        self.gone
-    }
-
-    /// Ends the program. A packet that was sent nowhere is dropped for `reason`, or just ends if its
-    /// copies went somewhere on an earlier pass.
-    pub(crate) fn finish(mut self, reason: Option<DropReason>) -> Result<(), TooLong> {
+    /// Ends the program; a packet that was sent nowhere is dropped for `reason`.
+    pub(crate) fn finish(mut self, reason: DropReason) -> Result<(), TooLong> {
         self.end(0)?;
-        let end = reason.map_or(Op::Consume, Op::Drop);
+        let end = Op::Drop(reason);
         match self.ops.last_mut() {
             None => self.ops.push(end),
             Some(last) if *last == Op::Consume && !self.gone => *last = end,

@@ -102,11 +102,7 @@ impl<'a, R: Record> Walk<'a, R> {
     }
 
     /// Shows the packet to whoever watches; or has it wait for them.
-    pub(crate) fn show(
-        &mut self,
-        controller: &Controller,
-        context: Context,
-    ) -> Result<(), Stop> {
+    pub(crate) fn show(&mut self, controller: &Controller, context: Context) -> Result<(), Stop> {
         let show = self.shown(controller, context);
         if controller.pause {
             return self.freeze(Decision::Pause(Box::new(show)));
@@ -117,11 +113,8 @@ impl<'a, R: Record> Walk<'a, R> {
 
     /// Shows a packet whose TTL is over; it is dropped all the same.
     pub(crate) fn show_expired(&mut self, watcher: u16, context: Context) -> Result<(), Stop> {
-        let controller = Controller {
-            reason: PacketInReason::InvalidTtl,
-            id: watcher,
-            ..Controller::default()
-        };
+        let controller =
+            Controller { reason: PacketInReason::InvalidTtl, id: watcher, ..Controller::default() };
         let show = self.shown(&controller, context);
         let aside = self.aside(Aside::Show(show));
         Ok(self.draft.look_on(Op::Show(aside))?)

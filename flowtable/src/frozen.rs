@@ -45,8 +45,8 @@ pub struct Frozen {
     pub(crate) stack: Vec<(u128, u8)>,
     /// The action set.
     pub(crate) set: Vec<Action>,
-    /// Why the packet is dropped if nothing sends it; `None` if something has.
-    pub(crate) reason: Option<DropReason>,
+    /// Why the packet is dropped if nothing sends it.
+    pub(crate) reason: DropReason,
 }
 
 /// The rest of a list of actions.

@@ -158,8 +158,8 @@ impl<'a, R: Record> Walk<'a, R> {
                 Ok(())
             }
             GroupKind::FastFailover => {
-                let live = (0..entry.buckets.len())
-                    .find(|at| entry.is_bucket_live(*at, self.bridge, 0));
+                let live =
+                    (0..entry.buckets.len()).find(|at| entry.is_bucket_live(*at, self.bridge, 0));
                 match live {
                     Some(at) => self.take_bucket(entry, at),
                     None => {

@@ -117,7 +117,5 @@ pub(crate) fn find<'a>(
 }
 
 fn is_same(one: &Rule, other: &Rule) -> bool {
-    one.table == other.table
-        && one.priority == other.priority
-        && one.matching() == other.matching()
+    one.table == other.table && one.priority == other.priority && one.matching() == other.matching()
 }

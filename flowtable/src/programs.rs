@@ -16,25 +16,25 @@ use crate::runs::Runs;
 pub struct ProgramId(u32);
 
 const NEEDS_HEADERS: u32 = 1 << 31;
-const HAS_PASSES: u32 = 1 << 30;
+const HAS_ASIDES: u32 = 1 << 30;
 
 impl ProgramId {
     fn new(start: u32, ops: &[Op]) -> Self {
         let has = |is: fn(Op) -> bool, flag| if ops.iter().any(|op| is(*op)) { flag } else { 0 };
-        let goes_on = has(|op| matches!(op, Op::Resume(_)), HAS_PASSES | NEEDS_HEADERS);
-        Self(start | has(Op::needs_headers, NEEDS_HEADERS) | goes_on)
+        let asides = has(|op| op.aside().is_some(), HAS_ASIDES | NEEDS_HEADERS);
+        Self(start | has(Op::needs_headers, NEEDS_HEADERS) | asides)
     }
 
     /// Where its first operation is.
     #[inline]
     const fn start(self) -> usize {
-        (self.0 & !(NEEDS_HEADERS | HAS_PASSES)) as usize
+        (self.0 & !(NEEDS_HEADERS | HAS_ASIDES)) as usize
     }
 
-    /// Whether a packet, or a copy of it, has to be looked up again behind it.
+    /// Whether it says something apart from its operations.
     #[inline]
-    pub const fn has_passes(self) -> bool {
-        self.0 & HAS_PASSES != 0
+    pub const fn has_asides(self) -> bool {
+        self.0 & HAS_ASIDES != 0
     }
 
     /// Whether it writes into what only parsing finds.
@@ -60,7 +60,7 @@ pub struct Programs {
 impl Programs {
     /// Room for `most` operations in all, 2^30 at the most.
     pub fn new(most: u32, seed: Seed) -> Self {
-        let most = most.min(HAS_PASSES);
+        let most = most.min(HAS_ASIDES);
         Self {
             ops: Vec::with_capacity(most as usize),
             users: bytemuck::allocation::zeroed_slice_box(most as usize),

@@ -105,7 +105,7 @@ impl Translation {
         key: &Key,
         record: &mut R,
     ) {
-        let reason = Some(DropReason::FlowDrop);
+        let reason = DropReason::FlowDrop;
         self.walk(tables, (port.bridge, reason, None), key, record);
     }
 
@@ -126,7 +126,7 @@ impl Translation {
     fn walk<R: Record>(
         &mut self,
         tables: &Tables,
-        (id, reason, frozen): (BridgeId, Option<DropReason>, Option<&Frozen>),
+        (id, reason, frozen): (BridgeId, DropReason, Option<&Frozen>),
         key: &Key,
         record: &mut R,
     ) {
@@ -231,4 +231,3 @@ pub(crate) enum Stop {
     /// A limit was broken.
     Limit(DropReason),
 }
-

@@ -55,8 +55,8 @@ pub(crate) struct Walk<'a, R> {
     asides: &'a mut Vec<Aside>,
     /// The action set.
     set: Vec<&'a Action>,
-    /// Why the packet is dropped, if nothing sends it; `None` if something has on an earlier pass.
-    reason: Option<DropReason>,
+    /// Why the packet is dropped, if nothing sends it.
+    reason: DropReason,
     resubmits: u32,
     depth: u32,
 }
@@ -75,7 +75,7 @@ impl<'a, R: Record> Walk<'a, R> {
         (id, bridge): (BridgeId, &'a Bridge),
         pending: &'a [Arc<Rule>],
         key: &Key,
-        reason: Option<DropReason>,
+        reason: DropReason,
         record: &'a mut R,
     ) -> Self {
         Self {
@@ -111,6 +111,7 @@ impl<'a, R: Record> Walk<'a, R> {
                 self.draft.write(dst.span(), outcome.into(), dst.span().ones())?;
             }
             Decision::Select(selector) => self.selected(selector.group(), outcome.into())?,
+            Decision::Meter(_) if outcome > 0 => self.draft.remark(outcome)?,
             Decision::Meter(_) | Decision::Pause(_) | Decision::Nothing => {}
         }
         let mut frames = frozen.frames.iter();
@@ -186,7 +187,8 @@ impl<'a, R: Record> Walk<'a, R> {
         if rule.actions.is_empty() {
             self.dropped(DropReason::FlowDrop);
         }
-        let context = Context { table, rule: Some(rule.id), cookie: rule.cookie, place: Place::Flow };
+        let context =
+            Context { table, rule: Some(rule.id), cookie: rule.cookie, place: Place::Flow };
         self.actions(List::of(&rule.actions), context)
     }
 
@@ -270,12 +272,7 @@ impl<'a, R: Record> Walk<'a, R> {
         Ok(None)
     }
 
-    fn resubmit(
-        &mut self,
-        in_port: Option<u16>,
-        to: TableId,
-        from: TableId,
-    ) -> Result<(), Stop> {
+    fn resubmit(&mut self, in_port: Option<u16>, to: TableId, from: TableId) -> Result<(), Stop> {
         self.resubmits += 1;
         if self.resubmits > RESUBMITS {
             return Err(Stop::Limit(DropReason::ResubmitLimit));
@@ -357,7 +354,6 @@ impl<'a, R: Record> Walk<'a, R> {
     /// alone. Who called this keeps what is still to be done.
     pub(crate) fn freeze(&mut self, decision: Decision) -> Result<(), Stop> {
         self.record.note(Note::Frozen(&decision));
-        let reason = self.reason.filter(|_| !self.draft.has_gone());
         let aside = self.aside_number();
         self.draft.freeze(aside)?;
         let flow = self.draft.flow();
@@ -370,7 +366,7 @@ impl<'a, R: Record> Walk<'a, R> {
             frames: Vec::new(),
             stack: std::mem::take(&mut self.stack),
             set: self.set.drain(..).cloned().collect(),
-            reason,
+            reason: self.reason,
         }));
         Err(Stop::Frozen)
     }
@@ -447,7 +443,7 @@ impl<'a, R: Record> Walk<'a, R> {
     /// Notes why the packet is dropped, if nothing sends it.
     pub(crate) fn dropped(&mut self, reason: DropReason) {
         self.record.note(Note::Drop(reason));
-        self.reason = self.reason.map(|_| reason);
+        self.reason = reason;
     }
 
     /// Where `station` is; the program rests on the answer, also if it is nowhere.

@@ -22,7 +22,15 @@ fn port(number: u16, bridge: BridgeId) -> PortView {
         _ => VlanMode::Trunk(Vec::new()),
     };
     let id = PortId(u16::from(bridge.0) * 10 + number);
-    PortView { id, number, bridge, name: format!("p{id}").into(), vlan, no_flood: number == 3 }
+    PortView {
+        id,
+        number,
+        bridge,
+        name: format!("p{id}").into(),
+        vlan,
+        no_flood: number == 3,
+        is_up: true,
+    }
 }
 
 /// Tables after these changes, made one a second, every flow having counted something.

@@ -98,6 +98,9 @@ pub struct Packet {
     pub segmentation: Segmentation,
     /// What is known of its transport checksum.
     pub checksum: Checksum,
+    /// The egress queue it is meant for, at whatever port it leaves by; 0 is the one of packets that
+    /// nobody has chosen a queue for.
+    pub queue: u16,
 }
 
 impl Packet {
@@ -117,6 +120,7 @@ impl Packet {
             ingress,
             checksum: Checksum::Unknown,
             segmentation: Segmentation::default(),
+            queue: 0,
         }
     }
 
@@ -237,10 +241,23 @@ impl Packet {
 
     /// A copy in frames of its own; `None` if `pool` has not enough of them.
     pub fn duplicate(&self, pool: &mut FramePool) -> Option<Self> {
+        let mut copy = self.duplicate_first(self.len(), pool)?;
+        (copy.checksum, copy.segmentation) = (self.checksum, self.segmentation);
+        Some(copy)
+    }
+
+    /// A copy of its first `most` bytes, in frames of its own; `None` if there are not enough of
+    /// them. What is known of all of it does not hold for a part.
+    pub fn duplicate_first(&self, most: usize, pool: &mut FramePool) -> Option<Self> {
         let memory = std::sync::Arc::clone(pool.memory());
         let mut copy = Chainer::default();
-        let mut start = self.start;
+        let (mut start, mut left) = (self.start, most);
         for chunk in self.chunks(&memory) {
+            let chunk = &chunk[..chunk.len().min(left)];
+            left -= chunk.len();
+            if chunk.is_empty() {
+                break;
+            }
             let Some(mut frame) = pool.alloc() else {
                 copy.abandon(pool);
                 return None;
@@ -251,7 +268,7 @@ impl Packet {
             start = 0;
         }
         let mut copy = copy.finish()?;
-        (copy.checksum, copy.segmentation) = (self.checksum, self.segmentation);
+        copy.queue = self.queue;
         Some(copy)
     }
 

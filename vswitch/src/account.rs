@@ -50,6 +50,11 @@ pub struct Account {
     pub copied: Counter,
     /// Packets beyond the first that a super-frame was cut into.
     pub split: Counter,
+    /// Packets that were given to the switch to be sent from here, and not received.
+    pub generated: Counter,
+    /// Packets that ended without being sent or dropped: of which copies went on, or which were
+    /// shown to whoever watches.
+    pub consumed: Counter,
     /// Packets of this account sent, by whatever port.
     pub tx: Counter,
     /// Packets dropped, by reason.
@@ -73,9 +78,11 @@ impl Account {
         all.filter(|(_, packets)| *packets > 0)
     }
 
-    /// Both sides of the equation; nothing is generated, consumed, merged or held yet.
+    /// Both sides of the equation; nothing is merged or held yet.
     pub fn balance(&self) -> (u64, u64) {
+        let sum = |counters: &[&Counter]| counters.iter().map(|counter| counter.get()).sum::<u64>();
         let dropped: u64 = self.dropped.iter().map(Counter::get).sum();
-        (self.rx.get() + self.copied.get() + self.split.get(), self.tx.get() + dropped)
+        let came = sum(&[&self.rx, &self.copied, &self.generated, &self.split]);
+        (came, sum(&[&self.tx, &self.consumed]) + dropped)
     }
 }

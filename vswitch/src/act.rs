@@ -5,13 +5,13 @@
 //! of the pseudo-header, so that only addresses change it.
 
 use api::DropReason;
-use flowtable::Op;
+use flowtable::{AsideId, Op};
 use packet::checksum::{update, update_partial32, update32};
 use packet::ipv4::Ipv4;
 use packet::ipv6::Ipv6;
 use packet::{
     Checksum, FramePool, Headers, Memory, Network, Packet, PortId, Transport, arp, ethernet, icmp,
-    ipv4, ipv6, sctp, tcp, udp, vlan,
+    ipv4, ipv6, nd, sctp, tcp, udp, vlan,
 };
 
 use crate::account::Account;
@@ -21,6 +21,10 @@ use crate::account::Account;
 pub enum Verdict {
     /// It leaves by this port.
     Send(PortId),
+    /// It goes on behind a decision, as the aside says.
+    Resume(AsideId),
+    /// It ends here; its copies went on.
+    Consume,
     /// It is dropped.
     Drop(DropReason),
 }
@@ -44,8 +48,35 @@ pub trait Exit {
         }
         copy
     }
+    /// A copy of the first bytes of `packet`, as [`Exit::duplicate`] makes one.
+    fn duplicate_first(
+        &mut self,
+        packet: &Packet,
+        most: u32,
+        pool: &mut FramePool,
+        account: &Account,
+    ) -> Option<Packet> {
+        account.copied.add(1);
+        let copy = packet.duplicate_first(most as usize, pool);
+        if copy.is_none() {
+            account.dropped(DropReason::NoFrames).add(1);
+        }
+        copy
+    }
     /// Drops a copy.
     fn drop(&mut self, copy: Packet, reason: DropReason, pool: &mut FramePool, account: &Account);
+    /// Ends a copy of which nothing but copies went on.
+    fn consume(&mut self, copy: Packet, pool: &mut FramePool, account: &Account) {
+        account.consumed.add(1);
+        copy.free(pool);
+    }
+    /// Has a copy go on behind a decision. Programs that come to this are carried out by
+    /// [`Passes`](crate::passes::Passes).
+    fn resume(&mut self, _: AsideId, copy: Packet, pool: &mut FramePool, account: &Account) {
+        self.drop(copy, DropReason::PassLimit, pool, account);
+    }
+    /// Shows a packet to whoever watches, or samples it. As with [`Exit::resume`].
+    fn show(&mut self, _: AsideId, _: &Packet) {}
 }
 
 /// Carries out the program at the head of `ops` on a packet, in place, and says what becomes of it.
@@ -80,6 +111,15 @@ pub fn act(
                     exit.copy(port, copy);
                 }
             }
+            Op::OutputTruncated { port, max_len } => {
+                if let Some(copy) = exit.duplicate_first(packet, max_len, pool, account) {
+                    exit.copy(port, copy);
+                }
+            }
+            Op::SetQueue(queue) => packet.queue = u16::try_from(queue).unwrap_or(0),
+            Op::Show(aside) | Op::Sample(aside) => exit.show(aside, packet),
+            Op::Resume(aside) => return Verdict::Resume(aside),
+            Op::Consume => return Verdict::Consume,
             Op::Clone(len) => {
                 let (part, rest) = ops.as_slice().split_at(usize::from(len).min(ops.len()));
                 ops = rest.iter();
@@ -111,6 +151,8 @@ fn act_on_copy(
     let Some(mut copy) = exit.duplicate(packet, pool, account) else { return };
     match act(ops, &mut copy, headers, memory, pool, account, exit) {
         Verdict::Send(port) => exit.copy(port, copy),
+        Verdict::Resume(aside) => exit.resume(aside, copy, pool, account),
+        Verdict::Consume => exit.consume(copy, pool, account),
         Verdict::Drop(reason) => exit.drop(copy, reason, pool, account),
     }
 }
@@ -223,6 +265,20 @@ impl Head<'_> {
             Op::ArpTha { value, mask } if self.is_arp() => {
                 self.mac(self.l3() + arp::THA, value, mask)?
             }
+            Op::NdTarget { word, value, mask } => {
+                self.neighbour()?;
+                let at = self.l4() + nd::TARGET + usize::from(word) * 4;
+                let (old, new) = self.word(at, value, mask)?;
+                self.correct_transport32(old, new)?;
+            }
+            Op::NdSll { value, mask } => {
+                let at = self.neighbour()?.source_at()?;
+                self.neighbour_mac(at, value, mask)?;
+            }
+            Op::NdTll { value, mask } => {
+                let at = self.neighbour()?.target_address_at()?;
+                self.neighbour_mac(at, value, mask)?;
+            }
             _ => {}
         }
         Some(())
@@ -250,6 +306,23 @@ impl Head<'_> {
 
     fn is_arp(&self) -> bool {
         self.headers.network == Network::Arp
+    }
+
+    /// The message about a neighbour that this is.
+    fn neighbour(&self) -> Option<nd::Nd<'_>> {
+        let is_v6 = self.headers.transport == Transport::Icmpv6;
+        nd::Nd::read(self.bytes.get(self.l4()..)?).filter(|_| is_v6)
+    }
+
+    /// Writes an address of a message about a neighbour: three words that its checksum covers.
+    fn neighbour_mac(&mut self, at: usize, value: [u8; 6], mask: [u8; 6]) -> Option<()> {
+        let half = |bytes: &[u8; 6], n: usize| u16::from_be_bytes([bytes[2 * n], bytes[2 * n + 1]]);
+        for n in 0..3 {
+            let at = self.l4() + at + 2 * n;
+            let (old, new) = self.half(at, half(&value, n), half(&mask, n))?;
+            self.correct_transport(old, new)?;
+        }
+        Some(())
     }
 
     fn mac(&mut self, at: usize, value: [u8; 6], mask: [u8; 6]) -> Option<()> {
@@ -393,6 +466,15 @@ impl Head<'_> {
         }
         let at = self.checksum_at()?;
         self.correct(at, |sum| update(sum, old, new))
+    }
+
+    /// The same for two words of it.
+    fn correct_transport32(&mut self, old: u32, new: u32) -> Option<()> {
+        if self.is_partial() {
+            return Some(());
+        }
+        let at = self.checksum_at()?;
+        self.correct(at, |sum| update32(sum, old, new))
     }
 
     /// Zero is "no checksum" to UDP, and stays that; all ones is the zero that is meant (RFC 768).

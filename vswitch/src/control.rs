@@ -279,6 +279,10 @@ impl Control {
     pub fn tick(&mut self) {
         self.crew.settle();
         self.fold();
+        if self.ledger.may_finish() {
+            let sums = self.ledger.sums(self.crew.paths());
+            self.ledger.finish_all(&sums);
+        }
         self.end_flows();
         self.age_stations();
         let now = self.clock.now();

@@ -40,6 +40,9 @@ counters! {
     megaflow_hits "Packets that met a megaflow (tier 2).",
     translated "Packets that were translated because no megaflow knew them (tier 3).",
     retranslated "Packets that were translated again because something had changed.",
+    passes "Passes behind a decision, each of which met a megaflow or was translated, too.",
+    taught "Flows that packets have taught.",
+    not_taught "Flows that were not learned because too many were pending.",
     confirmed "Translations whose result was the old one.",
     megaflows_made "Megaflows made.",
     megaflows_refused "Megaflows not made for want of room.",
@@ -65,6 +68,9 @@ impl WorkerCounters {
         self.translated.set(cache.misses);
         self.retranslated.set(cache.retranslated);
         self.confirmed.set(cache.confirmed);
+        self.passes.set(cache.passes);
+        self.taught.set(cache.taught);
+        self.not_taught.set(cache.not_taught);
         self.megaflows_made.set(cache.installed);
         self.megaflows_refused.set(cache.refused);
     }

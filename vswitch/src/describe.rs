@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use api::{Match, PortNames};
-use flowtable::{Op, Ports};
+use flowtable::{AsideId, Op, Ports};
 use packet::{Key, MacAddr, PortId};
 
 /// The names of a bridge's ports, both ways.
@@ -30,6 +30,10 @@ pub fn megaflow(key: &Key, mask: &Key, names: &dyn PortNames) -> String {
         Key::HAS_NETWORK,
         Key::HAS_TRANSPORT,
         Key::TTL_LEFT,
+        Key::HAS_ND,
+        Key::HAS_ND_SLL,
+        Key::HAS_ND_TLL,
+        Key::OUTCOME,
         Key::VLAN_TPID,
         Key::VLAN2_TCI,
         Key::VLAN2_TPID,
@@ -101,6 +105,17 @@ fn one(op: Op, port: &dyn Fn(PortId) -> String) -> String {
         Op::ArpTpa { value, mask } => format!("set(arp(tip={}))", ipv4(value, mask)),
         Op::ArpSha { value, mask } => format!("set(arp(sha={}))", mac(value, mask)),
         Op::ArpTha { value, mask } => format!("set(arp(tha={}))", mac(value, mask)),
+        Op::NdTarget { word, value, mask } => {
+            format!("set(nd(target[{word}]={}))", hex(value, mask, u32::MAX))
+        }
+        Op::NdSll { value, mask } => format!("set(nd(sll={}))", mac(value, mask)),
+        Op::NdTll { value, mask } => format!("set(nd(tll={}))", mac(value, mask)),
+        Op::SetQueue(queue) => format!("set_queue({queue})"),
+        Op::OutputTruncated { port: to, max_len } => format!("trunc({max_len}),{}", port(to)),
+        Op::Show(AsideId(aside)) => format!("show({aside})"),
+        Op::Sample(AsideId(aside)) => format!("sample({aside})"),
+        Op::Resume(AsideId(aside)) => format!("resume({aside})"),
+        Op::Consume => "consume".to_owned(),
         Op::Output(to) | Op::Send(to) => port(to),
         Op::Drop(reason) => format!("drop({reason})"),
         Op::Clone(_) => String::new(),

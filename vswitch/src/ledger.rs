@@ -6,11 +6,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use api::TableId;
+use api::{Action, TableId};
 use flowtable::{
-    Applied, BridgeId, Count, Millis, PathReader, Rule, RuleId, RuleStats, Step, Tables,
+    Applied, BridgeId, Count, GroupSerial, GroupStats, Millis, PathReader, Rule, RuleId, RuleStats,
+    Step, Tables,
 };
 
 /// Where a flow stands in a dump: by bridge and table, then by priority from the highest on, then
@@ -77,6 +78,13 @@ impl Sums {
 pub struct Ledger {
     flows: BTreeMap<Place, Arc<Rule>>,
     stats: HashMap<RuleId, Arc<RuleStats>>,
+    groups: HashMap<GroupSerial, Weak<GroupStats>>,
+    /// When packets have shown last that a learned flow is needed.
+    taught: HashMap<RuleId, Millis>,
+    /// Flows of connections that have ended, with the shorter timeouts that they have since.
+    finished: HashMap<RuleId, (u16, u16)>,
+    /// Flows that get shorter timeouts when their connection ends.
+    may_finish: usize,
     /// Flows with a timeout, by when it could be over at the earliest; with when the flow was
     /// modified, which tells it from others that stood in its place.
     due: BinaryHeap<Reverse<(Millis, Place, Millis)>>,
@@ -88,6 +96,13 @@ impl Ledger {
         for rule in applied.removed {
             self.flows.remove(&Place::of(bridge, &rule));
             self.stats.remove(&rule.id);
+            self.taught.remove(&rule.id);
+            self.finished.remove(&rule.id);
+            self.may_finish -= usize::from(fin_timeouts(&rule).is_some());
+        }
+        self.groups.retain(|_, stats| stats.strong_count() > 0);
+        for group in applied.groups {
+            self.groups.insert(group.serial, Arc::downgrade(&group.stats));
         }
         for rule in applied.added {
             let place = Place::of(bridge, &rule);
@@ -95,6 +110,7 @@ impl Ledger {
                 self.due.push(Reverse((due, place, rule.modified)));
             }
             self.stats.insert(rule.id, Arc::clone(&rule.stats));
+            self.may_finish += usize::from(fin_timeouts(&rule).is_some());
             self.flows.insert(place, rule);
         }
     }
@@ -123,13 +139,13 @@ impl Ledger {
     }
 
     /// Folds what retired paths have counted into their flows.
-    pub fn fold<'a>(&self, readers: impl IntoIterator<Item = &'a PathReader>, tables: &Tables) {
+    pub fn fold<'a>(&mut self, readers: impl IntoIterator<Item = &'a PathReader>, tables: &Tables) {
         for reader in readers {
             reader.fold(|steps, count| steps.for_each(|step| self.credit(step, count, tables)));
         }
     }
 
-    fn credit(&self, step: Step, count: Count, tables: &Tables) {
+    fn credit(&mut self, step: Step, count: Count, tables: &Tables) {
         match step {
             Step::Rule(id) => {
                 // A flow that is gone needs no counter.
@@ -147,7 +163,55 @@ impl Ledger {
                     bridge.macs.touch(slot, port, count.used);
                 }
             }
+            Step::Group(group) => {
+                if let Some(stats) = self.groups.get(&group).and_then(Weak::upgrade) {
+                    stats.group.credit(count.packets, count.bytes, count.used);
+                }
+            }
+            Step::Bucket { group, at } => {
+                if let Some(stats) = self.groups.get(&group).and_then(Weak::upgrade)
+                    && let Some(stats) = stats.buckets.get(usize::from(at))
+                {
+                    stats.credit(count.packets, count.bytes, count.used);
+                }
+            }
+            Step::Taught(rule) if self.stats.contains_key(&rule) => {
+                let last = self.taught.entry(rule).or_default();
+                *last = (*last).max(count.used);
+            }
+            Step::Fin(rule) if count.packets > 0 => self.finish(rule),
+            Step::Taught(_) | Step::Fin(_) => {}
         }
+    }
+
+    /// A connection has ended: its flow has less time from now on.
+    fn finish(&mut self, id: RuleId) {
+        if self.finished.contains_key(&id) {
+            return;
+        }
+        let Some((place, rule)) = self.flows.iter().find(|(_, rule)| rule.id == id) else { return };
+        if let Some(timeouts) = fin_timeouts(rule) {
+            self.finished.insert(id, timeouts);
+            // It may be over at once.
+            self.due.push(Reverse((Millis(0), *place, rule.modified)));
+        }
+    }
+
+    /// Whether some flow's timeouts depend on what its packets say.
+    pub const fn may_finish(&self) -> bool {
+        self.may_finish > 0
+    }
+
+    /// Gives the flows of connections that have ended since the last time their shorter timeouts.
+    pub fn finish_all(&mut self, sums: &Sums) {
+        let ended = sums.0.iter().filter(|(_, count)| count.packets > 0);
+        let ended: Vec<_> = ended
+            .filter_map(|(step, _)| match step {
+                Step::Fin(rule) => Some(*rule),
+                _ => None,
+            })
+            .collect();
+        ended.into_iter().for_each(|rule| self.finish(rule));
     }
 
     /// What live paths have counted by now. Cost: a look at every live path of every worker.
@@ -182,27 +246,58 @@ impl Ledger {
             return Vec::new();
         }
         let sums = sums(self);
+        let mut later = Vec::new();
         candidates.retain(|(place, rule)| {
             let used = sums.rule(rule).used.max(rule.modified);
-            match earliest_end(rule, used) {
+            match self.end_of(rule, used, &sums) {
                 Some(end) if end > now => {
-                    self.due.push(Reverse((end, *place, rule.modified)));
+                    later.push(Reverse((end, *place, rule.modified)));
                     false
                 }
                 _ => true,
             }
         });
+        self.due.extend(later);
         candidates.into_iter().map(|(place, rule)| (place.bridge, rule)).collect()
+    }
+
+    /// When a rule is over at the earliest, by all that is known of it; its last packet came at
+    /// `used`.
+    fn end_of(&self, rule: &Rule, used: Millis, sums: &Sums) -> Option<Millis> {
+        let taught = self.taught.get(&rule.id).copied().unwrap_or_default();
+        let taught = taught.max(sums.of(Step::Taught(rule.id)).used);
+        let timeouts = (rule.idle_timeout, rule.hard_timeout);
+        let timeouts = self.finished.get(&rule.id).copied().unwrap_or(timeouts);
+        end(used, rule.modified.max(taught), timeouts)
     }
 }
 
 /// When a rule is over at the earliest, if its last packet came at `used`.
 fn earliest_end(rule: &Rule, used: Millis) -> Option<Millis> {
+    end(used, rule.modified, (rule.idle_timeout, rule.hard_timeout))
+}
+
+/// When something is over that was used and modified then, with these timeouts in seconds.
+fn end(used: Millis, modified: Millis, (idle, hard): (u16, u16)) -> Option<Millis> {
     let after = |from: Millis, seconds: u16| {
         (seconds > 0).then(|| Millis(from.0 + u64::from(seconds) * 1000))
     };
-    let (idle, hard) = (after(used, rule.idle_timeout), after(rule.modified, rule.hard_timeout));
-    idle.into_iter().chain(hard).min()
+    after(used, idle).into_iter().chain(after(modified, hard)).min()
+}
+
+/// The timeouts that a flow has when its connection has ended, if that makes a difference.
+fn fin_timeouts(rule: &Rule) -> Option<(u16, u16)> {
+    let shorter = |before: u16, after: u16| match (before, after) {
+        (0, after) => after,
+        (before, 0) => before,
+        (before, after) => before.min(after),
+    };
+    rule.actions.iter().find_map(|action| match action {
+        Action::FinTimeout { idle, hard } => {
+            Some((shorter(rule.idle_timeout, *idle), shorter(rule.hard_timeout, *hard)))
+        }
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod dump;
 pub mod ledger;
 pub mod numbers;
 pub mod outputs;
+mod passes;
 pub mod ports;
 pub mod publish;
 pub mod server;

@@ -150,6 +150,8 @@ impl Outputs {
             match verdict {
                 Verdict::Send(port) => self.send(port, packet, pool, account),
                 Verdict::Drop(reason) => self.drop(packet, reason, pool, account),
+                Verdict::Consume => self.consume(packet, pool, account),
+                Verdict::Resume(aside) => self.resume(aside, packet, pool, account),
             }
         }
         drop(next);

@@ -50,6 +50,7 @@ impl Entry {
             name: Arc::clone(&self.name),
             vlan: vlan_mode(&self.vlan),
             no_flood: false,
+            is_up: true,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use api::reply::{Tier, Trace, TraceEntry, TraceFlow, TraceNode, TracePass, TraceStep, Verdict};
 use api::{Action, DropReason, Match, PortNames, TableId};
-use flowtable::{Note, Op, PortView, Record, Rule, Tables, Translation};
+use flowtable::{Decision, Note, Op, PortView, Record, Rule, Tables, Translation};
 use packet::{Headers, Key, PortId};
 
 use crate::describe::{self, Names};
@@ -47,6 +47,20 @@ impl Recorder<'_> {
 
     fn warning(&mut self, text: &str) {
         self.step(self.depth + 1, TraceNode::Warning { text: text.to_owned() });
+    }
+}
+
+fn decision_in_words(decision: &Decision) -> String {
+    match decision {
+        Decision::Meter(_) => "the pass ends here: a meter decides".to_owned(),
+        Decision::Larger { len, .. } => {
+            format!("the pass ends here: is the packet longer than {len} bytes?")
+        }
+        Decision::Select(selector) => {
+            format!("a copy's pass ends here: its hash selects a bucket of {}", selector.group())
+        }
+        Decision::Pause(_) => "the pass ends here: a watcher decides".to_owned(),
+        Decision::Nothing => "the pass ends here".to_owned(),
     }
 }
 
@@ -103,6 +117,13 @@ impl Record for Recorder<'_> {
             Note::Learned(station) => self.detail(format!("would learn {} here", station.mac)),
             Note::Flooded => self.detail("destination not learned, flooding".to_owned()),
             Note::Known(port) => self.detail(format!("destination learned on port {}", port.name)),
+            Note::Frozen(decision) => self.detail(decision_in_words(decision)),
+            Note::Thawed(_) => self.detail("goes on behind the decision".to_owned()),
+            Note::NoLiveBucket => {}
+            Note::Taught(rule) => self.detail(format!("would learn: {}", rule.flow_mod())),
+            Note::Remembered(rule) => self.detail(format!("knows already: {}", rule.flow_mod())),
+            Note::NotTaught => self.warning("there is no room to learn another flow"),
+            Note::EmptyStack => self.warning("the stack is empty"),
             Note::TtlExpired => self.warning("no hop is left: this list of actions ends here"),
             Note::Drop(reason) => self.warning(reason.sentence()),
         }

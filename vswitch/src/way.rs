@@ -30,6 +30,7 @@ use crate::account::Account;
 use crate::act::{Verdict, act};
 use crate::clock::millis;
 use crate::outputs::Outputs;
+use crate::passes::{Passes, Scratch};
 use crate::session::{SessionKey, Sessions};
 use crate::short_cuts::Proposal;
 
@@ -68,6 +69,10 @@ pub(crate) struct Way {
     /// many more packets of the batch are looked at for that.
     pub(crate) proposals: Vec<Proposal>,
     looks: usize,
+    /// Room for the programs that are carried out within each other.
+    scratch: Scratch,
+    /// The time of this batch.
+    now: Duration,
 }
 
 /// What is known of the packets that go through a step together.
@@ -105,6 +110,8 @@ impl Way {
             verdicts: Vec::with_capacity(Batch::CAPACITY),
             proposals: Vec::with_capacity(LOOKS),
             looks: 0,
+            scratch: Scratch::new(),
+            now: Duration::ZERO,
         }
     }
 
@@ -115,6 +122,7 @@ impl Way {
         account.rx.add(batch.len() as u64);
         account.rx_bytes.add(batch.iter().map(|packet| packet.len() as u64).sum());
         self.outputs.capture.now = now;
+        self.now = now;
         let now = millis(now);
         if self.outputs.capture.sees(ingress.port, Direction::Rx) {
             for packet in batch.iter() {
@@ -125,6 +133,9 @@ impl Way {
         self.looks = if ingress.short_cuts { LOOKS } else { 0 };
         let mut tally = Tally::new(now);
         match self.cache.lead(ingress.port) {
+            Lead::All(flow) if self.cache.may_change(flow) => {
+                self.by_sessions(batch, ingress, &mut tally);
+            }
             Lead::All(flow) => match self.cache.hit(flow, batch.len(), now) {
                 Some(found) => self.all_alike(batch, ingress, found, &mut tally),
                 None => self.by_sessions(batch, ingress, &mut tally),
@@ -171,6 +182,7 @@ impl Way {
             let lanes = (batch.len() - first).min(LANES);
             self.parse(&batch[first..first + lanes], ingress.port);
             if let Some(flow) = last
+                && !self.cache.may_change(flow)
                 && self.all_agree(flow, mask, lanes)
                 && let Some(found) = self.cache.hit(flow, lanes, tally.now)
             {
@@ -324,11 +336,14 @@ impl Way {
             self.outputs.dispatch(batch, &mut self.verdicts, &mut self.pool, account);
             self.outputs.begin(0);
         }
+        if self.cache.has_asides(found) {
+            return self.pass_on(batch, headers, found, account, tally);
+        }
         let at = self.verdicts.len();
         let packet = &mut batch[at];
         let ops: &[Op] = match found {
             Found::Cached(program, path) => {
-                tally.count(path, packet, self.cache.paths());
+                tally.count(path, Worth::of(packet), self.cache.paths());
                 self.cache.programs().ops(program)
             }
             Found::Once => self.cache.once(),
@@ -343,6 +358,33 @@ impl Way {
                 self.propose(&batch[at], found, port);
             }
         }
+    }
+
+    /// Carries out what was found for the packet whose turn it is, as many passes as that takes.
+    #[cold]
+    fn pass_on(
+        &mut self,
+        batch: &mut Batch,
+        headers: Headers,
+        found: Found,
+        account: &Account,
+        tally: &mut Tally,
+    ) {
+        let packet = &mut batch[self.verdicts.len()];
+        let mut passes = Passes {
+            cache: &mut self.cache,
+            outputs: &mut self.outputs,
+            scratch: &mut self.scratch,
+            memory: &self.memory,
+            worth: Worth::of(packet),
+            ingress: packet.ingress,
+            tally,
+            now: self.now,
+            depth: 0,
+            gone: false,
+        };
+        let verdict = passes.carry_out(packet, headers, found, &mut self.pool, account);
+        self.verdicts.push(verdict);
     }
 
     /// Notes the flow of a packet that nothing was done with but sending it.
@@ -372,12 +414,27 @@ impl Lanes {
     }
 }
 
+/// What a packet is worth to those it passes: as many packets and bytes as it was when it came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Worth {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Worth {
+    #[inline]
+    pub(crate) const fn of(packet: &Packet) -> Self {
+        Self { packets: packet.packets(), bytes: packet.wire_bytes() }
+    }
+}
+
 /// Credit that is given together: packets in a row that pass the same path.
-struct Tally {
+#[derive(Debug)]
+pub(crate) struct Tally {
     path: Option<PathId>,
     packets: u64,
     bytes: u64,
-    now: Millis,
+    pub(crate) now: Millis,
 }
 
 impl Tally {
@@ -386,13 +443,13 @@ impl Tally {
     }
 
     #[inline]
-    fn count(&mut self, path: PathId, packet: &Packet, paths: &Paths) {
+    pub(crate) fn count(&mut self, path: PathId, worth: Worth, paths: &Paths) {
         if self.path != Some(path) {
             self.settle(paths);
             self.path = Some(path);
         }
-        self.packets += packet.packets();
-        self.bytes += packet.wire_bytes();
+        self.packets += worth.packets;
+        self.bytes += worth.bytes;
     }
 
     #[inline]

@@ -12,10 +12,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use api::{DropReason, FlowMod};
+use api::{DropReason, FlowMod, GroupMod, MeterMod};
 use flowtable::interpreter::{Fate, Interpreter};
 use flowtable::{
-    BridgeId, Limits, Millis, PathReader, PortView, Seed, Step, Tables, VlanMode, paths,
+    BridgeId, GroupSerial, Limits, Millis, PathReader, PortView, Seed, Step, Tables, VlanMode,
+    paths,
 };
 use hw::shortcut::Generation;
 use hw::{Capabilities, Capability, Refusal, RxQueue, TxQueue, Wake};
@@ -203,6 +204,7 @@ impl Bench {
                 name: format!("p{number}").into(),
                 vlan: vlan.clone(),
                 no_flood: number == 4,
+                is_up: true,
             };
             literal.ports.insert(port.clone());
             edit.set_port(port).unwrap();
@@ -260,6 +262,27 @@ impl Bench {
         self.desk.ring();
     }
 
+    /// Changes groups, here and there, if that is not refused.
+    pub(crate) fn group_mod(&mut self, change: &GroupMod) {
+        let mut edit = self.generation().edit();
+        if edit.group_mod(BRIDGE, change, Millis(1)).is_ok() {
+            self.literal.group_mod(change);
+            self.tables.publish(Arc::new(edit.finish().0));
+            self.desk.ring();
+        }
+    }
+
+    /// Changes meters, here and there, if that is not refused.
+    pub(crate) fn meter_mod(&mut self, change: &MeterMod) {
+        let mut edit = self.generation().edit();
+        if edit.meter_mod(BRIDGE, change, self.now).is_ok() {
+            self.literal.now = self.now;
+            self.literal.meter_mod(change);
+            self.tables.publish(Arc::new(edit.finish().0));
+            self.desk.ring();
+        }
+    }
+
     /// Puts a packet on the wire into port `number`.
     pub(crate) fn put(&mut self, number: u16, bytes: &[u8]) {
         self.ports[usize::from(number) - 1].0.incoming.lock().unwrap().push_back(bytes.to_vec());
@@ -289,6 +312,7 @@ impl Bench {
     pub(crate) fn carry(&mut self, number: u16, packets: &[Vec<u8>]) -> (Outcome, Outcome) {
         let before = self.drops();
         packets.iter().for_each(|bytes| self.put(number, bytes));
+        self.literal.now = self.now;
         self.turn();
         let mut dropped = self.drops();
         dropped.retain_mut(|(port, reason, packets)| {
@@ -301,8 +325,13 @@ impl Bench {
         for bytes in packets {
             match self.literal.packet(number, bytes) {
                 Fate::Sent(sent) => expected.sent.extend(sent),
+                Fate::Shown => {}
                 Fate::Dropped(reason) => expected.dropped.push((number, reason, 1)),
             }
+        }
+        let metered = std::mem::take(&mut self.literal.metered);
+        if metered > 0 {
+            expected.dropped.push((number, DropReason::Metered, metered));
         }
         (real.sorted(), expected.sorted())
     }
@@ -334,6 +363,16 @@ impl Bench {
             }
         }
         counts.rules.sort();
+        let sum = |step, stats: &flowtable::RuleStats| {
+            stats.load().0 + live.get(&step).map_or(0, |live| live.0)
+        };
+        for entry in bridge.groups.iter() {
+            let buckets = (0..)
+                .zip(&entry.stats.buckets)
+                .map(|(at, stats)| sum(Step::Bucket { group: entry.serial, at }, stats));
+            let packets = sum(Step::Group(entry.serial), &entry.stats.group);
+            counts.groups.push((entry.group.id, packets, buckets.collect()));
+        }
         counts
     }
 
@@ -352,7 +391,18 @@ impl Bench {
                     Step::Miss { table, .. } => {
                         bridge.missed(table).credit(count.packets, count.bytes, count.used);
                     }
-                    Step::Station { .. } => {}
+                    Step::Group(serial) => {
+                        if let Some(group) = group(bridge, serial) {
+                            group.stats.group.credit(count.packets, count.bytes, count.used);
+                        }
+                    }
+                    Step::Bucket { group: serial, at } => {
+                        if let Some(group) = group(bridge, serial) {
+                            let stats = &group.stats.buckets[usize::from(at)];
+                            stats.credit(count.packets, count.bytes, count.used);
+                        }
+                    }
+                    Step::Station { .. } | Step::Taught(_) | Step::Fin(_) => {}
                 }
             }
         });
@@ -364,7 +414,10 @@ impl Bench {
             let flow = format!("table={} {} {:?}", rule.table, rule.priority, rule.matching);
             (flow, rule.packets, rule.bytes)
         });
-        let mut counts = Counts { rules: rules.collect(), misses: Vec::new() };
+        let mut counts = Counts { rules: rules.collect(), ..Counts::default() };
+        let groups = self.literal.groups.values();
+        counts.groups = groups.map(|of| (of.group.id, of.packets, of.buckets.clone())).collect();
+        counts.groups.sort();
         counts.misses =
             self.literal.misses.iter().map(|(table, packets)| (*table, *packets)).collect();
         counts.misses.sort_unstable();
@@ -390,6 +443,7 @@ impl Bench {
         let found = [&counters.session_hits, &counters.megaflow_hits];
         let looked_up = [&counters.translated, &counters.retranslated];
         let known: u64 = found.into_iter().chain(looked_up).map(|counter| counter.get()).sum();
+        let known = known - counters.passes.get();
         let packets = counters.packets.get();
         let runts = self.drops().into_iter().filter(|(_, reason, _)| *reason == DropReason::Runt);
         let runts: u64 = runts.map(|(_, _, packets)| packets).sum();
@@ -403,6 +457,12 @@ impl Bench {
 pub(crate) struct Counts {
     pub(crate) rules: Vec<(String, u64, u64)>,
     pub(crate) misses: Vec<(u8, u64)>,
+    /// Packets of each group, and of its buckets.
+    pub(crate) groups: Vec<(u32, u64, Vec<u64>)>,
+}
+
+fn group(bridge: &flowtable::Bridge, serial: GroupSerial) -> Option<&flowtable::GroupEntry> {
+    bridge.groups.iter().map(AsRef::as_ref).find(|entry| entry.serial == serial)
 }
 
 /// What became of some packets, in an order that does not depend on how they were carried: the
@@ -424,6 +484,17 @@ impl std::fmt::Debug for Outcome {
 }
 
 impl Outcome {
+    /// With one reason for all that the flows decide: of a packet whose copies end in different ways
+    /// any of them is as good.
+    pub(crate) fn told_apart(mut self) -> Self {
+        for (_, reason, _) in &mut self.dropped {
+            if *reason != DropReason::Metered && *reason != DropReason::Runt {
+                *reason = DropReason::FlowDrop;
+            }
+        }
+        self.sorted()
+    }
+
     fn sorted(mut self) -> Self {
         self.sent.sort_by_key(|(port, _)| *port);
         self.dropped.sort_unstable();

@@ -1,0 +1,232 @@
+//! The passes of a packet that meets decisions: about each packet a meter, the hash of a select
+//! group, its length, or somebody who watches.
+//!
+//! A program with a decision ends in [`Op::Resume`]: once it is known what the decision comes to, the
+//! packet is looked up anew with what it says by then, and the next program is carried out. Copies
+//! that meet decisions of their own take their passes at once, before anything else is done with the
+//! packet they were made of, so that all leaves in the order in which the flows say it.
+
+use std::time::Duration;
+
+use api::{DropReason, PacketInReason};
+use flowtable::{Aside, AsideId, Cache, Decision, Found, Metered, Op};
+use packet::{FramePool, Headers, Key, Kind, Memory, Packet, PortId, parse, vlan};
+
+use crate::account::Account;
+use crate::act::{Exit, Verdict, act};
+use crate::outputs::Outputs;
+use crate::way::{Tally, Worth};
+
+/// Passes that a packet takes at most beyond its first, those of the packet it is a copy of
+/// included.
+const MOST: usize = 8;
+
+/// Room for programs that are carried out within each other: while one is, the caches may change.
+#[derive(Debug)]
+pub(crate) struct Scratch([Vec<Op>; MOST + 1]);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self(std::array::from_fn(|_| Vec::with_capacity(Op::MOST)))
+    }
+}
+
+/// A packet on its passes.
+#[derive(Debug)]
+pub(crate) struct Passes<'a> {
+    pub(crate) cache: &'a mut Cache,
+    pub(crate) outputs: &'a mut Outputs,
+    pub(crate) scratch: &'a mut Scratch,
+    pub(crate) memory: &'a Memory,
+    /// What it is worth to what it passes.
+    pub(crate) worth: Worth,
+    /// Where it came in.
+    pub(crate) ingress: PortId,
+    pub(crate) tally: &'a mut Tally,
+    pub(crate) now: Duration,
+    /// Passes it has taken.
+    pub(crate) depth: usize,
+    /// Whether anything of it has gone somewhere.
+    pub(crate) gone: bool,
+}
+
+impl Passes<'_> {
+    /// Carries out what was found, and whatever comes behind it; says what becomes of the packet in
+    /// the end.
+    pub(crate) fn carry_out(
+        &mut self,
+        packet: &mut Packet,
+        headers: Headers,
+        found: Found,
+        pool: &mut FramePool,
+        account: &Account,
+    ) -> Verdict {
+        self.cache.hold();
+        let verdict = self.all_passes(packet, headers, found, pool, account);
+        self.cache.let_go();
+        match verdict {
+            // That it goes nowhere itself is nothing lost if a copy of it did.
+            Verdict::Drop(reason) if self.gone && says_flow(reason) => Verdict::Consume,
+            verdict => verdict,
+        }
+    }
+
+    fn all_passes(
+        &mut self,
+        packet: &mut Packet,
+        mut headers: Headers,
+        mut found: Found,
+        pool: &mut FramePool,
+        account: &Account,
+    ) -> Verdict {
+        let before = self.depth;
+        let verdict = loop {
+            let aside = match self.pass(packet, headers, found, pool, account) {
+                Verdict::Resume(aside) => aside,
+                verdict => break verdict,
+            };
+            match self.next(packet, aside) {
+                Ok(next) => (found, headers) = next,
+                Err(verdict) => break verdict,
+            }
+            self.depth += 1;
+        };
+        self.depth = before;
+        verdict
+    }
+
+    /// What comes behind a decision: the next program, and where the packet's headers are. Or the end
+    /// of the packet.
+    fn next(&mut self, packet: &Packet, aside: AsideId) -> Result<(Found, Headers), Verdict> {
+        if self.depth >= MOST {
+            return Err(Verdict::Drop(DropReason::PassLimit));
+        }
+        let (key, headers) = self.decide(packet, aside)?;
+        let Worth { packets, bytes } = self.worth;
+        Ok((self.cache.resume(aside, &key, packets, bytes, self.tally.now), headers))
+    }
+
+    /// Carries out one program.
+    fn pass(
+        &mut self,
+        packet: &mut Packet,
+        headers: Headers,
+        found: Found,
+        pool: &mut FramePool,
+        account: &Account,
+    ) -> Verdict {
+        let mut ops = std::mem::take(&mut self.scratch.0[self.depth]);
+        ops.clear();
+        match found {
+            Found::Cached(program, path) => {
+                self.tally.count(path, self.worth, self.cache.paths());
+                ops.extend_from_slice(self.cache.programs().exactly(program));
+            }
+            Found::Once => ops.extend_from_slice(self.cache.once()),
+        }
+        let verdict = act(&ops, packet, headers, self.memory, pool, account, self);
+        self.scratch.0[self.depth] = ops;
+        verdict
+    }
+
+    /// Takes the decision that a packet waits for. Answers with the key by which it is looked up
+    /// next and where its headers are; or with its end.
+    fn decide(&mut self, packet: &Packet, aside: AsideId) -> Result<(Key, Headers), Verdict> {
+        let gone = Verdict::Drop(DropReason::DecisionLimit);
+        let frozen = self.cache.asides().frozen(aside).ok_or(gone)?;
+        let mut parsed = Key::ZERO;
+        let headers = parse(packet.head(self.memory), packet.len(), &mut parsed);
+        let headers = headers.unwrap_or_default();
+        let outcome = match &frozen.decision {
+            Decision::Meter(slot) => {
+                let meter = self.cache.tables().meter(*slot);
+                let meter = meter.ok_or(Verdict::Drop(DropReason::NoSuchMeter))?;
+                match meter.admit(packet.packets(), packet.wire_bytes(), self.now) {
+                    Metered::Passes => 0,
+                    Metered::Remarked(levels) => u16::from(levels),
+                    Metered::Dropped => return Err(Verdict::Drop(DropReason::Metered)),
+                }
+            }
+            Decision::Larger { len, .. } => {
+                u16::from(wire_len(packet, headers) > usize::from(*len))
+            }
+            Decision::Select(selector) => selector.choose(&parsed),
+            Decision::Pause(_) => return Err(Verdict::Consume),
+            Decision::Nothing => 0,
+        };
+        Ok((frozen.key(&parsed, self.ingress.0, aside.0, outcome), headers))
+    }
+}
+
+/// How long the frame is that a packet makes on the wire, or the longest of several, without its
+/// tags.
+fn wire_len(packet: &Packet, headers: Headers) -> usize {
+    let len = match packet.segmentation.kind {
+        Kind::None => packet.len(),
+        _ => usize::from(packet.segmentation.header) + usize::from(packet.segmentation.size),
+    };
+    len - usize::from(headers.vlans) * vlan::LEN
+}
+
+/// Whether a packet is dropped because the flows say so, and nothing is wrong.
+const fn says_flow(reason: DropReason) -> bool {
+    !matches!(
+        reason,
+        DropReason::Metered
+            | DropReason::ResubmitDepth
+            | DropReason::ResubmitLimit
+            | DropReason::StackLimit
+            | DropReason::PassLimit
+            | DropReason::DecisionLimit
+            | DropReason::ProgramLimit
+            | DropReason::VlanTags
+            | DropReason::NoHeadroom
+    )
+}
+
+impl Exit for Passes<'_> {
+    fn copy(&mut self, port: PortId, copy: Packet) {
+        self.gone = true;
+        self.outputs.copy(port, copy);
+    }
+
+    fn drop(&mut self, copy: Packet, reason: DropReason, pool: &mut FramePool, account: &Account) {
+        if says_flow(reason) {
+            self.outputs.consume(copy, pool, account);
+        } else {
+            self.outputs.drop(copy, reason, pool, account);
+        }
+    }
+
+    fn resume(
+        &mut self,
+        aside: AsideId,
+        mut copy: Packet,
+        pool: &mut FramePool,
+        account: &Account,
+    ) {
+        let verdict = match self.next(&copy, aside) {
+            Ok((found, headers)) => {
+                self.depth += 1;
+                let verdict = self.all_passes(&mut copy, headers, found, pool, account);
+                self.depth -= 1;
+                verdict
+            }
+            Err(verdict) => verdict,
+        };
+        match verdict {
+            Verdict::Send(port) => self.copy(port, copy),
+            Verdict::Consume => self.consume(copy, pool, account),
+            Verdict::Drop(reason) => self.drop(copy, reason, pool, account),
+            Verdict::Resume(_) => self.drop(copy, DropReason::PassLimit, pool, account),
+        }
+    }
+
+    fn show(&mut self, aside: AsideId, packet: &Packet) {
+        if let Some(Aside::Show(show)) = self.cache.asides().get(aside) {
+            // One without a hop left is only shown: it is dropped all the same.
+            self.gone |= show.controller.reason != PacketInReason::InvalidTtl;
+        }
+        let _ = packet;
+    }
+}
