@@ -227,6 +227,13 @@ impl Default for Controller {
     }
 }
 
+impl Controller {
+    /// Whether it says no more than how much is shown, as OpenFlow's own action does.
+    pub fn is_plain(&self) -> bool {
+        *self == Self { max_len: self.max_len, ..Self::default() }
+    }
+}
+
 /// Why a packet is shown (OpenFlow 1.5 §7.4.1).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[expect(missing_docs, reason = "the names are OpenFlow's")]

@@ -5,8 +5,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::change::Change;
 use crate::drop::DropReason;
 use crate::flow::{FlowMod, Match};
+use crate::group::{Group, GroupMod};
+use crate::meter::{Meter, MeterMod};
 
 /// Serialises by `Display` and `FromStr`: `#[serde(with = "as_text")]`.
 pub(crate) mod as_text {
@@ -89,7 +92,7 @@ macro_rules! serialised_as_text {
     )* };
 }
 
-serialised_as_text! { FlowMod Match DropReason HexBytes }
+serialised_as_text! { FlowMod Match Group GroupMod Meter MeterMod Change DropReason HexBytes }
 
 /// The bytes of a packet, written as hexadecimal digits; case does not matter, nor do blanks and
 /// colons between bytes.

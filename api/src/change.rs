@@ -3,6 +3,7 @@
 use packet::Key;
 
 use crate::action::Action;
+use crate::field::Field;
 use crate::flow::FlowMod;
 use crate::group::GroupMod;
 use crate::meter::MeterMod;
@@ -26,10 +27,17 @@ pub enum Change {
 pub struct PacketOut {
     /// The OpenFlow number of the port it seems to come from; `CONTROLLER` is none.
     pub in_port: u16,
-    /// Registers and `metadata` that it begins with; everything else is zero.
+    /// What it begins with of [`PacketOut::fields`]; everything else is zero.
     pub fields: Key,
     /// Its bytes.
     pub packet: Vec<u8>,
     /// What is done with it.
     pub actions: Vec<Action>,
+}
+
+impl PacketOut {
+    /// The fields that a packet can begin with: the registers, `metadata`, `tun_id` and `pkt_mark`.
+    pub fn fields() -> impl Iterator<Item = Field> {
+        Field::all().filter(|field| field.is_scratch() && field.is_writable() && !field.is_view())
+    }
 }

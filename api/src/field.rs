@@ -8,17 +8,17 @@ use std::fmt;
 use packet::{Key, Span};
 
 /// A field that flows match, set, or both. Two fields may share bits: `tcp_src` and `udp_src` lie
-/// at the same place and differ in what must be matched first.
+/// at the same place and differ in what must be matched first. Their order is that of OVS.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[expect(missing_docs, reason = "the names say it; the table below says the rest")]
 pub enum Field {
-    InPort,
-    Metadata,
-    PktMark,
-    ConjId,
     /// Name space and type of what the packet begins with; `(0,0)` is Ethernet.
     PacketType,
+    ConjId,
     TunId,
+    Metadata,
+    InPort,
+    PktMark,
     /// One of `reg0` to `reg31`.
     Reg(u8),
     /// One of `xreg0` to `xreg15`, each two registers in one.
@@ -191,7 +191,7 @@ const ROWS: &[Row] = &[
     row(Field::IpDscp, &["ip_dscp"], &["OXM_OF_IP_DSCP"], Key::NW_TOS.slice(2, 6)).format(Decimal).exact().needs(Needs::Ip),
     row(Field::IpEcn, &["nw_ecn", "ip_ecn"], &["NXM_NX_IP_ECN", "OXM_OF_IP_ECN"], Key::NW_TOS.slice(0, 2)).format(Decimal).exact().needs(Needs::Ip),
     row(Field::IpTtl, &["nw_ttl"], &["NXM_NX_IP_TTL"], Key::NW_TTL).format(Decimal).exact().needs(Needs::Ip),
-    row(Field::IpFrag, &["nw_frag", "ip_frag"], &["NXM_NX_IP_FRAG"], Key::NW_FRAG.slice(0, 2)).format(Frag).read_only().needs(Needs::Ip),
+    row(Field::IpFrag, &["ip_frag", "nw_frag"], &["NXM_NX_IP_FRAG"], Key::NW_FRAG.slice(0, 2)).format(Frag).read_only().needs(Needs::Ip),
     row(Field::ArpOp, &["arp_op"], &["NXM_OF_ARP_OP", "OXM_OF_ARP_OP"], Key::NW_PROTO).format(Decimal).exact().needs(Needs::Arp),
     row(Field::ArpSpa, &["arp_spa"], &["NXM_OF_ARP_SPA", "OXM_OF_ARP_SPA"], Key::NW_SRC).format(Ipv4).needs(Needs::Arp),
     row(Field::ArpTpa, &["arp_tpa"], &["NXM_OF_ARP_TPA", "OXM_OF_ARP_TPA"], Key::NW_DST).format(Ipv4).needs(Needs::Arp),

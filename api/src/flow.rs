@@ -2,7 +2,7 @@
 
 use packet::{Key, Span, ethernet, icmp, nd, tcp, udp, vlan};
 
-use crate::action::Action;
+use crate::action::{Action, Subfield};
 use crate::field::{Field, Needs};
 
 /// The number of a table, 0 to 253.
@@ -53,7 +53,9 @@ pub struct Prerequisite {
 /// 3. What can be said with several masks is said with one: packets without a tag are matched
 ///    without regard to the priority they do not have, and fragments by as few of their two bits as
 ///    will do.
-/// 4. A port that is matched by a range is not matched by `mask`, and the range is not all ports.
+/// 4. A port that is matched by a range is not matched by `mask`; the range is neither one port nor
+///    all of them.
+/// 5. That a packet begins with Ethernet is not matched, because all of them do.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Match {
     key: Key,
@@ -111,13 +113,17 @@ impl Match {
     }
 
     /// Also matches ports in a range, in place of what was said of that port before; all of them
-    /// wildcard it. It is left to the caller to see in the end that all prerequisites are met.
+    /// wildcard it, and a single one is matched as such. It is left to the caller to see in the end
+    /// that all prerequisites are met.
     ///
     /// # Panics
     /// If `field` is no port of TCP, UDP or SCTP.
     pub(crate) fn put_range(&mut self, field: Field, range: PortRange) {
         let at = PORTS.iter().position(|span| *span == field.span());
         assert!(at.is_some(), "{field} has no ranges");
+        if range.first == range.last {
+            return self.put(field, range.first.into(), field.ones());
+        }
         self.put(field, 0, 0);
         if let Some(at) = at {
             self.ranges[at] = Some(range).filter(|range| *range != PortRange::ALL);
@@ -200,8 +206,19 @@ impl Match {
         self.normalise();
     }
 
-    /// Gives matches that differ in nothing but their masks one form (invariant 3).
+    /// Also matches a part of a field.
+    pub(crate) fn put_part(&mut self, part: Subfield, value: u128) {
+        let Subfield { field, first, bits } = part;
+        let ones = (u128::MAX >> (128 - u32::from(bits))) << first;
+        let (key, mask) = (self.key.get(field.span()), self.mask.get(field.span()));
+        self.put(field, key & !ones | value << first & ones, mask | ones);
+    }
+
+    /// Gives matches that differ in nothing but their masks one form (invariants 3 and 5).
     fn normalise(&mut self) {
+        if self.key.word(Key::PACKET_TYPE) == 0 {
+            self.mask.set(Key::PACKET_TYPE, 0u8);
+        }
         let (tci, tci_mask) = (self.key.word(Key::VLAN_TCI), self.mask.word(Key::VLAN_TCI));
         if tci == 0 && tci_mask & u64::from(vlan::PRESENT) != 0 {
             self.mask.set(Key::VLAN_TCI, tci_mask & !u64::from(vlan::PCP));
@@ -280,6 +297,49 @@ impl Match {
             Needs::NdAdvertisement => transport(icmp::PROTO_V6, "icmp6")
                 .or_else(|| (!self.is_neighbour(nd::ADVERTISEMENT)).then_some("icmp_type=136")),
         }
+    }
+
+    /// Whether what is matched rules out what `needs` asks for, rather than leaving it open.
+    pub(crate) fn rules_out(&self, needs: Needs) -> bool {
+        const V4: &[u16] = &[ethernet::IPV4];
+        const V6: &[u16] = &[ethernet::IPV6];
+        const IP: &[u16] = &[ethernet::IPV4, ethernet::IPV6];
+        const ARP: &[u16] = &[ethernet::ARP, ethernet::RARP];
+        let (types, proto) = match needs {
+            Needs::Nothing => return false,
+            Needs::Vlan => return self.has_no_tag(),
+            Needs::Arp => (ARP, None),
+            Needs::Ipv4 => (V4, None),
+            Needs::Ipv6 => (V6, None),
+            Needs::Ip => (IP, None),
+            Needs::Tcp => (IP, Some(tcp::PROTO)),
+            Needs::Udp => (IP, Some(udp::PROTO)),
+            Needs::Sctp => (IP, Some(132)),
+            Needs::Icmp => (V4, Some(icmp::PROTO)),
+            Needs::Icmpv6 | Needs::Nd | Needs::NdSolicitation | Needs::NdAdvertisement => {
+                (V6, Some(icmp::PROTO_V6))
+            }
+        };
+        let kinds: &[u8] = match needs {
+            Needs::Nd => &[nd::SOLICITATION, nd::ADVERTISEMENT],
+            Needs::NdSolicitation => &[nd::SOLICITATION],
+            Needs::NdAdvertisement => &[nd::ADVERTISEMENT],
+            _ => &[],
+        };
+        let kind_is_given = self.mask.get(Field::Icmpv6Type.span()) != 0;
+        self.eth_type().is_some_and(|given| !types.contains(&given))
+            || proto.is_some_and(|proto| self.nw_proto().is_some_and(|given| given != proto))
+            || proto.is_some() && self.key.word(Key::NW_FRAG) & 2 != 0
+            || !kinds.is_empty()
+                && kind_is_given
+                && !kinds.iter().any(|kind| self.is_neighbour(*kind))
+    }
+
+    /// Whether anything is said of `field`.
+    pub(crate) fn says(&self, field: Field) -> bool {
+        let ranges = PORTS.iter().zip(self.ranges);
+        self.mask.get(field.span()) & field.ones() != 0
+            || ranges.into_iter().any(|(span, range)| range.is_some() && *span == field.span())
     }
 
     /// Whether only packets with a VLAN tag match.

@@ -44,5 +44,5 @@ pub use group::{Bucket, BucketPlace, Group, GroupKind, GroupMod, Selection};
 pub use line::{LineError, LineReader};
 pub use meter::{BandKind, Meter, MeterBand, MeterId, MeterMod, MeterUnit};
 pub use method::{Call, Notification, Reply, Request};
-pub use text::{FlowError, NoNames, PortNames};
+pub use text::{Dialect, FlowError, NoNames, PortNames};
 pub use version::VERSION;

@@ -1,7 +1,16 @@
 //! Generated matches, actions and flows: every form that the text has, nothing that it refuses.
 //!
 //! Values are few and the same as in `testnet::packets`, so that rules overlap often and packets
-//! hit them.
+//! hit them. [`any_flow`] and the others here keep to forwarding, rewriting and resubmitting;
+//! [`any_pipeline_flow`] and its like have every field and every action.
+
+mod groups;
+mod pipeline;
+
+pub use groups::{any_change, any_group, any_group_mod, any_meter, any_meter_mod};
+pub use pipeline::{
+    any_pipeline_actions, any_pipeline_flow, any_pipeline_flow_mod, any_pipeline_match,
+};
 
 use packet::{ethernet, icmp, tcp, udp, vlan};
 use proptest::collection::vec;
@@ -9,7 +18,7 @@ use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::action::{Action, OutPort, Subfield};
+use crate::action::{Action, Learn, OutPort, Subfield};
 use crate::field::{Field, Format};
 use crate::flow::{Command, FlowFlags, FlowMod, Match, TableId};
 use crate::text::{Assumed, Tag};
@@ -218,11 +227,16 @@ pub(crate) fn legal(actions: Vec<Action>, assumed: &mut Assumed<'_>) -> Vec<Acti
     let mut list = Vec::with_capacity(actions.len());
     for action in actions {
         let action = match action {
-            Action::Clone(inner) => Action::Clone(legal(inner, &mut assumed.nested())),
+            Action::Clone(inner) => Action::Clone(legal(inner, &mut assumed.in_copy())),
+            Action::WriteActions(inner) => match legal(inner, &mut assumed.in_set()) {
+                inner if inner.is_empty() => continue,
+                inner => Action::WriteActions(inner),
+            },
             // Text knows these only where it does not know better.
             Action::ModVlanVid(_) | Action::ModVlanPcp(_) if assumed.tag() != Tag::Perhaps => {
                 continue;
             }
+            Action::Learn(learn) => Action::Learn(Box::new(legal_learn(*learn, assumed))),
             action => action,
         };
         if assumed.admit(&action) {
@@ -232,11 +246,25 @@ pub(crate) fn legal(actions: Vec<Action>, assumed: &mut Assumed<'_>) -> Vec<Acti
     list
 }
 
+/// What may be learned there.
+fn legal_learn(learn: Learn, assumed: &Assumed<'_>) -> Learn {
+    let mut legal = Learn { specs: Vec::new(), ..learn };
+    for spec in learn.specs {
+        legal.specs.push(spec);
+        if !assumed.clone().admit(&Action::Learn(Box::new(legal.clone()))) {
+            legal.specs.pop();
+        }
+    }
+    legal
+}
+
 fn any_action(matching: &Match) -> impl Strategy<Value = Action> + use<> {
-    // Those that a list with this match may use, and those that a pushed tag makes usable.
-    let few_regs = |field: &Field| !matches!(field, Field::Reg(2..=14));
-    let usable = |field: &Field| matching.require(*field).is_ok() || *field == Field::VlanPcp;
-    let fields: Vec<_> = Field::all().filter(few_regs).filter(usable).collect();
+    let fields = usable_fields(matching, |field| {
+        let marks = matches!(field, Field::PktMark | Field::TunId | Field::ConjId);
+        let nd = matches!(field, Field::NdTarget | Field::NdSll | Field::NdTll);
+        let regs = matches!(field, Field::Reg(2..=14 | 16..));
+        !(marks || nd || regs || field.is_view() || field == Field::PacketType)
+    });
     let leaf = prop_oneof![
         6 => any_out_port().prop_map(Action::Output),
         6 => any_set_field(fields.clone()),
@@ -254,6 +282,12 @@ fn any_action(matching: &Match) -> impl Strategy<Value = Action> + use<> {
         1 => vec(leaf.clone(), 0..4).prop_map(Action::Clone),
     ];
     prop_oneof![12 => leaf, 1 => vec(inner, 0..4).prop_map(Action::Clone)]
+}
+
+/// The fields that a list with this match may use, and those that a pushed tag makes usable.
+fn usable_fields(matching: &Match, wanted: impl Fn(Field) -> bool) -> Vec<Field> {
+    let usable = |field: &Field| matching.require(*field).is_ok() || *field == Field::VlanPcp;
+    Field::all().filter(usable).filter(|field| wanted(*field)).collect()
 }
 
 fn any_out_port() -> impl Strategy<Value = OutPort> {
@@ -313,7 +347,21 @@ fn any_metadata() -> impl Strategy<Value = Action> {
 
 /// Any flow to be added, to one of tables 0 to 3 and with one of few priorities.
 pub fn any_flow() -> impl Strategy<Value = FlowMod> {
-    any_change().prop_map(|flow| FlowMod {
+    added(any_flow_change(any_match().boxed(), |matching, table| {
+        any_actions(matching, table).boxed()
+    }))
+}
+
+/// Any change to a table.
+pub fn any_flow_mod() -> impl Strategy<Value = FlowMod> {
+    changed(any_flow_change(any_match().boxed(), |matching, table| {
+        any_actions(matching, table).boxed()
+    }))
+}
+
+/// The same as flows to be added.
+fn added(changes: impl Strategy<Value = FlowMod>) -> impl Strategy<Value = FlowMod> {
+    changes.prop_map(|flow| FlowMod {
         command: Command::Add,
         cookie_filter: None,
         out_port: None,
@@ -322,8 +370,8 @@ pub fn any_flow() -> impl Strategy<Value = FlowMod> {
     })
 }
 
-/// Any change to a table.
-pub fn any_flow_mod() -> impl Strategy<Value = FlowMod> {
+/// The same by any command, each saying what that command may.
+fn changed(changes: impl Strategy<Value = FlowMod>) -> impl Strategy<Value = FlowMod> {
     let commands = vec![
         Command::Add,
         Command::Add,
@@ -333,31 +381,32 @@ pub fn any_flow_mod() -> impl Strategy<Value = FlowMod> {
         Command::Delete,
         Command::DeleteStrict,
     ];
-    (any_change(), select(commands), weighted(0.7, Just(()))).prop_map(
-        |(flow, command, one_table)| {
-            let deleted = FlowMod {
-                command,
-                table: one_table.and(flow.table),
-                matching: flow.matching,
-                cookie_filter: flow.cookie_filter,
-                out_port: flow.out_port,
-                actions: None,
-                ..FlowMod::default()
-            };
-            match command {
-                Command::Add => FlowMod { cookie_filter: None, out_port: None, ..flow },
-                Command::Modify | Command::ModifyStrict => {
-                    FlowMod { command, importance: 0, out_port: None, ..flow }
-                }
-                Command::Delete => deleted,
-                Command::DeleteStrict => FlowMod { priority: flow.priority, ..deleted },
-            }
-        },
-    )
+    (changes, select(commands), weighted(0.7, Just(()))).prop_map(|(flow, command, one_table)| {
+        let deleted = FlowMod {
+            command,
+            table: one_table.and(flow.table),
+            matching: flow.matching,
+            cookie_filter: flow.cookie_filter,
+            out_port: flow.out_port,
+            out_group: flow.out_group,
+            actions: None,
+            ..FlowMod::default()
+        };
+        let kept = FlowMod { command, out_port: None, out_group: None, ..flow };
+        match command {
+            Command::Add => FlowMod { cookie_filter: None, ..kept },
+            Command::Modify | Command::ModifyStrict => FlowMod { importance: 0, ..kept },
+            Command::Delete => deleted,
+            Command::DeleteStrict => FlowMod { priority: flow.priority, ..deleted },
+        }
+    })
 }
 
-/// Everything that a change may say, more than one command alone may.
-fn any_change() -> impl Strategy<Value = FlowMod> {
+/// Everything that a change may say, more than one command alone may; no group that it leads to.
+fn any_flow_change(
+    matches: BoxedStrategy<Match>,
+    actions: impl Fn(Match, TableId) -> BoxedStrategy<Vec<Action>>,
+) -> impl Strategy<Value = FlowMod> {
     let priority = prop_oneof![
         4 => select(vec![0u16, 1, 5, 100, 65535]),
         2 => Just(FlowMod::DEFAULT_PRIORITY),
@@ -374,10 +423,10 @@ fn any_change() -> impl Strategy<Value = FlowMod> {
         any_flags(),
         weighted(0.2, prop_oneof![1..5u16, Just(0xfffe)]),
     );
-    (any_match(), head, rest).prop_flat_map(
-        |(matching, (table, priority, cookie, cookie_filter), rest)| {
+    (matches, head, rest).prop_flat_map(
+        move |(matching, (table, priority, cookie, cookie_filter), rest)| {
             let (idle_timeout, hard_timeout, importance, flags, out_port) = rest;
-            any_actions(matching, table).prop_map(move |actions| FlowMod {
+            actions(matching, table).prop_map(move |actions| FlowMod {
                 command: Command::Add,
                 table: Some(table),
                 priority,

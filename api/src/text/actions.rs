@@ -1,14 +1,18 @@
 //! Action lists, read.
 
-use packet::{ethernet, vlan};
+mod output;
+mod write;
 
-use super::assumed::{Assumed, Tag};
+use super::assumed::Assumed;
 use super::error::FlowError;
-use super::part::{Cursor, Part, Then, Word};
-use super::ports::{self, PortNames};
-use super::{MAX_ACTIONS, MAX_NESTING, value, words};
-use crate::action::{Action, OutPort, Subfield};
+use super::part::{Cursor, Parameter, Part, Then, Word};
+use super::ports::PortNames;
+use super::{MAX_ACTIONS, MAX_NESTING, bundle, controller, learn, sample, value, words};
+use crate::action::Action;
 use crate::field::Field;
+use crate::meter::MeterId;
+
+pub(super) use write::{arrow, bit, subfield};
 
 /// Reads the list that is all of `text`. `assumed` says what holds at its beginning.
 pub(super) fn parse(
@@ -17,20 +21,76 @@ pub(super) fn parse(
     ports: &dyn PortNames,
 ) -> Result<Vec<Action>, FlowError> {
     let mut cursor = Cursor::new(text);
-    let mut reader = Reader { ports, actions: 0 };
-    let list = reader.list(&mut cursor, &mut assumed, 1, usize::MAX)?;
+    let list = Reader::new(ports).list(&mut cursor, &mut assumed, 1, usize::MAX)?;
     cursor.end()?;
     Ok(list)
 }
 
 /// Reads actions.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     ports: &'a dyn PortNames,
-    /// How many have been read, those within others included.
+    /// How many have been read, those within others included, and whatever else counts as one.
     actions: usize,
 }
 
-impl Reader<'_> {
+/// A list that is being read.
+#[derive(Default)]
+struct List<'t> {
+    actions: Vec<Action>,
+    /// Where it says `drop`.
+    drop: Option<Word<'t>>,
+}
+
+impl List<'_> {
+    fn finish(self) -> Result<Vec<Action>, FlowError> {
+        match self.drop {
+            Some(word) if !self.actions.is_empty() => {
+                let rule = "must stand alone";
+                Err(FlowError::Misplaced { at: word.at(), word: word.part.short(), rule })
+            }
+            _ => Ok(self.actions),
+        }
+    }
+}
+
+/// A word that makes an action, and what is known where it stands.
+struct Item<'a, 't> {
+    /// In lower case.
+    name: &'a str,
+    parameter: Parameter<'t>,
+}
+
+impl<'t> Item<'_, 't> {
+    /// Its value, which may not be empty.
+    fn given(&self) -> Result<Part<'t>, FlowError> {
+        self.parameter.given()
+    }
+
+    /// Its value, if that is not empty.
+    fn if_given(&self) -> Option<Part<'t>> {
+        self.parameter.value.filter(|value| !value.text.is_empty())
+    }
+
+    /// The same action for a word that takes no value.
+    fn alone(&self, action: Action) -> Result<Action, FlowError> {
+        self.parameter.alone().map(|()| action)
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(ports: &'a dyn PortNames) -> Self {
+        Self { ports, actions: 0 }
+    }
+
+    /// Counts what stands at a word, be it an action or a part of one.
+    pub(super) fn count(&mut self, parts: usize, word: Part<'_>) -> Result<(), FlowError> {
+        self.actions = self.actions.saturating_add(parts);
+        match self.actions {
+            ..=MAX_ACTIONS => Ok(()),
+            _ => Err(FlowError::TooMany { at: word.at(), limit: MAX_ACTIONS }),
+        }
+    }
+
     /// Reads up to the end of the text or to a closing parenthesis, or `limit` actions.
     fn list(
         &mut self,
@@ -39,45 +99,90 @@ impl Reader<'_> {
         depth: usize,
         limit: usize,
     ) -> Result<Vec<Action>, FlowError> {
-        let mut list = Vec::new();
-        let mut drop = None;
+        let mut list = List::default();
         for _ in 0..limit {
             let Some(word) = cursor.word()? else { break };
-            let name = word.text().to_ascii_lowercase();
-            if words::is_unsupported_action(&name) {
-                return Err(FlowError::Unsupported { at: word.at(), word: name });
-            } else if name == "drop" {
-                refuse(word, cursor.value(word)?)?;
-                drop = Some(word);
-            } else if name == "clone" {
-                let inner = self.clone_list(cursor, word, assumed, depth)?;
-                self.push(Action::Clone(inner), word, assumed, &mut list)?;
-            } else {
-                let value = cursor.value(word)?;
-                self.item(&name, word, value, assumed, &mut list)?;
+            self.action(word, cursor, assumed, depth, &mut list)?;
+        }
+        list.finish()
+    }
+
+    /// Reads a bucket, in which words may stand that are no actions: `attribute` takes them. `None`
+    /// if it has neither an action nor `actions=`.
+    pub(super) fn bucket<'t>(
+        &mut self,
+        text: Part<'t>,
+        mut attribute: impl FnMut(Word<'t>, &mut Cursor<'t>) -> Result<bool, FlowError>,
+    ) -> Result<Option<Vec<Action>>, FlowError> {
+        let mut cursor = Cursor::new(text);
+        let (mut list, mut assumed, mut said) = (List::default(), Assumed::in_bucket(), false);
+        while let Some(word) = cursor.word()? {
+            if attribute(word, &mut cursor)? {
+                continue;
+            }
+            said = true;
+            match word.text() {
+                // The first action follows as if it stood alone.
+                "actions" | "action" if matches!(word.then, Then::Equals | Then::Colon) => {}
+                _ => self.action(word, &mut cursor, &mut assumed, 1, &mut list)?,
             }
         }
-        match drop {
-            Some(word) if !list.is_empty() => {
-                let rule = "must stand alone";
-                Err(FlowError::Misplaced { at: word.at(), word: word.part.short(), rule })
+        cursor.end()?;
+        Ok(Some(list.finish()?).filter(|_| said))
+    }
+
+    /// Reads the action, or the few actions, that `word` begins.
+    fn action<'t>(
+        &mut self,
+        word: Word<'t>,
+        cursor: &mut Cursor<'t>,
+        assumed: &mut Assumed<'_>,
+        depth: usize,
+        list: &mut List<'t>,
+    ) -> Result<(), FlowError> {
+        let name = word.text().to_ascii_lowercase();
+        if words::is_unsupported_action(&name) {
+            return Err(FlowError::Unsupported { at: word.at(), word: name });
+        }
+        match &*name {
+            "clone" => {
+                let inner = self.nested(cursor, word, assumed.in_copy(), depth)?;
+                self.push(Action::Clone(inner), word, assumed, list)
             }
-            _ => Ok(list),
+            "write_actions" => match self.nested(cursor, word, assumed.in_set(), depth)? {
+                inner if inner.is_empty() => Ok(()),
+                inner => self.push(Action::WriteActions(inner), word, assumed, list),
+            },
+            "check_pkt_larger" => {
+                let missing = || FlowError::MissingValue { at: word.at(), word: word.part.short() };
+                let (len, dst) = cursor.pointed(word)?.ok_or_else(missing)?;
+                let (len, dst) = (value::fit(len, &name)?, bit(dst, assumed)?);
+                self.push(Action::CheckPktLarger { len, dst }, word, assumed, list)
+            }
+            "drop" => {
+                let value = cursor.value(word)?;
+                Parameter { word, value }.alone()?;
+                list.drop = Some(word);
+                Ok(())
+            }
+            _ => {
+                let parameter = Parameter { word, value: cursor.value(word)? };
+                self.item(&Item { name: &name, parameter }, assumed, list)
+            }
         }
     }
 
-    /// Reads the list of `clone(...)`, where what the copy becomes does not matter outside.
-    fn clone_list(
+    /// Reads the list within an action, where what the packet becomes does not matter outside.
+    fn nested(
         &mut self,
         cursor: &mut Cursor<'_>,
         word: Word<'_>,
-        assumed: &Assumed<'_>,
+        mut inside: Assumed<'_>,
         depth: usize,
     ) -> Result<Vec<Action>, FlowError> {
         if depth == MAX_NESTING {
             return Err(FlowError::TooDeep { at: word.at(), limit: MAX_NESTING });
         }
-        let mut inside = assumed.nested();
         match word.then {
             Then::Nothing => Ok(Vec::new()),
             Then::Parenthesis => {
@@ -96,291 +201,178 @@ impl Reader<'_> {
         action: Action,
         word: Word<'_>,
         assumed: &mut Assumed<'_>,
-        list: &mut Vec<Action>,
+        list: &mut List<'_>,
     ) -> Result<(), FlowError> {
-        self.actions += 1;
-        if self.actions > MAX_ACTIONS {
-            return Err(FlowError::TooMany { at: word.at(), limit: MAX_ACTIONS });
-        }
+        self.count(1 + parts(&action), word.part)?;
         assumed.follow(&action, word.part)?;
-        list.push(action);
+        list.actions.push(action);
         Ok(())
     }
 
-    /// Reads one action, which may become two.
+    /// Reads one action, which may become several.
     fn item(
         &mut self,
-        name: &str,
-        word: Word<'_>,
-        value: Option<Part<'_>>,
+        item: &Item<'_, '_>,
         assumed: &mut Assumed<'_>,
-        list: &mut Vec<Action>,
+        list: &mut List<'_>,
     ) -> Result<(), FlowError> {
-        let given = || match value {
-            Some(value) if !value.text.is_empty() => Ok(value),
-            _ => Err(FlowError::MissingValue { at: word.at(), word: word.part.short() }),
-        };
-        let action = match name {
-            "output" => Action::Output(self.output(given()?)?),
-            "resubmit" => self.resubmit(word, value)?,
-            "goto_table" => Action::GotoTable(value::table(given()?, name)?),
-            "write_metadata" => {
-                let (value, mask) = value::parse(given()?, Field::Metadata, self.ports)?;
-                let half = |word: u128| u64::try_from(word).unwrap_or(0);
-                Action::WriteMetadata { value: half(value), mask: half(mask) }
-            }
-            "push_vlan" => Action::PushVlan(tag_type(given()?)?),
-            "strip_vlan" | "pop_vlan" => {
-                refuse(word, value)?;
-                Action::PopVlan
+        let word = item.parameter.word;
+        let action = match item.name {
+            "enqueue" => {
+                let (queue, port) = self.enqueue(item.given()?)?;
+                self.push(Action::SetQueue(queue), word, assumed, list)?;
+                self.push(Action::Output(port), word, assumed, list)?;
+                Action::PopQueue
             }
             "mod_vlan_vid" | "set_vlan_vid" | "mod_vlan_pcp" | "set_vlan_pcp" => {
-                self.tag_part(name, word, given()?, assumed, list)?
+                self.tag_part(item, assumed, list)?
             }
-            "dec_ttl" if value.is_some_and(|ids| !ids.text.is_empty()) => {
-                let word = "dec_ttl with controller ids".to_owned();
-                return Err(FlowError::Unsupported { at: given()?.at(), word });
-            }
-            "dec_ttl" => Action::DecTtl(Vec::new()),
-            "set_field" => self.set_field(given()?, assumed)?,
-            "load" => load(given()?, assumed)?,
-            "move" => {
-                let (src, dst) = arrow(given()?)?;
-                Action::Move { src: subfield(src, assumed)?, dst: subfield(dst, assumed)? }
-            }
-            "mod_nw_tos" => {
-                // The same as `ip_dscp`, with the ECN bits in place.
-                let (tos, _) = self.unmasked(given()?, Field::IpTos)?;
-                whole(Field::IpDscp, tos >> 2)
-            }
-            _ => match modified_field(name, assumed) {
-                Some(field) => {
-                    let (value, mask) = self.unmasked(given()?, field)?;
-                    Action::SetField { field, value, mask }
-                }
-                None => Action::Output(self.bare_port(word, value)?),
+            _ => match self.simple(item, assumed)? {
+                Some(action) => action,
+                None => match self.write(item, assumed)? {
+                    Some(action) => action,
+                    None => self.bare_port(item, assumed)?,
+                },
             },
         };
         self.push(action, word, assumed, list)
     }
 
-    /// `output:PORT`.
-    fn output(&self, part: Part<'_>) -> Result<OutPort, FlowError> {
-        if is_field_reference(part) {
-            let word = "output to a port that a field names".to_owned();
-            return Err(FlowError::Unsupported { at: part.at(), word });
-        }
-        if part.text.contains('=') && part.unquoted().is_none() {
-            return Err(FlowError::Unsupported {
-                at: part.at(),
-                word: "output with max_len".to_owned(),
-            });
-        }
-        out_port(part, ports::parse(part, "output", self.ports)?)
-    }
-
-    /// A port that stands for the action of outputting to it: `2`, `LOCAL`, `p1`.
-    fn bare_port(&self, word: Word<'_>, value: Option<Part<'_>>) -> Result<OutPort, FlowError> {
-        match ports::parse(word.part, "output", self.ports) {
-            Ok(number) => {
-                refuse(word, value)?;
-                out_port(word.part, number)
+    /// An action that neither writes a field nor is a port.
+    fn simple(
+        &self,
+        item: &Item<'_, '_>,
+        assumed: &Assumed<'_>,
+    ) -> Result<Option<Action>, FlowError> {
+        let name = item.name;
+        Ok(Some(match name {
+            "output" => self.output(item.given()?, assumed)?,
+            "controller" => Action::Controller(Box::new(controller::parse(item.if_given())?)),
+            "resubmit" => self.resubmit(item)?,
+            "goto_table" => Action::GotoTable(value::table(item.given()?, name)?),
+            "group" => Action::Group(value::group(item.given()?, name)?),
+            "meter" => Action::Meter(meter(item.given()?)?),
+            "set_queue" => Action::SetQueue(value::fit(item.given()?, name)?),
+            "pop_queue" => item.alone(Action::PopQueue)?,
+            "exit" => item.alone(Action::Exit)?,
+            "clear_actions" => item.alone(Action::ClearActions)?,
+            "write_metadata" => {
+                let (value, mask) = value::parse(item.given()?, Field::Metadata, self.ports)?;
+                let half = |word: u128| u64::try_from(word).unwrap_or(0);
+                Action::WriteMetadata { value: half(value), mask: half(mask) }
             }
-            Err(FlowError::UnknownPort { .. }) if word.part.unquoted().is_none() => {
-                Err(words::unknown(word.part, "action", words::ACTIONS.iter().copied()))
+            "dec_ttl" => Action::DecTtl(match item.if_given() {
+                Some(ids) => watchers(ids)?,
+                None => Vec::new(),
+            }),
+            "learn" => Action::Learn(Box::new(learn::parse(item.if_given(), assumed, self.ports)?)),
+            "fin_timeout" => fin_timeout(item.if_given())?,
+            "conjunction" => conjunction(item.given()?)?,
+            "note" => Action::Note(note(item.if_given())?),
+            "sample" => Action::Sample(sample::parse(item.given()?, self.ports)?),
+            "multipath" => Action::Multipath(Box::new(bundle::multipath(item.given()?, assumed)?)),
+            "bundle" | "bundle_load" => {
+                let load = name == "bundle_load";
+                let bundle = bundle::parse(item.given()?, load, assumed, self.ports)?;
+                Action::Bundle(Box::new(bundle))
             }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// `resubmit:PORT`, `resubmit([PORT],[TABLE])`.
-    fn resubmit(&self, word: Word<'_>, value: Option<Part<'_>>) -> Result<Action, FlowError> {
-        let nothing = || {
-            let (at, expected) = (word.at(), "a port or a table, as in `resubmit(,1)`");
-            FlowError::Value { at, of: word.part.short(), expected, found: "neither".to_owned() }
-        };
-        let all = value.ok_or_else(nothing)?;
-        let mut parameters = all.list();
-        let mut parameter = || parameters.next().filter(|part| !part.text.is_empty());
-        let (in_port, table, rest) = (parameter(), parameter(), parameter());
-        if let Some(rest) = rest {
-            let word = format!("resubmit with `{}`", rest.short());
-            return Err(FlowError::Unsupported { at: rest.at(), word });
-        }
-        let in_port = in_port.map(|part| ports::parse(part, "resubmit", self.ports)).transpose()?;
-        let in_port = in_port.filter(|port| *port != ports::IN_PORT);
-        // 255 is the table this flow is in.
-        let table = table.filter(|part| part.text != "255");
-        let table = table.map(|part| value::table(part, "resubmit")).transpose()?;
-        if in_port.is_none() && table.is_none() {
-            return Err(nothing());
-        }
-        Ok(Action::Resubmit { in_port, table })
-    }
-
-    /// `set_field:VALUE[/MASK]->FIELD`.
-    fn set_field(&self, part: Part<'_>, assumed: &Assumed<'_>) -> Result<Action, FlowError> {
-        let (written, name) = arrow(part)?;
-        let field = match words::field(name.text) {
-            Some(word) => word.meant(assumed.matching()),
-            None => return Err(words::unknown_field(name)),
-        };
-        if !field.is_writable() {
-            return Err(FlowError::ReadOnly { at: name.at(), field: field.name() });
-        }
-        let (value, mask) = value::parse(written, field, self.ports)?;
-        set_bits(written, field, value, mask)
-    }
-
-    /// The value of a word that takes no mask.
-    fn unmasked(&self, part: Part<'_>, field: Field) -> Result<(u128, u128), FlowError> {
-        let (value, mask) = value::parse(part, field, self.ports)?;
-        match part.text.contains('/') {
-            true => Err(FlowError::NotMaskable { at: part.at(), field: field.name() }),
-            false => Ok((value, mask)),
-        }
-    }
-
-    /// The words of OpenFlow 1.0 that set part of a tag: what they become depends on whether there
-    /// is one. `set_*` takes a tag for granted, `mod_*` makes one.
-    fn tag_part(
-        &mut self,
-        name: &str,
-        word: Word<'_>,
-        value: Part<'_>,
-        assumed: &mut Assumed<'_>,
-        list: &mut Vec<Action>,
-    ) -> Result<Action, FlowError> {
-        let (write, modify) = if name.ends_with("vid") {
-            let vid = value::bits(value, name, 12)?;
-            let modify = Action::ModVlanVid(u16::try_from(vid).unwrap_or(0));
-            (whole(Field::VlanVid, vid | 0x1000), modify)
-        } else {
-            let pcp = value::bits(value, name, 3)?;
-            let modify = Action::ModVlanPcp(u8::try_from(pcp).unwrap_or(0));
-            (whole(Field::VlanPcp, pcp), modify)
-        };
-        match assumed.tag() {
-            Tag::Yes => Ok(write),
-            // Which will be refused.
-            _ if name.starts_with("set_") => Ok(write),
-            Tag::Perhaps => Ok(modify),
-            Tag::No => {
-                self.push(Action::PushVlan(ethernet::VLAN), word, assumed, list)?;
-                Ok(write)
-            }
-        }
+            _ => return Ok(None),
+        }))
     }
 }
 
-/// Writing all of a field.
-fn whole(field: Field, value: u128) -> Action {
-    Action::SetField { field, value, mask: field.ones() }
+/// How many actions the parts of one count as: whatever may be written any number of times, so that
+/// no text grows without bound when it is printed.
+fn parts(action: &Action) -> usize {
+    const BYTES: usize = 16;
+    match action {
+        Action::DecTtl(ids) => ids.len(),
+        Action::Learn(learn) => learn.specs.len(),
+        Action::Bundle(bundle) => bundle.members.len(),
+        Action::Note(bytes) => bytes.len() / BYTES,
+        Action::Controller(controller) => controller.userdata.len() / BYTES,
+        _ => 0,
+    }
 }
 
-/// `load:VALUE->FIELD[a..b]`.
-fn load(part: Part<'_>, assumed: &Assumed<'_>) -> Result<Action, FlowError> {
-    let (number, target) = arrow(part)?;
-    let Subfield { field, first, bits } = subfield(target, assumed)?;
-    if !field.is_writable() {
-        return Err(FlowError::ReadOnly { at: target.at(), field: field.name() });
-    }
-    let value = value::bits(number, field.name(), bits)?;
-    let mask = u128::MAX >> (128 - u32::from(bits));
-    if value << first & mask << first & !field.ones() != 0 {
-        let expected = "a multiple of 4, the ECN bits being `nw_ecn`";
-        let (at, of) = (number.at(), field.name().to_owned());
-        return Err(FlowError::Value { at, of, expected, found: number.found() });
-    }
-    set_bits(target, field, value << first, mask << first & field.ones())
-}
-
-/// Writing `value` under `mask`; some fields take no other.
-fn set_bits(at: Part<'_>, field: Field, value: u128, mask: u128) -> Result<Action, FlowError> {
-    let wrong = |expected| {
-        Err(FlowError::Value {
-            at: at.at(),
-            of: field.name().to_owned(),
-            expected,
-            found: at.found(),
-        })
-    };
-    const PRESENT: u128 = 0x1000;
-    if mask == 0 {
-        return wrong("a mask with at least one bit");
-    }
-    if field == Field::VlanVid && mask & PRESENT != 0 && value & PRESENT == 0 {
-        return wrong("a VID with the presence bit 0x1000; `pop_vlan` removes a tag");
-    }
-    Ok(Action::SetField { field, value, mask })
-}
-
-/// The field that a word of OpenFlow 1.0 sets.
-fn modified_field(name: &str, assumed: &Assumed<'_>) -> Option<Field> {
-    Some(match name {
-        "mod_dl_src" => Field::EthSrc,
-        "mod_dl_dst" => Field::EthDst,
-        "mod_nw_src" => Field::IpSrc,
-        "mod_nw_dst" => Field::IpDst,
-        "mod_nw_ecn" => Field::IpEcn,
-        "mod_nw_ttl" | "set_nw_ttl" => Field::IpTtl,
-        "mod_tp_src" | "mod_tp_dst" => {
-            words::field(if name == "mod_tp_src" { "tp_src" } else { "tp_dst" })?
-                .meant(assumed.matching())
-        }
-        _ => return None,
+/// The number of a meter that a flow may name.
+pub(super) fn meter(part: Part<'_>) -> Result<u32, FlowError> {
+    let number = value::fit(part, "meter")?;
+    let known = (1..=MeterId::MAX).contains(&number);
+    known.then_some(number).ok_or_else(|| {
+        let (at, expected) = (part.at(), "a number from 1 to 4294901760");
+        FlowError::Value { at, of: "meter".to_owned(), expected, found: part.found() }
     })
 }
 
-/// What stands before and behind the last `->`; a quoted port name may hold one too.
-fn arrow(part: Part<'_>) -> Result<(Part<'_>, Part<'_>), FlowError> {
-    const ARROW: &str = "->";
-    let expected = "a value, `->` and a field, without blanks";
-    let none = || FlowError::Syntax { at: part.at(), expected, found: part.found() };
-    let at = part.text.rfind(ARROW).ok_or_else(none)?;
-    Ok((part.slice(0..at), part.slice(at + ARROW.len()..part.text.len())))
-}
-
-/// `FIELD`, `FIELD[]`, `FIELD[n]` or `FIELD[a..b]`, by OVS's name or the NXM or OXM name.
-fn subfield(part: Part<'_>, assumed: &Assumed<'_>) -> Result<Subfield, FlowError> {
-    let (name, bits) = value::split_bits(part)?;
-    let nxm = || Field::from_nxm_name(name.text);
-    let known = words::field(name.text).map(|word| word.meant(assumed.matching())).or_else(nxm);
-    let field = known.ok_or_else(|| words::unknown_field(name))?;
-    match bits {
-        None => Ok(Subfield::whole(field)),
-        Some(bits) => value::range(bits, field),
+/// The watchers of `dec_ttl(1,2)`.
+fn watchers(part: Part<'_>) -> Result<Vec<u16>, FlowError> {
+    let mut cursor = Cursor::new(part);
+    let mut ids = Vec::new();
+    while let Some(id) = cursor.parameter()? {
+        id.alone()?;
+        ids.push(value::fit(id.word.part, "dec_ttl")?);
+    }
+    cursor.end()?;
+    match ids.is_empty() {
+        true => Err(FlowError::MissingValue { at: part.at(), word: "dec_ttl".to_owned() }),
+        false => Ok(ids),
     }
 }
 
-/// Whether a port is given by a field that holds its number.
-fn is_field_reference(part: Part<'_>) -> bool {
-    let name = part.text.split('[').next().unwrap_or_default();
-    let is_field = || words::field(name).is_some() || Field::from_nxm_name(name).is_some();
-    part.unquoted().is_none() && ports::reserved(part.text).is_none() && is_field()
-}
-
-fn out_port(part: Part<'_>, number: u16) -> Result<OutPort, FlowError> {
-    OutPort::from_number(number).ok_or_else(|| {
-        let (at, expected) = (part.at(), "a port from 1 to 65279, or a reserved one to send to");
-        FlowError::Value { at, of: "output".to_owned(), expected, found: part.found() }
-    })
-}
-
-fn tag_type(part: Part<'_>) -> Result<u16, FlowError> {
-    let wrong = || {
-        let (at, expected) = (part.at(), "0x8100 or 0x88a8");
-        FlowError::Value { at, of: "push_vlan".to_owned(), expected, found: part.found() }
-    };
-    let number = value::fit(part, "push_vlan")?;
-    if vlan::is_tag(number) { Ok(number) } else { Err(wrong()) }
-}
-
-fn refuse(word: Word<'_>, value: Option<Part<'_>>) -> Result<(), FlowError> {
-    match value {
-        Some(value) if !value.text.is_empty() => {
-            Err(FlowError::UnwantedValue { at: value.at(), word: word.part.short() })
+/// `fin_timeout([idle_timeout=S][,hard_timeout=S])`.
+fn fin_timeout(part: Option<Part<'_>>) -> Result<Action, FlowError> {
+    let (mut idle, mut hard) = (0, 0);
+    let mut cursor = Cursor::new(part.unwrap_or(Part::new("")));
+    while let Some(parameter) = cursor.parameter()? {
+        match parameter.name() {
+            name @ "idle_timeout" => idle = value::fit(parameter.given()?, name)?,
+            name @ "hard_timeout" => hard = value::fit(parameter.given()?, name)?,
+            _ => {
+                let known = ["idle_timeout", "hard_timeout"];
+                return Err(words::unknown(parameter.word.part, "word", known.into_iter()));
+            }
         }
-        _ => Ok(()),
     }
+    cursor.end()?;
+    Ok(Action::FinTimeout { idle, hard })
+}
+
+/// `conjunction(ID,K/N)`, where K counts from 1.
+fn conjunction(part: Part<'_>) -> Result<Action, FlowError> {
+    let wrong = |at: Part<'_>, expected| FlowError::Value {
+        at: at.at(),
+        of: "conjunction".to_owned(),
+        expected,
+        found: at.found(),
+    };
+    let blank = |byte: char| byte.is_ascii_whitespace();
+    let split = part.split_once(",").and_then(|(id, clause)| {
+        let clause = clause.slice(
+            clause.text.len() - clause.text.trim_start_matches(blank).len()..clause.text.len(),
+        );
+        Some((id, clause, clause.split_once("/")?))
+    });
+    let (id, clause, (k, n)) =
+        split.ok_or_else(|| wrong(part, "`ID,K/N`, as in `conjunction(7,1/2)`"))?;
+    let id = value::fit(id, "conjunction")?;
+    let (k, n): (u8, u8) = (value::fit(k, "conjunction")?, value::fit(n, "conjunction")?);
+    if !(2..=64).contains(&n) {
+        return Err(wrong(clause, "2 to 64 clauses"));
+    }
+    let clause = k
+        .checked_sub(1)
+        .filter(|_| k <= n)
+        .ok_or_else(|| wrong(clause, "a clause from 1 to the number of clauses"))?;
+    Ok(Action::Conjunction { id, clause, clauses: n })
+}
+
+/// The bytes of `note:aa.bb`, with as many zeros as OpenFlow's form of it has.
+fn note(part: Option<Part<'_>>) -> Result<Vec<u8>, FlowError> {
+    let mut bytes = part.map_or(Ok(Vec::new()), |part| value::hex(part, "note"))?;
+    // A header of ten bytes stands before it, and the whole is a multiple of eight.
+    while bytes.len() < 6 || bytes.len() % 8 != 6 {
+        bytes.push(0);
+    }
+    Ok(bytes)
 }

@@ -4,13 +4,13 @@
 //! The match says it at the beginning; then pushing and popping tags changes it. A resubmit may
 //! change the packet too, but OVS lets flows rely on the match beyond one, and so do we: only the
 //! certainty that there is *no* tag ends there, because it decides whether `mod_vlan_vid` pushes
-//! one.
+//! one. A bucket has no match: whatever its actions need is taken for granted.
 
 use std::ops::Range;
 
 use super::error::FlowError;
 use super::part::Part;
-use crate::action::{Action, Subfield};
+use crate::action::{Action, Learn, LearnSource, LearnSpec, Subfield};
 use crate::field::{Field, Needs};
 use crate::flow::{Match, TableId};
 
@@ -22,12 +22,60 @@ pub(crate) enum Tag {
     Yes,
 }
 
+/// What a list of actions belongs to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Place {
+    Flow,
+    /// An action that executes it on a copy.
+    Copy,
+    /// An action set.
+    Set,
+    /// A group, of which it is an action set too.
+    Bucket,
+    PacketOut,
+}
+
 /// How far the instructions have come; they stand in this order.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Stage {
+    Meter,
     Actions,
+    ClearActions,
+    WriteActions,
     WriteMetadata,
     GotoTable,
+}
+
+impl Stage {
+    fn of(action: &Action) -> Self {
+        match action {
+            Action::Meter(_) => Self::Meter,
+            Action::ClearActions => Self::ClearActions,
+            Action::WriteActions(_) => Self::WriteActions,
+            Action::WriteMetadata { .. } => Self::WriteMetadata,
+            Action::GotoTable(_) => Self::GotoTable,
+            _ => Self::Actions,
+        }
+    }
+
+    /// What is wrong with an earlier one behind it.
+    const fn rule(self) -> &'static str {
+        match self {
+            Self::Meter | Self::Actions => "must stand before all other actions",
+            Self::ClearActions => "must stand before `clear_actions`",
+            Self::WriteActions => "must stand before `write_actions`",
+            Self::WriteMetadata => "must stand before `write_metadata`",
+            Self::GotoTable => "must stand before `goto_table`",
+        }
+    }
+}
+
+/// What a list has been up to now, notes aside.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Company {
+    Nothing,
+    Conjunctions,
+    Others,
 }
 
 /// What holds at a place in an action list.
@@ -37,8 +85,11 @@ pub(crate) struct Assumed<'a> {
     table: Option<TableId>,
     /// The outermost tag, and the one behind it.
     tags: [Tag; 2],
-    stage: Stage,
-    nested: bool,
+    stage: Option<Stage>,
+    company: Company,
+    place: Place,
+    /// Whether what the packet is was left to the match to say.
+    matched: bool,
 }
 
 impl<'a> Assumed<'a> {
@@ -49,12 +100,33 @@ impl<'a> Assumed<'a> {
             (_, true) => [Tag::No; 2],
             _ => [Tag::Perhaps; 2],
         };
-        Self { matching, table, tags, stage: Stage::Actions, nested: false }
+        let (stage, company, place) = (None, Company::Nothing, Place::Flow);
+        Self { matching, table, tags, stage, company, place, matched: true }
     }
 
-    /// At the beginning of a list within this one, whose effects end with it.
-    pub(crate) fn nested(&self) -> Self {
-        Self { stage: Stage::Actions, nested: true, ..self.clone() }
+    /// At the beginning of the actions for a packet with this match, which are no flow's.
+    pub(crate) fn in_packet_out(matching: &'a Match) -> Self {
+        Self { place: Place::PacketOut, ..Self::at_start(matching, None) }
+    }
+
+    /// At the beginning of a bucket.
+    pub(crate) fn in_bucket() -> Self {
+        const ANY: &Match = &Match::ANY;
+        Self { place: Place::Bucket, matched: false, ..Self::at_start(ANY, None) }
+    }
+
+    /// At the beginning of a list within this one that works on a copy.
+    pub(crate) fn in_copy(&self) -> Self {
+        self.inside(Place::Copy)
+    }
+
+    /// At the beginning of an action set within this list.
+    pub(crate) fn in_set(&self) -> Self {
+        self.inside(Place::Set)
+    }
+
+    fn inside(&self, place: Place) -> Self {
+        Self { stage: None, company: Company::Nothing, place, ..self.clone() }
     }
 
     /// The match of the flow.
@@ -67,6 +139,11 @@ impl<'a> Assumed<'a> {
         self.tags[0]
     }
 
+    /// Whether the packet is none that a flow matched, but one that is sent out.
+    pub(super) fn is_packet_out(&self) -> bool {
+        self.place == Place::PacketOut
+    }
+
     /// Goes on behind `action` if it may stand here.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn admit(&mut self, action: &Action) -> bool {
@@ -74,31 +151,47 @@ impl<'a> Assumed<'a> {
     }
 
     /// Goes on behind `action`, which `word` begins, or says why it may not stand here. What is
-    /// inside of a clone has been looked at already.
+    /// inside of another action has been looked at already.
     pub(super) fn follow(&mut self, action: &Action, word: Part<'_>) -> Result<(), FlowError> {
-        self.advance(action, word)?;
         let at = word.at();
+        self.advance(action, word)?;
+        self.accompany(action, word)?;
+        if matches!(self.place, Place::Set | Place::Bucket) && !is_of_set(action) {
+            let rule = "cannot be part of an action set";
+            return Err(FlowError::Misplaced { at, word: word.short(), rule });
+        }
         match action {
             Action::SetField { field, value, mask } => {
-                if !field.is_writable() {
-                    return Err(FlowError::ReadOnly { at, field: field.name() });
-                }
                 self.require_written(*field, &at)?;
                 self.written(*field, *value, *mask);
             }
-            Action::Move { src, dst } => self.follow_move(*src, *dst, &at)?,
+            Action::Move { src, dst } => {
+                if src.bits != dst.bits {
+                    return Err(FlowError::Widths { at, src: src.bits, dst: dst.bits });
+                }
+                self.require(src.field, &at)?;
+                self.overwrite(*dst, &at)?;
+            }
+            Action::OutputField(src) | Action::Push(src) => self.require(src.field, &at)?,
+            Action::Pop(dst) | Action::CheckPktLarger { dst, .. } => self.overwrite(*dst, &at)?,
+            Action::Multipath(multipath) => self.overwrite(multipath.dst, &at)?,
+            Action::Bundle(bundle) => {
+                bundle.dst.map_or(Ok(()), |dst| self.overwrite(dst, &at))?;
+            }
+            Action::Learn(learn) => self.follow_learn(learn, &at)?,
             Action::PushVlan(_) if self.tags == [Tag::Yes; 2] => {
                 let rule = "would push a third tag";
                 return Err(FlowError::Misplaced { at, word: word.short(), rule });
             }
             Action::PushVlan(_) => self.tags = [Tag::Yes, self.tags[0]],
-            Action::PopVlan if self.tags[0] != Tag::Yes => {
-                return Err(FlowError::Prerequisite { at, field: "pop_vlan", needs: "dl_vlan" });
+            Action::PopVlan => {
+                self.require_needs("pop_vlan", Needs::Vlan, &at)?;
+                let next = if self.tags[1] == Tag::No { Tag::No } else { Tag::Perhaps };
+                self.tags = [self.tags[1], next];
             }
-            Action::PopVlan if self.tags[1] == Tag::No => self.tags = [Tag::No; 2],
-            Action::PopVlan => self.tags = [self.tags[1], Tag::Perhaps],
             Action::ModVlanVid(_) | Action::ModVlanPcp(_) => self.tags[0] = Tag::Yes,
             Action::DecTtl(_) => self.require_needs("dec_ttl", Needs::Ip, &at)?,
+            Action::FinTimeout { .. } => self.require_needs("fin_timeout", Needs::Tcp, &at)?,
             Action::Resubmit { .. } => {
                 self.tags = self.tags.map(|tag| if tag == Tag::No { Tag::Perhaps } else { tag });
             }
@@ -109,11 +202,7 @@ impl<'a> Assumed<'a> {
 
     /// Keeps the instructions in their order.
     fn advance(&mut self, action: &Action, word: Part<'_>) -> Result<(), FlowError> {
-        let stage = match action {
-            Action::WriteMetadata { .. } => Stage::WriteMetadata,
-            Action::GotoTable(_) => Stage::GotoTable,
-            _ => Stage::Actions,
-        };
+        let stage = Stage::of(action);
         let misplaced =
             |rule| Err(FlowError::Misplaced { at: word.at(), word: word.short(), rule });
         if let (Action::GotoTable(to), Some(from)) = (action, self.table)
@@ -121,38 +210,88 @@ impl<'a> Assumed<'a> {
         {
             return misplaced("must lead to a later table");
         }
-        match (stage, self.stage) {
-            (Stage::Actions, Stage::WriteMetadata) => {
-                misplaced("must stand before `write_metadata`")
+        match self.stage {
+            _ if stage == Stage::Actions && self.stage == Some(Stage::Actions) => {}
+            _ if stage != Stage::Actions && self.place != Place::Flow => {
+                return misplaced(match self.place {
+                    Place::Bucket => "cannot stand in a bucket: only flows have instructions",
+                    Place::PacketOut => "cannot go with a packet: only flows have instructions",
+                    _ => "cannot stand within another action",
+                });
             }
-            (Stage::Actions, Stage::Actions) => Ok(()),
-            _ if self.nested => misplaced("cannot stand within another action"),
-            (stage, before) if stage == before => misplaced("can stand there only once"),
-            (stage, before) if stage < before => misplaced("must stand before `goto_table`"),
-            _ => {
-                self.stage = stage;
-                Ok(())
-            }
+            Some(before) if stage == before => return misplaced("can stand there only once"),
+            Some(before) if stage < before => return misplaced(before.rule()),
+            _ => {}
         }
+        self.stage = Some(stage);
+        Ok(())
     }
 
-    fn follow_move(
-        &mut self,
-        src: Subfield,
+    /// Keeps the clauses of conjunctive matches, which are no actions to be executed, apart from
+    /// those that are.
+    fn accompany(&mut self, action: &Action, word: Part<'_>) -> Result<(), FlowError> {
+        let now = match action {
+            Action::Note(_) => return Ok(()),
+            Action::Conjunction { .. } => Company::Conjunctions,
+            _ => Company::Others,
+        };
+        let rule = match (self.company, now) {
+            (_, Company::Conjunctions) if self.place != Place::Flow => "is for flows alone",
+            (Company::Others, Company::Conjunctions) => "stands beside its like and `note` only",
+            (Company::Conjunctions, Company::Others) => "cannot stand beside `conjunction`",
+            _ => {
+                self.company = now;
+                return Ok(());
+            }
+        };
+        Err(FlowError::Misplaced { at: word.at(), word: word.short(), rule })
+    }
+
+    /// Whether the packet has what is learned from it, and the learned flow what it is about. The
+    /// constants that it matches say which packets it is for.
+    fn follow_learn(&mut self, learn: &Learn, at: &Range<usize>) -> Result<(), FlowError> {
+        if let Some(dst) = learn.result_dst {
+            self.overwrite(dst, at)?;
+        }
+        let mut learned = Match::ANY;
+        for spec in &learn.specs {
+            match *spec {
+                LearnSpec::Match { dst, src } => {
+                    Assumed::at_start(&learned, None).require(dst.field, at)?;
+                    self.require_source(src, dst, at)?;
+                    if let LearnSource::Value(value) = src {
+                        learned.put_part(dst, value);
+                    }
+                }
+                LearnSpec::Load { dst, src } => {
+                    Assumed::at_start(&learned, None).require_written(dst.field, at)?;
+                    self.require_source(src, dst, at)?;
+                }
+                LearnSpec::Output(src) => self.require(src.field, at)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn require_source(
+        &self,
+        src: LearnSource,
         dst: Subfield,
         at: &Range<usize>,
     ) -> Result<(), FlowError> {
-        if src.bits != dst.bits {
-            return Err(FlowError::Widths { at: at.clone(), src: src.bits, dst: dst.bits });
+        match src {
+            LearnSource::Field(src) if src.bits != dst.bits => {
+                Err(FlowError::Widths { at: at.clone(), src: src.bits, dst: dst.bits })
+            }
+            LearnSource::Field(src) => self.require(src.field, at),
+            LearnSource::Value(_) => Ok(()),
         }
-        if !dst.field.is_writable() {
-            return Err(FlowError::ReadOnly { at: at.clone(), field: dst.field.name() });
-        }
-        self.require(src.field, at)?;
+    }
+
+    /// Goes on behind an action that writes anything there.
+    fn overwrite(&mut self, dst: Subfield, at: &Range<usize>) -> Result<(), FlowError> {
         self.require_written(dst.field, at)?;
-        let presence =
-            dst.field == Field::VlanTci && (dst.first..dst.first + dst.bits).contains(&12);
-        if presence {
+        if dst.field == Field::VlanTci && (dst.first..dst.first + dst.bits).contains(&12) {
             self.tags[0] = Tag::Perhaps;
         }
         Ok(())
@@ -166,6 +305,9 @@ impl<'a> Assumed<'a> {
     /// Whether the packet has `field` and it can be written; the VID takes a tag to be written
     /// into.
     fn require_written(&self, field: Field, at: &Range<usize>) -> Result<(), FlowError> {
+        if !field.is_writable() {
+            return Err(FlowError::ReadOnly { at: at.clone(), field: field.name() });
+        }
         let needs = if field == Field::VlanVid { Needs::Vlan } else { field.needs() };
         self.require_needs(field.name(), needs, at)
     }
@@ -177,7 +319,12 @@ impl<'a> Assumed<'a> {
         at: &Range<usize>,
     ) -> Result<(), FlowError> {
         let missing = match needs {
-            Needs::Vlan => (self.tags[0] != Tag::Yes).then_some("dl_vlan"),
+            Needs::Vlan => match self.tags[0] {
+                Tag::Yes => None,
+                Tag::Perhaps if !self.matched => None,
+                _ => Some("dl_vlan"),
+            },
+            _ if !self.matched => None,
             _ => self.matching.missing(needs),
         };
         match missing {
@@ -192,5 +339,25 @@ impl<'a> Assumed<'a> {
         if field == Field::VlanTci && mask & PRESENT != 0 {
             self.tags[0] = if value & PRESENT != 0 { Tag::Yes } else { Tag::No };
         }
+    }
+}
+
+/// Whether an action set may have it (OpenFlow 1.5 §5.6).
+fn is_of_set(action: &Action) -> bool {
+    match action {
+        Action::Output(_)
+        | Action::Group(_)
+        | Action::Resubmit { .. }
+        | Action::SetQueue(_)
+        | Action::SetField { .. }
+        | Action::Move { .. }
+        | Action::PushVlan(_)
+        | Action::PopVlan
+        | Action::ModVlanVid(_)
+        | Action::ModVlanPcp(_)
+        | Action::DecTtl(_) => true,
+        // Sending it there, which is all that OpenFlow's own action says.
+        Action::Controller(controller) => controller.is_plain(),
+        _ => false,
     }
 }

@@ -353,7 +353,7 @@ impl Speller<'_> {
             }
             Action::GotoTable(table) => forms.push(format!("goto_table({table})")),
             Action::Clone(inner) => {
-                let list = self.actions(inner, &mut assumed.nested());
+                let list = self.actions(inner, &mut assumed.in_copy());
                 forms = vec![format!("clone({list})")];
             }
             _ => {}

@@ -65,14 +65,17 @@ pub enum FlowError {
     /// A port that neither is a number nor has a name anybody knows.
     #[error("no port is named `{name}`")]
     UnknownPort { at: Range<usize>, name: String },
+    /// A word without which the text says too little.
+    #[error("`{word}=` is missing")]
+    Missing { at: Range<usize>, word: &'static str },
     /// A command that changes flows says nothing about actions.
     #[error("`actions=` is missing; `actions=drop` does nothing with the packet")]
     NoActions { at: Range<usize> },
     /// Lists within lists within lists.
     #[error("actions are nested more than {limit} deep")]
     TooDeep { at: Range<usize>, limit: usize },
-    /// A flow with more actions than it may have.
-    #[error("a flow has at most {limit} actions")]
+    /// More actions than a flow or a group may have, or within them more of what counts as such.
+    #[error("a flow or a group has at most {limit} actions, buckets and parts of actions")]
     TooMany { at: Range<usize>, limit: usize },
     /// A text longer than any flow needs.
     #[error("a flow's text has at most {limit} bytes")]
@@ -104,6 +107,7 @@ impl FlowError {
             | Self::NoSuchBits { at, .. }
             | Self::Widths { at, .. }
             | Self::UnknownPort { at, .. }
+            | Self::Missing { at, .. }
             | Self::NoActions { at }
             | Self::TooDeep { at, .. }
             | Self::TooMany { at, .. }

@@ -5,8 +5,8 @@ use super::assumed::Assumed;
 use super::error::FlowError;
 use super::matching::Fields;
 use super::part::{Cursor, Part, Then, Word};
-use super::ports::{self, PortNames};
-use super::{value, words};
+use super::ports;
+use super::{Reading, value, words};
 use crate::flow::{Command, FlowFilter, FlowFlags, FlowMod, TableId};
 
 /// The verbs that may begin a line of a file.
@@ -31,12 +31,9 @@ const STATISTICS: [&str; 7] = [
 
 /// Takes the verb off the beginning of a line; without one it adds.
 pub(super) fn split_verb(text: Part<'_>) -> (Command, Part<'_>) {
-    let is_separator = |byte: char| matches!(byte, ' ' | '\t' | '\r' | '\n' | ',');
-    let start = text.text.find(|byte| !is_separator(byte)).unwrap_or(text.text.len());
-    let line = text.slice(start..text.text.len());
-    let end = line.text.find(is_separator).unwrap_or(line.text.len());
-    match VERBS.iter().find(|(verb, _)| *verb == line.slice(0..end).text) {
-        Some((_, command)) => (*command, line.slice(end..line.text.len())),
+    let (word, rest) = text.first_word();
+    match VERBS.iter().find(|(verb, _)| *verb == word.text) {
+        Some((_, command)) => (*command, rest),
         None => (Command::Add, text),
     }
 }
@@ -45,11 +42,11 @@ pub(super) fn split_verb(text: Part<'_>) -> (Command, Part<'_>) {
 pub(super) fn parse(
     text: Part<'_>,
     command: Command,
-    ports: &dyn PortNames,
+    reading: Reading<'_>,
 ) -> Result<FlowMod, FlowError> {
     let mut cursor = Cursor::new(text);
-    let mut attributes = Attributes::new(Purpose::of(command), ports);
-    let mut fields = Fields::new(ports);
+    let mut attributes = Attributes::new(Purpose::of(command), reading);
+    let mut fields = Fields::new(reading);
     let list = attributes.read(&mut cursor, &mut fields)?;
     let mut flow = attributes.flow(command);
     flow.matching = fields.finish()?;
@@ -57,23 +54,23 @@ pub(super) fn parse(
         let end = text.at().end;
         let list = list.ok_or(FlowError::NoActions { at: end..end })?;
         let assumed = Assumed::at_start(&flow.matching, flow.table);
-        flow.actions = Some(actions::parse(list, assumed, ports)?);
+        flow.actions = Some(actions::parse(list, assumed, reading.ports)?);
     }
     Ok(flow)
 }
 
 /// Reads which flows are meant.
-pub(super) fn parse_filter(text: Part<'_>, ports: &dyn PortNames) -> Result<FlowFilter, FlowError> {
+pub(super) fn parse_filter(text: Part<'_>, reading: Reading<'_>) -> Result<FlowFilter, FlowError> {
     let mut cursor = Cursor::new(text);
-    let mut attributes = Attributes::new(Purpose::Filter, ports);
-    let mut fields = Fields::new(ports);
+    let mut attributes = Attributes::new(Purpose::Filter, reading);
+    let mut fields = Fields::new(reading);
     attributes.read(&mut cursor, &mut fields)?;
     Ok(FlowFilter {
         table: attributes.table.unwrap_or_default(),
         matching: fields.finish()?,
         cookie: attributes.cookie_filter,
         out_port: attributes.out_port,
-        out_group: None,
+        out_group: attributes.out_group,
     })
 }
 
@@ -106,7 +103,7 @@ impl Purpose {
         let chooses = "only chooses flows to delete or to dump";
         let changes = "has no meaning where no flow is changed";
         match word {
-            "out_port" if self.may_have_actions() => Some(chooses),
+            "out_port" | "out_group" if self.may_have_actions() => Some(chooses),
             "priority" if self == Self::Delete => {
                 Some("takes `delete_strict`: `delete` removes flows of every priority")
             }
@@ -126,7 +123,7 @@ impl Purpose {
 /// What a flow's text says besides match and actions.
 struct Attributes<'a> {
     purpose: Purpose,
-    ports: &'a dyn PortNames,
+    reading: Reading<'a>,
     /// The table if one is named, within which `None` is all of them.
     table: Option<Option<TableId>>,
     priority: Option<u16>,
@@ -137,13 +134,14 @@ struct Attributes<'a> {
     importance: u16,
     flags: FlowFlags,
     out_port: Option<u16>,
+    out_group: Option<u32>,
 }
 
 impl<'a> Attributes<'a> {
-    fn new(purpose: Purpose, ports: &'a dyn PortNames) -> Self {
+    fn new(purpose: Purpose, reading: Reading<'a>) -> Self {
         Self {
             purpose,
-            ports,
+            reading,
             table: None,
             priority: None,
             cookie: None,
@@ -153,6 +151,7 @@ impl<'a> Attributes<'a> {
             importance: 0,
             flags: FlowFlags::default(),
             out_port: None,
+            out_group: None,
         }
     }
 
@@ -169,6 +168,7 @@ impl<'a> Attributes<'a> {
             importance: self.importance,
             flags: self.flags,
             out_port: self.out_port,
+            out_group: self.out_group,
             actions: None,
             ..FlowMod::default()
         }
@@ -226,6 +226,7 @@ impl<'a> Attributes<'a> {
                 | "hard_timeout"
                 | "importance"
                 | "out_port"
+                | "out_group"
         ) {
             return Ok(false);
         }
@@ -239,8 +240,10 @@ impl<'a> Attributes<'a> {
             "idle_timeout" => self.idle_timeout = value::fit(value, name)?,
             "hard_timeout" => self.hard_timeout = value::fit(value, name)?,
             "importance" => self.importance = value::fit(value, name)?,
+            "out_group" if value.text == "any" => self.out_group = None,
+            "out_group" => self.out_group = Some(value::group(value, name)?),
             _ => {
-                let port = ports::parse(value, name, self.ports)?;
+                let port = ports::parse(value, name, self.reading.ports)?;
                 self.out_port = Some(port).filter(|port| *port != ports::ANY);
             }
         }

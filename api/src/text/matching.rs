@@ -5,19 +5,18 @@
 
 use std::ops::Range;
 
-use packet::{Key, ethernet, icmp, tcp, udp, vlan};
+use packet::{Key, ethernet, icmp, nd, tcp, udp, vlan};
 
 use super::error::FlowError;
 use super::part::{Cursor, Part, Word};
-use super::ports::PortNames;
-use super::value;
 use super::words::{self, FieldWord};
+use super::{Reading, value};
 use crate::field::Field;
 use crate::flow::Match;
 
 /// A match that is being read.
 pub(super) struct Fields<'a> {
-    ports: &'a dyn PortNames,
+    reading: Reading<'a>,
     matching: Match,
     /// Where the last word about each field stands.
     said: Vec<Said>,
@@ -31,8 +30,8 @@ struct Said {
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(ports: &'a dyn PortNames) -> Self {
-        Self { ports, matching: Match::ANY, said: Vec::new() }
+    pub(super) fn new(reading: Reading<'a>) -> Self {
+        Self { reading, matching: Match::ANY, said: Vec::new() }
     }
 
     /// Takes what `word` and its value, which `cursor` reads, say about the packet. `false` if that
@@ -45,6 +44,7 @@ impl<'a> Fields<'a> {
         if word.text() == "eth" {
             // An Ethernet packet, as all of ours are.
             no_value(word, cursor)?;
+            self.matching.put(Field::PacketType, 0, 0);
             return Ok(true);
         }
         if let Some((eth_type, nw_proto)) = words::protocol(word.text()) {
@@ -72,13 +72,7 @@ impl<'a> Fields<'a> {
 
     /// The match, if every field in it has what it needs.
     pub(super) fn finish(self) -> Result<Match, FlowError> {
-        let matching = self.matching;
-        for said in &self.said {
-            let field = said.word.matched(&matching);
-            let mask = matching.mask().get(field.span()) & field.ones();
-            let check = if mask == 0 { Ok(()) } else { matching.require(field) };
-            check.map_err(|missing| FlowError::prerequisite(said.at.clone(), missing))?;
-        }
+        let matching = self.explained()?;
         let never = |fields: &[Field], why| {
             let said = self.said.iter().rev().find(|said| fields.contains(&said.word.any()));
             Err(FlowError::NeverMatches { at: said.map_or(0..0, |said| said.at.clone()), why })
@@ -91,6 +85,38 @@ impl<'a> Fields<'a> {
             return never(&[Field::IpFrag], "a later fragment that is no fragment");
         }
         Ok(matching)
+    }
+
+    /// The match without the fields that lack what they need, which are an error unless the reading
+    /// is lenient. A field that needs the contrary of what is matched always is one.
+    fn explained(&self) -> Result<Match, FlowError> {
+        let mut matching = self.matching;
+        for said in &self.said {
+            let field = said.word.matched(&matching);
+            if !matching.says(field) {
+                continue;
+            }
+            match matching.require(field) {
+                Err(missing) if !self.reading.lenient || matching.rules_out(field.needs()) => {
+                    return Err(FlowError::prerequisite(said.at.clone(), missing));
+                }
+                Err(_) => matching.put(field, 0, 0),
+                Ok(()) => {}
+            }
+        }
+        Ok(matching)
+    }
+
+    /// What a packet begins with besides its bytes: whole values of the pipeline's own fields.
+    pub(super) fn finish_scratch(self) -> Result<Key, FlowError> {
+        let may = |field: Field| field.is_writable() && field.is_scratch();
+        for said in self.said.iter().filter(|said| !may(said.word.any()) || !said.whole) {
+            let word = said.word.any().name().to_owned();
+            let rule = "cannot be given with a packet, which takes whole registers, `metadata`, \
+                        `tun_id` and `pkt_mark`";
+            return Err(FlowError::Misplaced { at: said.at.clone(), word, rule });
+        }
+        Ok(*self.matching.key())
     }
 
     /// The packet that is described, which takes whole values for all fields.
@@ -119,8 +145,14 @@ impl<'a> Fields<'a> {
             _ if wildcard => (0, 0),
             None => return Err(missing()),
             Some(value) if value.text.is_empty() => return Err(missing()),
+            Some(part) if let Some(range) = value::port_range(part, any)? => {
+                self.matching.put_range(any, range);
+                let whole = range.first == range.last;
+                self.say(Said { at: word.at(), word: field, whole });
+                return Ok(());
+            }
             Some(part) => {
-                let (value, mask) = value::parse(part, any, self.ports)?;
+                let (value, mask) = value::parse(part, any, self.reading.ports)?;
                 if mask != any.ones() && !any.is_maskable() {
                     return Err(FlowError::NotMaskable { at: part.at(), field: any.name() });
                 }
@@ -262,6 +294,14 @@ fn real(mut key: Key) -> Key {
     let icmp = if eth_type == ethernet::IPV4 { icmp::PROTO } else { icmp::PROTO_V6 };
     let proto = u8::try_from(key.word(Key::NW_PROTO)).unwrap_or(0);
     let known = [tcp::PROTO, udp::PROTO, words::SCTP, icmp].contains(&proto);
+    let kind = key.word(Key::TP_SRC);
+    let nd = [nd::SOLICITATION, nd::ADVERTISEMENT].into_iter().any(|nd| kind == u64::from(nd));
+    let v6 = eth_type == ethernet::IPV6 && proto == icmp::PROTO_V6;
+    if v6 && nd && key.word(Key::TP_DST) == 0 && key.word(Key::NW_FRAG) == 0 {
+        key.set(Key::HAS_ND, 1u8);
+        key.set(Key::HAS_ND_SLL, u8::from(key.word(Key::ARP_SHA) != 0));
+        key.set(Key::HAS_ND_TLL, u8::from(key.word(Key::ARP_THA) != 0));
+    }
     if ip && known && key.word(Key::NW_FRAG) == 0 {
         key.set(Key::HAS_TRANSPORT, 1u8);
     }

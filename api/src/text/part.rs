@@ -42,6 +42,20 @@ impl<'a> Part<'a> {
         Some((self.slice(0..at), self.slice(at + separator.len()..self.text.len())))
     }
 
+    /// Its first word, up to a blank or a comma, and what follows.
+    pub(super) fn first_word(self) -> (Self, Self) {
+        let separator = |byte: char| u8::try_from(byte).is_ok_and(is_separator);
+        let start = self.text.find(|byte| !separator(byte)).unwrap_or(self.text.len());
+        let line = self.slice(start..self.text.len());
+        let end = line.text.find(separator).unwrap_or(line.text.len());
+        (line.slice(0..end), line.slice(end..line.text.len()))
+    }
+
+    /// The empty part at its end: where something is missing.
+    pub(super) fn end(self) -> Self {
+        self.slice(self.text.len()..self.text.len())
+    }
+
     /// What stands between its commas, those in quotes and parentheses aside.
     pub(super) fn list(self) -> impl Iterator<Item = Self> {
         let mut rest = Some(self);
@@ -116,6 +130,37 @@ impl<'a> Word<'a> {
     }
 }
 
+/// A word with its value, as they stand in the parentheses of an action: `max_len=128`, `pause`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parameter<'a> {
+    pub(super) word: Word<'a>,
+    pub(super) value: Option<Part<'a>>,
+}
+
+impl<'a> Parameter<'a> {
+    pub(super) fn name(self) -> &'a str {
+        self.word.text()
+    }
+
+    /// Its value, which may not be empty.
+    pub(super) fn given(self) -> Result<Part<'a>, FlowError> {
+        let given = self.value.filter(|value| !value.text.is_empty());
+        let (at, word) = (self.word.at(), self.word.part);
+        given.ok_or_else(|| FlowError::MissingValue { at, word: word.short() })
+    }
+
+    /// Sees to it that it has no value.
+    pub(super) fn alone(self) -> Result<(), FlowError> {
+        match self.value {
+            Some(value) if !value.text.is_empty() => {
+                let word = self.word.part.short();
+                Err(FlowError::UnwantedValue { at: value.at(), word })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A place in a text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor<'a> {
@@ -163,6 +208,38 @@ impl<'a> Cursor<'a> {
         };
         self.next += 1;
         Ok(Some(Word { part, then }))
+    }
+
+    /// The next item, word and value.
+    pub(super) fn parameter(&mut self) -> Result<Option<Parameter<'a>>, FlowError> {
+        let Some(word) = self.word()? else { return Ok(None) };
+        Ok(Some(Parameter { word, value: self.value(word)? }))
+    }
+
+    /// What stands in the parentheses of the word that was just read, and the target behind them:
+    /// the two parts of `WORD(VALUE)->TARGET`, which may also be written `WORD:VALUE->TARGET`.
+    pub(super) fn pointed(
+        &mut self,
+        word: Word<'_>,
+    ) -> Result<Option<(Part<'a>, Part<'a>)>, FlowError> {
+        if word.then != Then::Parenthesis {
+            return Ok(self.value(word)?.and_then(|value| value.split_once("->")));
+        }
+        let start = self.next;
+        self.skip_value(|_| false)?;
+        let value = self.part.slice(start..self.next);
+        match self.rest().text.strip_prefix(")->") {
+            None => {
+                self.close(word)?;
+                Ok(value.split_once("->"))
+            }
+            Some(_) => {
+                self.next += ")->".len();
+                let start = self.next;
+                self.skip_value(is_separator)?;
+                Ok(Some((value, self.part.slice(start..self.next))))
+            }
+        }
     }
 
     /// The value of the word that was just read, if it has one; it may be empty.

@@ -54,6 +54,12 @@ const RESERVED: [(u16, &str); 10] = [
     (0xffff, "NONE"),
 ];
 
+/// The first table of a packet that is sent out.
+pub(super) const TABLE: u16 = 0xfff9;
+/// Whoever watches the switch.
+pub(super) const CONTROLLER: u16 = 0xfffd;
+/// The bridge's own interface.
+pub(super) const LOCAL: u16 = 0xfffe;
 /// No port: as a filter, any.
 pub(super) const ANY: u16 = 0xffff;
 /// The port a packet came from.

@@ -10,8 +10,9 @@ use super::error::FlowError;
 use super::part::Part;
 use super::ports::{self, Port, PortNames};
 use crate::action::Subfield;
-use crate::field::{Field, Format};
-use crate::flow::{FlowMod, TableId};
+use crate::field::{Field, Format, Needs};
+use crate::flow::{FlowMod, PortRange, TableId};
+use crate::group::Group;
 
 /// A fragment (`Key::NW_FRAG`).
 const FRAGMENT: u128 = 1;
@@ -78,6 +79,50 @@ pub(super) fn bits(part: Part<'_>, of: &str, bits: u8) -> Result<u128, FlowError
     if fits { Ok(number) } else { Err(too_wide(part, of, bits)) }
 }
 
+/// Reads the number of a group, or of a bucket.
+pub(super) fn group(part: Part<'_>, of: &str) -> Result<u32, FlowError> {
+    let number = fit::<u32>(part, of)?;
+    Some(number).filter(|number| *number <= Group::MAX).ok_or_else(|| {
+        let (at, expected) = (part.at(), "a number from 0 to 4294967040");
+        FlowError::Value { at, of: of.to_owned(), expected, found: part.found() }
+    })
+}
+
+/// Reads pairs of hexadecimal digits; points may stand between them.
+pub(super) fn hex(part: Part<'_>, of: &str) -> Result<Vec<u8>, FlowError> {
+    let wrong = || {
+        let (at, expected) = (part.at(), "two hexadecimal digits a byte, as in `0a.ff`");
+        FlowError::Value { at, of: of.to_owned(), expected, found: part.found() }
+    };
+    let mut bytes = Vec::with_capacity(part.text.len() / 2);
+    let mut digits = part.text;
+    while !digits.is_empty() {
+        if let Some(rest) = digits.strip_prefix('.') {
+            digits = rest;
+            continue;
+        }
+        let pair = digits.get(..2).filter(|pair| pair.bytes().all(|b| b.is_ascii_hexdigit()));
+        let byte = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        bytes.push(byte.ok_or_else(wrong)?);
+        digits = digits.get(2..).unwrap_or_default();
+    }
+    Ok(bytes)
+}
+
+/// Bytes as `0a.ff`.
+pub(super) struct Dotted<'a>(pub(super) &'a [u8]);
+
+impl fmt::Display for Dotted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut between = "";
+        for byte in self.0 {
+            write!(f, "{between}{byte:02x}")?;
+            between = ".";
+        }
+        Ok(())
+    }
+}
+
 /// Reads the number of a table.
 pub(super) fn table(part: Part<'_>, of: &str) -> Result<TableId, FlowError> {
     let digits = part.text.bytes().all(|byte| byte.is_ascii_digit());
@@ -132,6 +177,7 @@ pub(super) fn parse(
         Format::TcpFlags if !part.text.starts_with(|first: char| first.is_ascii_digit()) => {
             tcp_flags(part, field)?
         }
+        Format::PacketType => (packet_type(part, field)?, field.ones()),
         _ => match part.split_once("/") {
             None => (whole(part, field, ports)?, field.span().ones()),
             Some((value, mask)) => masked(value, mask, field)?,
@@ -198,6 +244,29 @@ fn ipv6(part: Part<'_>, field: Field) -> Result<u128, FlowError> {
     address.ok_or_else(|| wrong(part, field, "an IPv6 address such as fd00::1 or fd00::/64"))
 }
 
+/// Reads `(NAMESPACE,TYPE)`.
+fn packet_type(part: Part<'_>, field: Field) -> Result<u128, FlowError> {
+    let inside = part.text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+    let inside = inside.map(|inside| part.slice(1..1 + inside.len()));
+    let both = inside.and_then(|inside| inside.split_once(","));
+    let expected = "`(NAMESPACE,TYPE)`, as in `(1,0x800)`";
+    let (space, kind) = both.ok_or_else(|| wrong(part, field, expected))?;
+    Ok(bits(space, field.name(), 16)? << 16 | bits(kind, field.name(), 16)?)
+}
+
+/// Reads `FIRST-LAST`, transport ports from one to another; `None` if `part` is nothing of the kind.
+pub(super) fn port_range(part: Part<'_>, field: Field) -> Result<Option<PortRange>, FlowError> {
+    let is_port = matches!(field.needs(), Needs::Tcp | Needs::Udp | Needs::Sctp)
+        && field.format() == Format::Decimal;
+    let bounds = part.split_once("-").filter(|(first, _)| is_port && !first.text.is_empty());
+    let Some((first, last)) = bounds else { return Ok(None) };
+    let range = PortRange { first: fit(first, field.name())?, last: fit(last, field.name())? };
+    match range.first <= range.last {
+        true => Ok(Some(range)),
+        false => Err(wrong(part, field, "a range whose first port is not above its last")),
+    }
+}
+
 fn fragment(part: Part<'_>, field: Field) -> Result<(u128, u128), FlowError> {
     let word = FRAGMENTS.iter().find(|(word, ..)| *word == part.text);
     let expected = "no, yes, first, later or not_later";
@@ -259,6 +328,10 @@ impl fmt::Display for Matched<'_> {
                 }
             }
             Format::TcpFlags => fmt_tcp_flags(f, value, mask, exact),
+            Format::PacketType => {
+                let (space, kind) = (Short(value >> 16), Short(value & 0xffff));
+                write!(f, "({space},{kind})")
+            }
             Format::Hex if field == Field::Ipv6Label && exact => write!(f, "{value:#07x}"),
             Format::Hex if field == Field::Ipv6Label => write!(f, "{value:#07x}/{mask:#07x}"),
             Format::Decimal if !exact => write!(f, "{value:#x}/{mask:#x}"),
@@ -318,6 +391,15 @@ pub(super) struct Hex(pub(super) u128);
 impl fmt::Display for Hex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 == 0 { f.write_str("0") } else { write!(f, "{:#x}", self.0) }
+    }
+}
+
+/// A number that is hexadecimal from 10 on.
+struct Short(u128);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < 10 { write!(f, "{}", self.0) } else { write!(f, "{:#x}", self.0) }
     }
 }
 
