@@ -1,25 +1,33 @@
 //! What changed, generation by generation, so that caches need not forget everything.
+//!
+//! Few changes are told apart. Of many, those of one table and one mask are put together: what all
+//! of their matches have in common is a wider match that none of them is outside of. So a bundle of
+//! a hundred thousand flows in one table is nothing to who never looked into that table, or looked
+//! there with another protocol or another network.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use api::{Match, TableId};
 use packet::Key;
 
+use crate::mask::Mask;
 use crate::ports::BridgeId;
 
 /// Something that later packets may meet differently.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are of the large one")]
 pub enum Change {
-    /// Rules of this match came, went or got new actions.
+    /// Rules came, went or got new actions, all of whose packets are `key` under `mask`.
     Rules {
         /// In this bridge.
         bridge: BridgeId,
         /// In this table.
         table: TableId,
-        /// For these packets.
-        matching: Match,
+        /// What packets say, zero outside of `mask`.
+        key: Key,
+        /// Where they say it.
+        mask: Key,
     },
     /// A group came, went or has other buckets.
     Group {
@@ -68,23 +76,110 @@ impl Change {
     /// Whether a program on this basis, for packets that are `key` under `mask`, might be another
     /// now. Never wrong with "no".
     pub fn affects(&self, basis: &Basis, key: &Key, mask: &Key) -> bool {
-        let (bridge, table, matching) = match self {
+        let (bridge, table, theirs, bits) = match self {
             Self::Everything => return true,
             Self::Group { bridge, number } => {
                 return basis.bridge.is_none_or(|own| own == *bridge)
                     && basis.groups >> (number % 64) & 1 == 1;
             }
-            Self::Rules { bridge, table, matching } => (*bridge, *table, matching),
+            Self::Rules { bridge, table, key, mask } => (*bridge, *table, key, mask),
         };
         if basis.bridge.is_some_and(|own| own != bridge) || !basis.has(table) {
             return false;
         }
         // Only what the packet itself says can be compared: registers and rewritten fields had
         // values of their own when the table looked.
-        (0..Key::PACKET_WORDS).filter(|word| basis.rewritten >> word & 1 == 0).all(|word| {
-            let common = mask[word] & matching.mask()[word];
-            (key[word] ^ matching.key()[word]) & common == 0
-        })
+        (0..Key::PACKET_WORDS)
+            .filter(|word| basis.rewritten >> word & 1 == 0)
+            .all(|word| (key[word] ^ theirs[word]) & mask[word] & bits[word] == 0)
+    }
+}
+
+/// The changes of one generation while it is being made: a bounded number, however many there are.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    list: Vec<Change>,
+    /// Where in the list the changes of a table and a mask are put together, once they are.
+    wide: HashMap<(BridgeId, TableId, u64), usize>,
+}
+
+impl Changes {
+    /// Changes that are told apart.
+    const APART: usize = 64;
+    /// Masks of one table that are told apart when others are put together.
+    const MASKS: usize = 8;
+    /// Entries at most, of both kinds.
+    const MOST: usize = 512;
+
+    /// Notes that anything may have changed.
+    pub(crate) fn everything(&mut self) {
+        self.list.clear();
+        self.list.push(Change::Everything);
+    }
+
+    /// Notes that a group came, went or has other buckets.
+    pub(crate) fn group(&mut self, bridge: BridgeId, number: u32) {
+        match self.list[..] {
+            [Change::Everything] => {}
+            _ if self.list.len() < Self::MOST => self.list.push(Change::Group { bridge, number }),
+            _ => self.everything(),
+        }
+    }
+
+    /// Notes that a rule of this match came, went or got new actions.
+    pub(crate) fn rule(&mut self, bridge: BridgeId, table: TableId, matching: &Match) {
+        if let [Change::Everything] = self.list[..] {
+            return;
+        }
+        if self.wide.is_empty() && self.list.len() < Self::APART {
+            let (key, mask) = (*matching.key(), *matching.mask());
+            self.list.push(Change::Rules { bridge, table, key, mask });
+            return;
+        }
+        if self.wide.is_empty() {
+            for change in std::mem::take(&mut self.list) {
+                match change {
+                    Change::Rules { bridge, table, key, mask } => {
+                        self.widen(bridge, table, &key, &mask);
+                    }
+                    other => self.list.push(other),
+                }
+            }
+        }
+        self.widen(bridge, table, matching.key(), matching.mask());
+    }
+
+    /// Puts one more match together with those of its table and its mask.
+    fn widen(&mut self, bridge: BridgeId, table: TableId, key: &Key, mask: &Key) {
+        // The masks that are too many for a table share the place of the mask zero.
+        let known = |hash| self.wide.get(&(bridge, table, hash)).copied();
+        let hash = Mask::hash_of_bits(mask);
+        let of_table = || self.wide.keys().filter(|(b, t, _)| (*b, *t) == (bridge, table)).count();
+        let (hash, at) = match known(hash) {
+            Some(at) => (hash, Some(at)),
+            None if of_table() < Self::MASKS => (hash, None),
+            None => (0, known(0)),
+        };
+        match at {
+            Some(at) => {
+                if let Some(Change::Rules { key: own, mask: bits, .. }) = self.list.get_mut(at) {
+                    join(own, bits, key, mask);
+                }
+            }
+            None if self.list.len() < Self::MOST => {
+                self.wide.insert((bridge, table, hash), self.list.len());
+                self.list.push(Change::Rules { bridge, table, key: *key, mask: *mask });
+            }
+            None => self.everything(),
+        }
+    }
+}
+
+/// Leaves of a match what another one says as well.
+fn join(key: &mut Key, mask: &mut Key, other: &Key, bits: &Key) {
+    for word in 0..Key::WORDS {
+        mask[word] &= bits[word] & !(key[word] ^ other[word]);
+        key[word] &= mask[word];
     }
 }
 
@@ -99,8 +194,6 @@ pub struct History {
 impl History {
     /// Generations that are remembered; who has slept longer starts afresh.
     const GENERATIONS: usize = 64;
-    /// Changes of one generation that are told apart; more count as everything.
-    pub(crate) const CHANGES: usize = 64;
 
     /// A history of which nothing is remembered but the number of its last generation.
     pub const fn beginning_at(newest: u64) -> Self {
@@ -108,10 +201,8 @@ impl History {
     }
 
     /// Adds the next generation.
-    pub fn push(&mut self, changes: Vec<Change>) {
-        let changes =
-            if changes.len() > Self::CHANGES { vec![Change::Everything] } else { changes };
-        self.generations.push_back(changes.into());
+    pub(crate) fn push(&mut self, changes: Changes) {
+        self.generations.push_back(changes.list.into());
         if self.generations.len() > Self::GENERATIONS {
             self.generations.pop_front();
         }
@@ -136,13 +227,22 @@ impl History {
 mod tests {
     use super::*;
     use api::Field;
+    use api::testing::any_match;
     use packet::ethernet;
+    use proptest::prelude::*;
 
-    fn to_host(host: u32) -> Change {
+    fn host(host: u32) -> Match {
         let mut matching = Match::ANY;
         matching.set(Field::EthType, ethernet::IPV4.into(), 0xffff).unwrap();
         matching.set(Field::IpDst, host.into(), 0xffff_ffff).unwrap();
-        Change::Rules { bridge: BridgeId(0), table: 3, matching }
+        matching
+    }
+
+    /// Changes of so many hosts from the first on.
+    fn to_hosts(first: u32, count: u32) -> Changes {
+        let mut changes = Changes::default();
+        (first..first + count).for_each(|n| changes.rule(BridgeId(0), 3, &host(n)));
+        changes
     }
 
     fn basis(tables: &[TableId]) -> Basis {
@@ -155,7 +255,8 @@ mod tests {
     fn only_what_overlaps_is_affected() {
         let key = Key::ZERO.with(Key::ETH_TYPE, ethernet::IPV4).with(Key::NW_DST, 7u32);
         let exact = Key::ZERO.with(Key::ETH_TYPE, 0xffffu16).with(Key::NW_DST, u32::MAX);
-        let affects = |host, basis: &Basis, mask: &Key| to_host(host).affects(basis, &key, mask);
+        let affects =
+            |host, basis: &Basis, mask: &Key| to_hosts(host, 1).list[0].affects(basis, &key, mask);
         assert!(affects(7, &basis(&[3]), &exact));
         assert!(!affects(8, &basis(&[3]), &exact), "another address");
         assert!(affects(8, &basis(&[3]), &Key::ZERO.with(Key::ETH_TYPE, 0xffffu16)), "any address");
@@ -173,13 +274,65 @@ mod tests {
         let mut history = History::default();
         let (key, mask) = (Key::ZERO, Key::ZERO);
         for _ in 0..100 {
-            history.push(vec![to_host(1)]);
+            history.push(to_hosts(1, 1));
         }
         assert!(!history.affects(100, &basis(&[3]), &key, &mask));
         assert!(history.affects(99, &basis(&[3]), &key, &mask));
         assert!(!history.affects(60, &basis(&[9]), &key, &mask));
         assert!(history.affects(10, &basis(&[9]), &key, &mask), "forgotten");
-        history.push(vec![to_host(1); 65]);
-        assert!(history.affects(100, &basis(&[9]), &key, &mask), "too many to tell apart");
+    }
+
+    #[test]
+    fn a_large_bundle_concerns_nobody_outside_of_its_table_and_its_network() {
+        let mut history = History::default();
+        history.push(to_hosts(0x0a00_0000, 100_000));
+        let to = |host: u32| Key::ZERO.with(Key::ETH_TYPE, ethernet::IPV4).with(Key::NW_DST, host);
+        let exact = Key::ZERO.with(Key::ETH_TYPE, 0xffffu16).with(Key::NW_DST, u32::MAX);
+        let affects = |table, key: &Key| history.affects(0, &basis(&[table]), key, &exact);
+        assert!(affects(3, &to(0x0a00_0007)));
+        assert!(affects(3, &to(0x0a01_869f)), "the last one");
+        assert!(!affects(30, &to(0x0a00_0007)), "another table");
+        assert!(!affects(3, &to(0x0b00_0007)), "another network");
+        assert!(!affects(3, &to(0x0a00_0007).with(Key::ETH_TYPE, ethernet::ARP)), "no IP");
+    }
+
+    #[test]
+    fn more_than_a_list_can_hold_is_everything() {
+        let mut changes = Changes::default();
+        for n in 0..40_000u32 {
+            let table = TableId::try_from(n % 200).unwrap();
+            let mut matching = Match::ANY;
+            let bits = 1 << (n % 61);
+            matching.set(Field::Metadata, 0, bits).unwrap();
+            changes.rule(BridgeId(0), table, &matching);
+        }
+        assert!(changes.list.len() <= Changes::MOST, "{}", changes.list.len());
+        assert!(matches!(changes.list[..], [Change::Everything]));
+    }
+
+    fn any_rules() -> impl Strategy<Value = Vec<(u8, Match)>> {
+        prop::collection::vec((0..3u8, any_match()), 0..200)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        /// However many changes there are, who could be affected by one of them is told so.
+        #[test]
+        fn no_is_never_wrong(
+            rules in any_rules(), key in testnet::packets::any_key(), mask in any_match(), table in 0..3u8,
+        ) {
+            let mut changes = Changes::default();
+            rules.iter().for_each(|(table, matching)| changes.rule(BridgeId(0), *table, matching));
+            let mut history = History::default();
+            history.push(changes);
+            let apart = rules.iter().map(|(table, matching)| Change::Rules {
+                bridge: BridgeId(0), table: *table, key: *matching.key(), mask: *matching.mask(),
+            });
+            let expected = apart.into_iter().any(|c| c.affects(&basis(&[table]), &key, mask.mask()));
+            let affects = history.affects(0, &basis(&[table]), &key, mask.mask());
+            prop_assert!(affects || !expected);
+            prop_assert!(rules.len() > Changes::APART || affects == expected);
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use api::{Action, Bucket, BucketPlace, Group, GroupKind, GroupMod, Meter, MeterId, MeterMod};
 
-use crate::change::Change;
 use crate::group::{GroupEntry, GroupSerial};
 use crate::groups::Groups;
 use crate::meters::{MeterEntry, MeterSlot};
@@ -86,7 +85,7 @@ impl Edit {
             return Err(Refused::GroupLoop { id });
         }
         self.applied.groups.push(entry);
-        self.changes.push(Change::Group { bridge, number: id });
+        self.changes.group(bridge, id);
         self.watchers_changed(bridge, id)
     }
 
@@ -99,8 +98,7 @@ impl Edit {
             .filter(|entry| entry.group.id != id && entry.group.buckets.iter().any(watches))
             .map(|entry| entry.group.id)
             .collect();
-        let changes = watchers.into_iter().map(|number| Change::Group { bridge, number });
-        self.changes.extend(changes);
+        watchers.into_iter().for_each(|number| self.changes.group(bridge, number));
         Ok(())
     }
 
@@ -110,7 +108,7 @@ impl Edit {
         if removed.is_none() {
             return Ok(());
         }
-        self.changes.push(Change::Group { bridge, number: id });
+        self.changes.group(bridge, id);
         self.watchers_changed(bridge, id)?;
         self.delete_users(bridge, |action| action.leads_to_group(id))
     }

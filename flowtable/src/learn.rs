@@ -115,13 +115,13 @@ impl<R: Record> Walk<'_, R> {
     ) -> Rule {
         let id = self.tables.take_rule_id();
         let flags = FlowFlags { send_flow_rem: learn.send_flow_rem, ..FlowFlags::default() };
-        let mask = Arc::new(crate::mask::Mask::new(*matching.mask()));
+        let mask = Arc::new(crate::mask::Mask::of(&matching));
         Rule {
             id: old.map_or(id, |old| old.id),
             order: old.map_or(id.0, |old| old.order),
             table: learn.table,
             priority: learn.priority,
-            values: mask.values(matching.key()).collect(),
+            values: mask.values_of(&matching),
             mask,
             actions: actions.into(),
             cookie: learn.cookie,

@@ -1,10 +1,12 @@
 //! From a packet's key to the program for it. Pure.
 
 mod action_set;
+mod actions;
 mod asides;
 mod cache;
 mod change;
 mod choose;
+mod conjunction;
 mod draft;
 mod forward;
 mod frozen;
@@ -23,11 +25,14 @@ mod normal;
 mod paths;
 mod pending;
 mod ports;
+mod prefixes;
 mod program;
 mod programs;
+mod ranges;
 mod ring;
 mod rule;
 mod runs;
+mod sorted;
 pub mod state;
 mod step;
 mod sync;
@@ -35,7 +40,10 @@ mod table;
 mod tables;
 mod tokens;
 mod translate;
-mod trie;
+mod tries;
+mod tuple;
+mod tuples;
+mod values;
 mod walk;
 
 pub use asides::Asides;
@@ -63,4 +71,5 @@ pub use table::{Looked, Table};
 pub use tables::{Applied, Bridge, Edit, Refused, Tables};
 pub use tokens::TokenBucket;
 pub use translate::{Lesson, Note, Record, Translation};
+pub use values::Values;
 pub use walk::{DEPTH, RESUBMITS, STACK};

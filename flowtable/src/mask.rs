@@ -2,7 +2,10 @@
 
 use std::hash::Hasher;
 
+use api::{Match, PortRange};
 use packet::Key;
+
+use crate::values::Values;
 
 /// The stages in which a lookup looks at a mask's words: what the pipeline knows, Ethernet,
 /// network, transport. A lookup that fails in an early stage has not looked at the later ones, so
@@ -19,10 +22,15 @@ const fn stage(word: usize) -> usize {
     }
 }
 
-/// A set of bits of a [`Key`], and the words they lie in, in the order of the stages.
+/// A set of bits of a [`Key`], and the words they lie in, in the order of the stages; also, which
+/// ports are matched by ranges.
 #[derive(Clone, Debug)]
 pub struct Mask {
     bits: Key,
+    /// Whether ranges of source and destination ports are matched.
+    ranged: [bool; 2],
+    /// What [`Mask::hash_of`] says of them.
+    hash: u64,
     /// The words that are not zero; only the first `ends[3]` of them mean something.
     words: [u8; Key::WORDS],
     /// Their bits, in the same order.
@@ -46,7 +54,41 @@ impl Mask {
             }
             *end = count;
         }
-        Self { bits, words, packed, ends }
+        let ranged = [false; 2];
+        Self { bits, ranged, hash: hash_of(&bits, ranged), words, packed, ends }
+    }
+
+    /// What a match looks at.
+    pub fn of(matching: &Match) -> Self {
+        let ranged = matching.ranges().map(|range| range.is_some());
+        Self { ranged, hash: Self::hash_of(matching), ..Self::new(*matching.mask()) }
+    }
+
+    /// Whether it is what this match looks at.
+    pub(crate) fn is_of(&self, matching: &Match) -> bool {
+        self.ranged == matching.ranges().map(|range| range.is_some())
+            && self.bits == *matching.mask()
+    }
+
+    /// A hash of what a match looks at, the same in every table: masks are the operator's, so that
+    /// it needs no seed.
+    pub(crate) fn hash_of(matching: &Match) -> u64 {
+        hash_of(matching.mask(), matching.ranges().map(|range| range.is_some()))
+    }
+
+    /// The same of a match without ranges.
+    pub(crate) fn hash_of_bits(bits: &Key) -> u64 {
+        hash_of(bits, [false; 2])
+    }
+
+    /// The same of this mask.
+    pub(crate) const fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Which ports are matched by ranges: source, destination.
+    pub(crate) const fn ranged(&self) -> [bool; 2] {
+        self.ranged
     }
 
     /// The bits.
@@ -69,7 +111,8 @@ impl Mask {
 
     /// The last stage that has words.
     pub(crate) fn last_stage(&self) -> usize {
-        (0..STAGES).rev().find(|stage| !self.stage(*stage).is_empty()).unwrap_or(0)
+        let last = (0..STAGES).rev().find(|stage| !self.stage(*stage).is_empty());
+        if self.ranged == [false; 2] { last.unwrap_or(0) } else { STAGES - 1 }
     }
 
     /// What `key` has at the words that count, masked.
@@ -78,6 +121,28 @@ impl Mask {
         let words = self.words().iter().zip(&self.packed);
         // The remainder only tells the compiler what is true anyway.
         words.map(|(word, bits)| key[usize::from(*word) % Key::WORDS] & bits)
+    }
+
+    /// Whether all of these bits are bits of this mask.
+    pub(crate) fn has(&self, bits: &Key) -> bool {
+        bits.words().iter().zip(self.bits.words()).all(|(bits, own)| bits & !own == 0)
+    }
+
+    /// Whether all bits of this mask are among these.
+    pub(crate) fn lies_within(&self, bits: &Key) -> bool {
+        self.words()
+            .iter()
+            .zip(&self.packed)
+            .all(|(word, own)| own & !bits[usize::from(*word)] == 0)
+    }
+
+    /// Whether a rule with this mask and these values says what `matching`, whose bits are bits of
+    /// this mask, says of them.
+    pub(crate) fn is_within(&self, values: &[u64], matching: &Match) -> bool {
+        let words = self.words().iter().map(|word| usize::from(*word)).zip(values);
+        words
+            .into_iter()
+            .all(|(word, value)| (value ^ matching.key()[word]) & matching.mask()[word] == 0)
     }
 
     /// Whether `key` has `values` at the words that count.
@@ -115,6 +180,20 @@ impl Mask {
         }
     }
 
+    /// What a match with this mask says: its words, and one more for its ranges if it has any.
+    pub fn values_of(&self, matching: &Match) -> Values {
+        let is_ranged = self.ranged != [false; 2];
+        let ranges = is_ranged.then(|| pack(matching.ranges()));
+        self.values(matching.key()).chain(ranges).collect()
+    }
+
+    /// The ranges of ports that are among the values of a match.
+    pub(crate) fn ranges_of(&self, values: &[u64]) -> [Option<PortRange>; 2] {
+        let Some(word) = values.get(self.words().len()) else { return [None; 2] };
+        let [src, dst] = unpack(*word);
+        [self.ranged[0].then_some(src), self.ranged[1].then_some(dst)]
+    }
+
     /// The key that has `values` at the words that count, and zero elsewhere.
     pub fn expand(&self, values: &[u64]) -> Key {
         let mut key = Key::ZERO;
@@ -125,9 +204,33 @@ impl Mask {
     }
 }
 
+fn hash_of(bits: &Key, ranged: [bool; 2]) -> u64 {
+    let [src, dst] = ranged.map(u64::from);
+    let words = (1u64..).zip(bits.words()).filter(|(_, bits)| **bits != 0);
+    Seed(src << 1 | dst).hash(words.map(|(word, bits)| bits ^ word.rotate_right(8)))
+}
+
+/// Ranges of source and destination ports as one word; a port without one is any port.
+pub(crate) fn pack(ranges: [Option<PortRange>; 2]) -> u64 {
+    let any = PortRange { first: 0, last: u16::MAX };
+    let [src, dst] = ranges.map(|range| range.unwrap_or(any));
+    [src.first, src.last, dst.first, dst.last]
+        .into_iter()
+        .fold(0, |word, port| word << 16 | u64::from(port))
+}
+
+/// The ranges of source and destination ports of such a word.
+#[expect(clippy::cast_possible_truncation, reason = "four ports make a word")]
+pub(crate) const fn unpack(word: u64) -> [PortRange; 2] {
+    [
+        PortRange { first: (word >> 48) as u16, last: (word >> 32) as u16 },
+        PortRange { first: (word >> 16) as u16, last: word as u16 },
+    ]
+}
+
 impl PartialEq for Mask {
     fn eq(&self, other: &Self) -> bool {
-        self.bits == other.bits
+        self.bits == other.bits && self.ranged == other.ranged
     }
 }
 
@@ -175,6 +278,22 @@ impl Hasher for Folding {
         self.and(0x2545_f491_4f6c_dd1d).0
     }
 
+    fn write_u8(&mut self, byte: u8) {
+        *self = self.and(byte.into());
+    }
+
+    fn write_u16(&mut self, half: u16) {
+        *self = self.and(half.into());
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        *self = self.and(word.into());
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        *self = self.and(word as u64);
+    }
+
     fn write(&mut self, bytes: &[u8]) {
         for chunk in bytes.chunks(8) {
             let mut word = [0; 8];
@@ -200,8 +319,9 @@ mod tests {
             bits.set_all(span);
         }
         let mask = Mask::new(bits);
-        assert_eq!(mask.words(), [0, 22, 1, 4, 6]);
-        assert_eq!((mask.stage(0), mask.stage(1)), (&[0, 22][..], &[1][..]));
+        let reg = u8::try_from(Key::reg(3).word()).unwrap();
+        assert_eq!(mask.words(), [0, reg, 1, 4, 6]);
+        assert_eq!((mask.stage(0), mask.stage(1)), (&[0, reg][..], &[1][..]));
         assert_eq!((mask.stage(2), mask.stage(3), mask.last_stage()), (&[4][..], &[6][..], 3));
         assert!(Mask::new(Key::ZERO).words().is_empty());
     }

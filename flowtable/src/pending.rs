@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use api::{Match, TableId};
 use packet::Key;
 
-use crate::change::{Basis, Change, History};
+use crate::change::{Basis, Changes, History};
 use crate::mac::Epoch;
 use crate::ports::BridgeId;
 use crate::rule::{Rule, RuleId};
@@ -73,10 +73,11 @@ impl Pending {
         if rules.len() >= Self::MOST {
             return false;
         }
-        let change = Change::Rules { bridge, table: rule.table, matching: rule.matching() };
+        let mut changes = Changes::default();
+        changes.rule(bridge, rule.table, &rule.matching());
         rules.push(rule);
         self.waiting.store(rules.len() as u64, Ordering::Release);
-        state.history.push(vec![change]);
+        state.history.push(changes);
         self.newest.store(state.history.newest(), Ordering::Release);
         drop(state);
         self.epoch.advance();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use api::{Action, FlowFlags, FlowMod, Match, TableId};
 
 use crate::mask::Mask;
+use crate::values::Values;
 
 /// A flow's identity: never used twice by one switch. A modified flow keeps it, and with it its
 /// counters.
@@ -65,9 +66,10 @@ pub struct Rule {
     pub priority: u16,
     /// Which bits it matches, shared with the rules of its tuple.
     pub mask: Arc<Mask>,
-    /// What it matches there: the mask's words in order, masked.
-    pub values: Box<[u64]>,
-    /// What it does; nothing drops.
+    /// What it matches there: the mask's words in order, masked, and a last one for ranges of ports
+    /// if the mask has any.
+    pub values: Values,
+    /// What it does; nothing drops. Equal lists are shared.
     pub actions: Arc<[Action]>,
     /// The controller's mark.
     pub cookie: u64,
@@ -91,6 +93,7 @@ impl Rule {
     /// Its match.
     pub fn matching(&self) -> Match {
         Match::from_parts(self.mask.expand(&self.values), *self.mask.bits())
+            .with_ranges(self.mask.ranges_of(&self.values))
     }
 
     /// The change that would add it.
@@ -111,6 +114,22 @@ impl Rule {
 
     /// Whether it goes before `other` when both match.
     pub fn precedes(&self, other: &Self) -> bool {
-        (self.priority, other.order) > (other.priority, self.order)
+        self.rank() < other.rank()
     }
+
+    /// Its place among all rules of its table: lower goes first.
+    pub fn rank(&self) -> u64 {
+        rank(self.priority, self.order)
+    }
+
+    /// Whether it is a clause of conjunctive matches: such a rule never matches by itself.
+    pub fn is_clause(&self) -> bool {
+        self.actions.iter().any(|action| matches!(action, Action::Conjunction { .. }))
+    }
+}
+
+/// The place of a rule of this priority and age.
+pub(crate) fn rank(priority: u16, order: u64) -> u64 {
+    debug_assert!(order >> 48 == 0, "so many rules no switch has seen");
+    u64::from(!priority) << 48 | order
 }

@@ -7,63 +7,53 @@
 //! **What was looked at.** The second result of a lookup is a mask: any packet that agrees with
 //! this one in those bits meets the same rule. The fewer bits, the more packets share a cache
 //! entry, so a tuple is passed over as early as possible: after the first of four *stages* of words
-//! (pipeline, Ethernet, network, transport) that no rule of the tuple has; by the [`Trie`] of an
-//! address, which needs only the leading bits that tell the prefixes apart; and by the trie of the
-//! tuple's ports.
+//! (pipeline, Ethernet, network, transport) that no rule of the tuple has; by the prefixes of an
+//! address that the table has, whose leading bits tell them apart; and by the ports of the tuple in
+//! the same way.
+//!
+//! **Ranges of ports** are part of a rule's values, not many rules: the mask says which ports are
+//! matched by ranges, and a tuple with ranges knows which of them a packet's ports lie in. Each of
+//! those is looked up by its hash. What was looked at are as many leading bits of the ports as tell
+//! all ranges of the tuple apart.
+//!
+//! **Conjunctive matches.** Rules that are clauses have tuples of their own, which are walked at the
+//! same time. As soon as nothing that is still to come has the priority of clauses that were met,
+//! these are put together; if they are all of a match, the tuples of the other rules are walked once
+//! more with `conj_id` set. Of a rule and a conjunctive match of one priority the rule wins, as in
+//! Open vSwitch.
 //!
 //! **Invariants.**
-//! 1. Every rule in a tuple has the tuple's mask, and no two tuples share one.
+//! 1. Every rule in a tuple has the tuple's mask, and no two tuples of a kind share one.
 //! 2. Tuples are sorted by their highest priority, descending.
 //! 3. No tuple is empty.
-//! 4. Rules that share values stand in the order in which they win.
+//! 4. Every rule is also in a list by priority and age: the order of a dump.
 //!
 //! **Threads.** A table is a value. A change makes a new one that shares what it did not touch: the
 //! cost is O(log rules + tuples), and readers of the old value go on undisturbed until they let go
-//! of it.
+//! of it, which costs as much. Changes that are made in one go copy what they have in common once.
 
-use std::hash::Hasher;
 use std::sync::Arc;
 
+use api::Match;
 use packet::{Key, Span};
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
-use crate::mask::{Mask, STAGES, Seed};
-use crate::rule::Rule;
-use crate::trie::{Found, Trie};
-
-/// The address fields that have a trie.
-const PREFIXES: [Span; 4] = [Key::NW_SRC, Key::NW_DST, Key::IPV6_SRC, Key::IPV6_DST];
-
-/// A map whose keys are hashes already.
-type ByHash<V> = HashTrieMapSync<u64, V, Identity>;
+use crate::conjunction::{Clauses, Soft};
+use crate::mask::{Mask, Seed};
+use crate::rule::{Rule, rank};
+use crate::sorted::Sorted;
+use crate::tuple::Entry;
+use crate::tuples::Tuples;
 
 /// The rules of one table.
 #[derive(Clone, Debug)]
 pub struct Table {
-    seed: Seed,
-    tuples: Vec<Arc<Tuple>>,
-    tries: [Trie; PREFIXES.len()],
-    rules: usize,
-}
-
-/// The rules of one mask.
-#[derive(Clone, Debug)]
-struct Tuple {
-    mask: Arc<Mask>,
-    /// Prefix length of the mask in each field of [`PREFIXES`]; 0 if it is no prefix.
-    lengths: [u8; PREFIXES.len()],
-    /// Rules by the hash of their values.
-    rules: ByHash<Vec<Arc<Rule>>>,
-    /// How many rules have the hash of the words up to the end of a stage; empty for the last stage
-    /// and those without words.
-    stages: [ByHash<u32>; STAGES],
-    /// The ports in use, source before destination, masked; each as long as the lowest bit of the
-    /// mask.
-    ports: Trie,
-    ports_len: u8,
-    /// How many rules have each priority.
-    priorities: RedBlackTreeMapSync<u16, u32>,
-    highest: u16,
+    /// Rules that match by themselves.
+    hard: Tuples<Arc<Rule>>,
+    /// Rules that are clauses.
+    soft: Tuples<Arc<Soft>>,
+    /// All of them by their rank.
+    ranks: Sorted<u64, Arc<Rule>>,
+    len: usize,
 }
 
 /// What a lookup has looked at so far: a mask that only grows.
@@ -79,360 +69,211 @@ impl Looked for Key {
     }
 }
 
+/// All but the number of a conjunctive match: that is not the packet's where the lookup has set it.
+struct Beside<'a, L>(&'a mut L);
+
+impl<L: Looked> Looked for Beside<'_, L> {
+    fn at(&mut self, word: usize, mask: u64) {
+        const CONJ_ID: Span = Key::CONJ_ID;
+        let own = if word == CONJ_ID.word() { u64::MAX >> CONJ_ID.bits() } else { u64::MAX };
+        self.0.at(word, mask & own);
+    }
+}
+
 impl Table {
     /// An empty table that hashes with `seed`.
     pub const fn new(seed: Seed) -> Self {
-        let tries = [const { Trie::EMPTY }; PREFIXES.len()];
-        Self { seed, tuples: Vec::new(), tries, rules: 0 }
+        Self { hard: Tuples::new(seed), soft: Tuples::new(seed), ranks: Sorted::EMPTY, len: 0 }
     }
 
     /// How many rules there are.
     pub const fn len(&self) -> usize {
-        self.rules
+        self.len
     }
 
     /// Whether there is no rule.
     pub const fn is_empty(&self) -> bool {
-        self.rules == 0
+        self.len == 0
     }
 
     /// How many masks the rules have.
     pub const fn tuples(&self) -> usize {
-        self.tuples.len()
+        self.hard.len() + self.soft.len()
     }
 
-    /// Every rule, in no particular order.
+    /// Every rule, by priority from the highest on, then by age.
     pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
-        self.tuples.iter().flat_map(|tuple| tuple.rules.values().flatten())
+        self.ranks.iter().map(|(_, rule)| rule)
+    }
+
+    /// The rules whose [`Rule::rank`] is `rank` or behind, in the same order.
+    pub fn rules_from(&self, rank: u64) -> impl Iterator<Item = &Arc<Rule>> {
+        self.ranks.iter_from(rank).map(|(_, rule)| rule)
     }
 
     /// The rule that a packet with this key meets. `looked` learns which bits decided that.
     ///
-    /// Cost: a hash and a probe per stage of each tuple that may hold a better rule; no allocation.
+    /// Cost: a hash and a probe per stage of each tuple that may hold a better rule. No allocation,
+    /// unless the packet agrees with clauses of more than two dozen masks.
     pub fn lookup(&self, key: &Key, looked: &mut impl Looked) -> Option<&Arc<Rule>> {
+        if self.soft.len() == 0 {
+            return self.lookup_hard(key, looked);
+        }
+        self.lookup_noting(key, looked, |_| ())
+    }
+
+    /// As [`Table::lookup`]; `clause` is shown the rules that made a conjunctive match hold, if it
+    /// was one that led to the answer.
+    pub fn lookup_noting<'a>(
+        &'a self,
+        key: &Key,
+        looked: &mut impl Looked,
+        mut clause: impl FnMut(&'a Arc<Rule>),
+    ) -> Option<&'a Arc<Rule>> {
+        let (mut hard, mut soft) = (self.hard.walk(), self.soft.walk());
+        let mut clauses = Clauses::new();
         let mut best: Option<&Arc<Rule>> = None;
-        let mut tries = TrieLookups { tries: &self.tries, found: [None; PREFIXES.len()] };
-        for tuple in &self.tuples {
-            // Of equal priority the older rule wins, and it may be in a later tuple.
-            if best.is_some_and(|best| best.priority > tuple.highest) {
-                break;
+        loop {
+            // What is still to come, as far as it could win: of equal priority the older rule does,
+            // but no conjunctive match.
+            let least = best.map_or(0, |best| best.priority);
+            let next_hard = hard.highest().filter(|highest| *highest >= least);
+            let next_soft = soft.highest().filter(|highest| best.is_none() || *highest > least);
+            let next = next_hard.max(next_soft);
+            let decided = next.max(best.map(|best| best.priority));
+            if let Some(found) = self.conjoin(&mut clauses, decided, key, looked, &mut clause) {
+                return Some(found);
             }
-            if let Some(rule) = tuple.lookup(key, self.seed, &mut tries, looked)
-                && best.is_none_or(|best| rule.precedes(best))
-            {
-                best = Some(rule);
+            if next.is_none() {
+                return best;
             }
+            if next_hard >= next_soft {
+                hard.step(key, looked, |met| best = better(best, met.from(0, key)));
+            } else {
+                soft.step(key, looked, |met| clauses.add(met, key));
+            }
+        }
+    }
+
+    /// What the conjunctive matches lead to whose priority is above `priority`.
+    fn conjoin<'a>(
+        &'a self,
+        clauses: &mut Clauses<'a>,
+        priority: Option<u16>,
+        key: &Key,
+        looked: &mut impl Looked,
+        mut clause: impl FnMut(&'a Arc<Rule>),
+    ) -> Option<&'a Arc<Rule>> {
+        while clauses.highest() > priority {
+            while let Some(conjunction) = clauses.next_complete() {
+                let key = key.with(Key::CONJ_ID, conjunction.0);
+                if let Some(found) = self.lookup_hard(&key, &mut Beside(looked)) {
+                    clauses.rules_of(conjunction).for_each(&mut clause);
+                    return Some(found);
+                }
+            }
+            clauses.descend(key);
+        }
+        None
+    }
+
+    /// The rule that a packet meets of those that match by themselves.
+    fn lookup_hard(&self, key: &Key, looked: &mut impl Looked) -> Option<&Arc<Rule>> {
+        let mut walk = self.hard.walk();
+        let mut best: Option<&Arc<Rule>> = None;
+        // Of equal priority the older rule wins, and it may be in a later tuple.
+        while walk.highest() >= best.map(|best| best.priority) && walk.highest().is_some() {
+            walk.step(key, looked, |met| best = better(best, met.from(0, key)));
         }
         best
     }
 
     /// The rule with exactly this mask, these values and this priority.
     pub fn find(&self, mask: &Mask, values: &[u64], priority: u16) -> Option<&Arc<Rule>> {
-        let tuple = self.tuples.iter().find(|tuple| *tuple.mask == *mask)?;
-        let rules = tuple.rules.get(&self.seed.hash(values.iter().copied()))?;
-        rules.iter().find(|rule| rule.priority == priority && *rule.values == *values)
+        let soft = || self.soft.find(mask, values, priority).map(Entry::rule);
+        self.hard.find(mask, values, priority).or_else(soft)
     }
 
-    /// The mask to be shared by rules with these bits.
-    pub fn mask(&self, bits: Key) -> Arc<Mask> {
-        let known = self.tuples.iter().find(|tuple| *tuple.mask.bits() == bits);
-        known.map_or_else(|| Arc::new(Mask::new(bits)), |tuple| Arc::clone(&tuple.mask))
+    /// The mask to be shared by rules with this match.
+    pub fn mask(&self, matching: &Match) -> Arc<Mask> {
+        let known = self.hard.mask(matching).or_else(|| self.soft.mask(matching));
+        known.map_or_else(|| Arc::new(Mask::of(matching)), Arc::clone)
+    }
+
+    /// Whether a rule of this priority and age is there.
+    pub(crate) fn has(&self, rule: &Rule) -> bool {
+        self.ranks.get(rule.rank()).is_some()
+    }
+
+    /// The rules whose match lies within `matching`, by priority from the highest on, then by age.
+    ///
+    /// Cost: a look at every rule of the tuples that look at all that `matching` does.
+    pub fn within(&self, matching: &Match) -> Vec<Arc<Rule>> {
+        let mut rules = Vec::new();
+        self.hard.within(matching, &mut rules);
+        self.soft.within(matching, &mut rules);
+        rules.sort_unstable_by_key(|rule| rule.rank());
+        rules
+    }
+
+    /// A rule of this priority that has packets in common with `matching`.
+    ///
+    /// Cost: a probe of each tuple that looks at nothing else than `matching` does; if there are
+    /// others with rules of this priority, a look at each of these rules.
+    pub fn overlapping(&self, matching: &Match, priority: u16) -> Option<&Arc<Rule>> {
+        let (hard, more) = self.hard.overlapping(matching, priority);
+        let (soft, others) = self.soft.overlapping(matching, priority);
+        let found = hard.or_else(|| soft.map(Entry::rule));
+        if found.is_some() || !(more || others) {
+            return found;
+        }
+        let rest = self.rules_from(rank(priority, 0));
+        let mut equals = rest.take_while(|rule| rule.priority == priority);
+        equals.find(|rule| rule.matching().overlaps(matching))
     }
 
     /// Adds a rule in place of the one with the same match and priority, which it answers with.
     pub fn insert(&mut self, rule: Arc<Rule>) -> Option<Arc<Rule>> {
-        let at = self.tuple_for(&rule);
-        let tuple = Arc::make_mut(&mut self.tuples[at]);
-        let old = tuple.insert(rule, self.seed, &mut self.tries);
-        self.rules += usize::from(old.is_none());
-        self.settle(at);
+        let old = if rule.is_clause() {
+            let old = self.hard.remove_same(&rule);
+            let soft = self.soft.insert(Arc::new(Soft::new(Arc::clone(&rule))));
+            old.or_else(|| soft.map(|soft| Arc::clone(soft.rule())))
+        } else {
+            let old = self.soft.remove_same(&rule).map(|soft| Arc::clone(soft.rule()));
+            old.or(self.hard.insert(Arc::clone(&rule)))
+        };
+        if let Some(old) = &old {
+            self.ranks.remove(old.rank());
+        } else {
+            self.len += 1;
+        }
+        self.ranks.insert(rule.rank(), rule);
         old
     }
 
-    /// Removes a rule, which must be in the table.
+    /// Removes a rule, if it is in the table.
     pub fn remove(&mut self, rule: &Rule) -> Option<Arc<Rule>> {
-        let at = self.tuples.iter().position(|tuple| *tuple.mask == *rule.mask)?;
-        let tuple = Arc::make_mut(&mut self.tuples[at]);
-        let removed = tuple.remove(rule, self.seed, &mut self.tries)?;
-        self.rules -= 1;
-        if tuple.priorities.is_empty() {
-            self.tuples.remove(at);
-        } else {
-            self.settle(at);
-        }
+        let soft = |table: &mut Self| table.soft.remove(rule).map(|soft| Arc::clone(soft.rule()));
+        let removed = self.hard.remove(rule).or_else(|| soft(self))?;
+        self.ranks.remove(removed.rank());
+        self.len -= 1;
         Some(removed)
-    }
-
-    fn tuple_for(&mut self, rule: &Rule) -> usize {
-        let known = self.tuples.iter().position(|tuple| *tuple.mask == *rule.mask);
-        known.unwrap_or_else(|| {
-            self.tuples.push(Arc::new(Tuple::new(Arc::clone(&rule.mask))));
-            self.tuples.len() - 1
-        })
-    }
-
-    /// Moves the tuple at `at` to where its highest priority belongs.
-    fn settle(&mut self, mut at: usize) {
-        while at > 0 && self.tuples[at - 1].highest < self.tuples[at].highest {
-            self.tuples.swap(at - 1, at);
-            at -= 1;
-        }
-        while at + 1 < self.tuples.len() && self.tuples[at].highest < self.tuples[at + 1].highest {
-            self.tuples.swap(at, at + 1);
-            at += 1;
-        }
     }
 
     /// Asserts the invariants, for tests.
     pub fn check(&self) {
-        let sorted = self.tuples.is_sorted_by(|a, b| a.highest >= b.highest);
-        assert!(sorted, "invariant 2");
-        let mut rules = 0;
-        for (at, tuple) in self.tuples.iter().enumerate() {
-            assert!(
-                self.tuples[..at].iter().all(|other| *other.mask != *tuple.mask),
-                "invariant 1"
-            );
-            assert!(!tuple.rules.is_empty(), "invariant 3");
-            let highest = tuple.rules.values().flatten().map(|rule| rule.priority).max();
-            assert_eq!(highest, Some(tuple.highest), "the highest priority");
-            for bucket in tuple.rules.values() {
-                assert!(bucket.iter().all(|rule| *rule.mask == *tuple.mask), "invariant 1");
-                assert!(bucket.is_sorted_by(|a, b| a.precedes(b)), "invariant 4");
-                rules += bucket.len();
-            }
+        let rules = self.hard.check() + self.soft.check();
+        assert_eq!(rules, self.len, "the number of rules");
+        assert_eq!(self.rules().count(), self.len, "invariant 4");
+        for (rank, rule) in self.ranks.iter() {
+            assert_eq!(*rank, rule.rank(), "invariant 4");
+            let found = self.find(&rule.mask, &rule.values, rule.priority);
+            assert!(found.is_some_and(|found| Arc::ptr_eq(found, rule)), "invariant 4");
         }
-        assert_eq!(rules, self.rules, "the number of rules");
     }
 }
 
-impl Tuple {
-    fn new(mask: Arc<Mask>) -> Self {
-        let lengths = PREFIXES.map(|span| prefix_len(mask.bits().get(span), span.bits()));
-        let ports = ports_of(mask.bits()) >> 96;
-        Self {
-            mask,
-            lengths,
-            rules: ByHash::new_with_hasher_and_ptr_kind(Identity::default()),
-            stages: std::array::from_fn(|_| {
-                ByHash::new_with_hasher_and_ptr_kind(Identity::default())
-            }),
-            ports: Trie::EMPTY,
-            ports_len: if ports == 0 { 0 } else { 32 - low_zeros(ports) },
-            priorities: RedBlackTreeMapSync::new_sync(),
-            highest: 0,
-        }
-    }
-
-    fn lookup(
-        &self,
-        key: &Key,
-        seed: Seed,
-        tries: &mut TrieLookups<'_>,
-        looked: &mut impl Looked,
-    ) -> Option<&Arc<Rule>> {
-        let mut hasher = seed.hasher();
-        let last = self.mask.last_stage();
-        for stage in 0..=last {
-            if tries.exclude(stage, self, key, looked) {
-                self.looked_before(stage, looked);
-                return None;
-            }
-            for word in self.mask.stage(stage) {
-                let word = usize::from(*word);
-                hasher.write_u64(key[word] & self.mask.bits()[word]);
-            }
-            let known = stage == last || self.mask.stage(stage).is_empty();
-            if !known && !self.stages[stage].contains_key(&hasher.finish()) {
-                self.looked_before(stage + 1, looked);
-                return None;
-            }
-        }
-        let bucket = self.rules.get(&hasher.finish());
-        let found = bucket.and_then(|rules| rules.iter().find(|rule| self.values_are(key, rule)));
-        if found.is_none() && last == STAGES - 1 && self.ports_len > 0 {
-            self.looked_before(last, looked);
-            self.looked_at_transport(key, looked);
-        } else {
-            self.looked_before(STAGES, looked);
-        }
-        found
-    }
-
-    fn values_are(&self, key: &Key, rule: &Rule) -> bool {
-        self.mask.values(key).eq(rule.values.iter().copied())
-    }
-
-    /// Notes that the words of all stages before `stage` were looked at.
-    fn looked_before(&self, stage: usize, looked: &mut impl Looked) {
-        for word in (0..stage).flat_map(|stage| self.mask.stage(stage)) {
-            looked.at(usize::from(*word), self.mask.bits()[usize::from(*word)]);
-        }
-    }
-
-    /// Notes that the transport words were looked at without finding anything: of the ports only as
-    /// many bits as show that no rule has them, unless it was something else that differed.
-    fn looked_at_transport(&self, key: &Key, looked: &mut impl Looked) {
-        let ports = ports_of(key) & ports_of(self.mask.bits());
-        let bits = self.ports.lookup(ports).bits;
-        for word in self.mask.stage(STAGES - 1).iter().map(|word| usize::from(*word)) {
-            let mask = self.mask.bits()[word];
-            let is_ports = word == PORTS_WORD && bits < self.ports_len;
-            let narrow = if is_ports {
-                mask & u64::MAX.checked_shl(64 - u32::from(bits)).unwrap_or(0)
-            } else {
-                mask
-            };
-            looked.at(word, narrow);
-        }
-    }
-
-    fn insert(&mut self, rule: Arc<Rule>, seed: Seed, tries: &mut [Trie]) -> Option<Arc<Rule>> {
-        let hash = seed.hash(rule.values.iter().copied());
-        let mut bucket = self.rules.get(&hash).cloned().unwrap_or_default();
-        let same = |old: &Arc<Rule>| old.priority == rule.priority && old.values == rule.values;
-        if let Some(at) = bucket.iter().position(same) {
-            // The same match and priority: nothing but the rule itself changes.
-            let old = std::mem::replace(&mut bucket[at], rule);
-            self.rules.insert_mut(hash, bucket);
-            return Some(old);
-        }
-        self.count(&rule, seed, tries, true);
-        let at = bucket.partition_point(|other| other.precedes(&rule));
-        bucket.insert(at, rule);
-        self.rules.insert_mut(hash, bucket);
-        None
-    }
-
-    fn remove(&mut self, rule: &Rule, seed: Seed, tries: &mut [Trie]) -> Option<Arc<Rule>> {
-        let hash = seed.hash(rule.values.iter().copied());
-        let mut bucket = self.rules.get(&hash)?.clone();
-        let removed = bucket.remove(bucket.iter().position(|other| other.id == rule.id)?);
-        if bucket.is_empty() {
-            self.rules.remove_mut(&hash);
-        } else {
-            self.rules.insert_mut(hash, bucket);
-        }
-        self.count(&removed, seed, tries, false);
-        Some(removed)
-    }
-
-    /// Adds a rule to what is counted beside the rules themselves, or takes it out.
-    fn count(&mut self, rule: &Rule, seed: Seed, tries: &mut [Trie], add: bool) {
-        let step = |count: Option<&u32>| {
-            let count = count.copied().unwrap_or(0);
-            if add { count + 1 } else { count - 1 }
-        };
-        match step(self.priorities.get(&rule.priority)) {
-            0 => drop(self.priorities.remove_mut(&rule.priority)),
-            count => self.priorities.insert_mut(rule.priority, count),
-        }
-        self.highest = self.priorities.last().map_or(0, |(priority, _)| *priority);
-
-        let key = self.mask.expand(&rule.values);
-        let mut hasher = seed.hasher();
-        for stage in 0..self.mask.last_stage() {
-            for word in self.mask.stage(stage) {
-                hasher.write_u64(key[usize::from(*word)]);
-            }
-            if !self.mask.stage(stage).is_empty() {
-                let hash = hasher.finish();
-                match step(self.stages[stage].get(&hash)) {
-                    0 => drop(self.stages[stage].remove_mut(&hash)),
-                    count => self.stages[stage].insert_mut(hash, count),
-                }
-            }
-        }
-        let change = if add { Trie::insert } else { Trie::remove };
-        for ((trie, span), len) in tries.iter_mut().zip(PREFIXES).zip(self.lengths) {
-            change(trie, key.get(span) << (128 - span.bits()), len);
-        }
-        change(&mut self.ports, ports_of(&key), self.ports_len);
-    }
-}
-
-/// The word that holds both ports, in its upper half.
-const PORTS_WORD: usize = 6;
-
-/// Both ports as a value for a trie.
-fn ports_of(key: &Key) -> u128 {
-    (key.get(Key::TP_SRC) << 16 | key.get(Key::TP_DST)) << 96
-}
-
-/// How many of the lowest bits are zero.
-fn low_zeros(value: u128) -> u8 {
-    u8::try_from(value.trailing_zeros()).unwrap_or(128)
-}
-
-/// The length of the prefix that the `bits` wide `mask` is; 0 if it is none.
-fn prefix_len(mask: u128, bits: u8) -> u8 {
-    let left = mask << (128 - bits);
-    let len = left.leading_ones();
-    if left.count_ones() == len { u8::try_from(len).unwrap_or(0) } else { 0 }
-}
-
-/// The tries of a table during one lookup: each is asked at most once.
-struct TrieLookups<'a> {
-    tries: &'a [Trie; PREFIXES.len()],
-    found: [Option<Found>; PREFIXES.len()],
-}
-
-impl TrieLookups<'_> {
-    /// Whether an address that is looked at in `stage` has no prefix of the tuple's length; if so,
-    /// the bits that show it have been noted.
-    fn exclude(
-        &mut self,
-        stage: usize,
-        tuple: &Tuple,
-        key: &Key,
-        looked: &mut impl Looked,
-    ) -> bool {
-        if stage != 2 {
-            return false;
-        }
-        for (n, span) in PREFIXES.into_iter().enumerate() {
-            let len = tuple.lengths[n];
-            if len == 0 {
-                continue;
-            }
-            let found = *self.found[n]
-                .get_or_insert_with(|| self.tries[n].lookup(key.get(span) << (128 - span.bits())));
-            // A decision that took the whole prefix is one that the tuple itself makes as well.
-            if !found.has(len) && found.bits < len {
-                let mut bits = Key::ZERO;
-                if found.bits > 0 {
-                    bits.set_all(span.slice(span.bits() - found.bits, found.bits));
-                }
-                let mask = Mask::new(bits);
-                mask.words()
-                    .iter()
-                    .for_each(|word| looked.at((*word).into(), bits[usize::from(*word)]));
-                return true;
-            }
-        }
-        false
-    }
-}
-
-/// Hashes a `u64` that is a hash already to itself.
-#[derive(Clone, Copy, Debug, Default)]
-struct Identity(u64);
-
-impl Hasher for Identity {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, _bytes: &[u8]) {
-        unreachable!("only hashes are hashed");
-    }
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
-impl std::hash::BuildHasher for Identity {
-    type Hasher = Self;
-    fn build_hasher(&self) -> Self {
-        Self::default()
-    }
+/// The one of two rules that wins.
+fn better<'a>(a: Option<&'a Arc<Rule>>, b: Option<&'a Arc<Rule>>) -> Option<&'a Arc<Rule>> {
+    a.into_iter().chain(b).min_by_key(|rule| rule.rank())
 }

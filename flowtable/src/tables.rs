@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::{Action, Command, FlowMod, Match, MeterId, TableId};
 
-use crate::change::{Change, History};
+use crate::actions::Lists;
+use crate::change::{Changes, History};
 use crate::group::GroupEntry;
 use crate::groups::Groups;
 use crate::mac::{Epoch, MacTable};
@@ -19,7 +20,9 @@ use crate::meters::{MeterSlot, Meters};
 use crate::pending::Pending;
 use crate::ports::{BridgeId, PortView, Ports};
 use crate::rule::{Millis, Rule, RuleId, RuleStats};
+use crate::sorted::Sorted;
 use crate::table::Table;
+use crate::values::Values;
 
 /// Why a change was refused. Nothing of the tables has changed when one is returned.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -118,6 +121,9 @@ pub enum Refused {
         /// How many.
         limit: usize,
     },
+    /// A flow that is put where it was finds another one there.
+    #[error("another flow has its place")]
+    Taken,
 }
 
 fn name(meter: MeterId) -> String {
@@ -171,9 +177,8 @@ impl Bridge {
         priority: u16,
     ) -> Option<&Arc<Rule>> {
         let table = self.table(table)?;
-        let mask = table.mask(*matching.mask());
-        let values: Vec<_> = mask.values(matching.key()).collect();
-        table.find(&mask, &values, priority)
+        let mask = table.mask(matching);
+        table.find(&mask, &mask.values_of(matching), priority)
     }
 
     /// Whether the port of this number is there and up.
@@ -186,7 +191,7 @@ impl Bridge {
         &self.misses[usize::from(table)]
     }
 
-    /// Every rule, table by table.
+    /// Every rule, table by table, by priority from the highest on, then by age.
     pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
         self.tables.iter().flat_map(|table| table.rules())
     }
@@ -196,6 +201,9 @@ impl Bridge {
 #[derive(Clone, Debug)]
 pub struct Tables {
     bridges: Vec<Option<Arc<Bridge>>>,
+    /// Every rule of all bridges by its number.
+    rules: Sorted<u64, Arc<Rule>>,
+    actions: Lists,
     history: History,
     seed: Seed,
     epoch: Arc<Epoch>,
@@ -217,6 +225,8 @@ impl Tables {
     pub fn new(seed: Seed) -> Self {
         Self {
             bridges: Vec::new(),
+            rules: Sorted::EMPTY,
+            actions: Lists::default(),
             history: History::default(),
             seed,
             epoch: Arc::default(),
@@ -285,9 +295,14 @@ impl Tables {
         numbered.filter_map(|(n, bridge)| bridge.as_deref().map(|bridge| (n, bridge)))
     }
 
+    /// The rule of this number, if it is in some table.
+    pub fn rule(&self, id: RuleId) -> Option<&Arc<Rule>> {
+        self.rules.get(id.0)
+    }
+
     /// Begins the next generation.
     pub fn edit(&self) -> Edit {
-        Edit { tables: self.clone(), changes: Vec::new(), applied: Applied::default() }
+        Edit { tables: self.clone(), changes: Changes::default(), applied: Applied::default() }
     }
 }
 
@@ -306,7 +321,7 @@ pub struct Applied {
 #[derive(Debug)]
 pub struct Edit {
     tables: Tables,
-    pub(crate) changes: Vec<Change>,
+    pub(crate) changes: Changes,
     pub(crate) applied: Applied,
 }
 
@@ -349,15 +364,15 @@ impl Edit {
             bridges.resize(usize::from(id.0) + 1, None);
         }
         bridges[usize::from(id.0)] = Some(Arc::new(bridge));
-        self.changes.push(Change::Everything);
+        self.changes.everything();
     }
 
     /// Removes a bridge with its flows.
     pub fn remove_bridge(&mut self, bridge: BridgeId) -> Result<(), Refused> {
         let place = self.tables.bridges.get_mut(usize::from(bridge.0)).ok_or(Refused::NoBridge)?;
         let bridge = place.take().ok_or(Refused::NoBridge)?;
-        self.applied.removed.extend(bridge.rules().cloned());
-        self.changes.push(Change::Everything);
+        bridge.rules().for_each(|rule| self.left(Arc::clone(rule)));
+        self.changes.everything();
         Ok(())
     }
 
@@ -365,7 +380,7 @@ impl Edit {
     pub fn set_port(&mut self, port: PortView) -> Result<(), Refused> {
         let bridge = self.bridge_mut(port.bridge)?;
         Arc::make_mut(&mut bridge.ports).insert(port);
-        self.changes.push(Change::Everything);
+        self.changes.everything();
         Ok(())
     }
 
@@ -375,7 +390,7 @@ impl Edit {
         if let Some(port) = Arc::make_mut(&mut bridge.ports).remove(number) {
             bridge.macs.expire(|entry| entry.port == port.id);
         }
-        self.changes.push(Change::Everything);
+        self.changes.everything();
         Ok(())
     }
 
@@ -387,7 +402,7 @@ impl Edit {
     /// Carries out one change of flows.
     ///
     /// Cost: O(log rules) for adding and strict commands; the loose ones look at every rule of the
-    /// table.
+    /// tuples whose masks allow it.
     pub fn flow_mod(
         &mut self,
         bridge: BridgeId,
@@ -407,12 +422,14 @@ impl Edit {
         self.require(bridge, actions)?;
         let (id, limit) = (self.tables.take_rule_id(), self.tables.table_limit);
         let into = self.table_mut(bridge, table)?;
-        let mask = into.mask(*change.matching.mask());
-        let values: Box<[u64]> = mask.values(change.matching.key()).collect();
+        let mask = into.mask(&change.matching);
+        let values = mask.values_of(&change.matching);
         let old = into.find(&mask, &values, change.priority).cloned();
         if old.is_none() {
-            if change.flags.check_overlap {
-                refuse_overlap(into, change)?;
+            if change.flags.check_overlap
+                && let Some(rule) = into.overlapping(&change.matching, change.priority)
+            {
+                return Err(Refused::Overlap { cookie: rule.cookie });
             }
             if into.len() >= limit {
                 return Err(Refused::TableFull { table, limit });
@@ -421,14 +438,14 @@ impl Edit {
         // OpenFlow 1.3 §6.4: a flow that replaces one goes on counting, unless it says
         // reset_counts.
         let keep = old.as_ref().filter(|_| !change.flags.reset_counts);
-        let rule = Arc::new(Rule {
+        let rule = Rule {
             id: keep.map_or(id, |old| old.id),
             order: old.as_ref().map_or(id.0, |old| old.order),
             table,
             priority: change.priority,
             mask,
             values,
-            actions: actions.clone().into(),
+            actions: self.tables.actions.share(actions),
             cookie: change.cookie.unwrap_or(0),
             idle_timeout: change.idle_timeout,
             hard_timeout: change.hard_timeout,
@@ -437,12 +454,9 @@ impl Edit {
             created: now,
             modified: now,
             stats: keep.map_or_else(Arc::<RuleStats>::default, |old| Arc::clone(&old.stats)),
-        });
-        into.insert(Arc::clone(&rule));
-        self.changed(bridge, table, change.matching);
-        self.applied.removed.extend(old);
-        self.applied.added.push(rule);
-        Ok(())
+        };
+        self.changes.rule(bridge, table, &change.matching);
+        self.enter(bridge, rule)
     }
 
     /// Refuses actions that lead to groups or through meters that are not there.
@@ -468,17 +482,16 @@ impl Edit {
         if old.is_none() && into.len() >= limit {
             return Err(Refused::TableFull { table, limit });
         }
-        let rule = Arc::new(Rule {
-            mask: into.mask(*rule.mask.bits()),
+        let (matching, actions) = (rule.matching(), &rule.actions);
+        let rule = Rule {
+            mask: into.mask(&matching),
             created: old.as_ref().map_or(now, |old| old.created),
             modified: now,
+            actions: self.tables.actions.share(actions),
             ..Rule::clone(rule)
-        });
-        into.insert(Arc::clone(&rule));
-        self.changed(bridge, table, rule.matching());
-        self.applied.removed.extend(old);
-        self.applied.added.push(rule);
-        Ok(())
+        };
+        self.changes.rule(bridge, table, &matching);
+        self.enter(bridge, rule)
     }
 
     pub(crate) fn take_group_serial(&mut self) -> u32 {
@@ -504,23 +517,21 @@ impl Edit {
 
     fn modify(&mut self, bridge: BridgeId, change: &FlowMod, now: Millis) -> Result<(), Refused> {
         let table = change.table.ok_or(Refused::NoTable)?;
-        let actions: Arc<[_]> = change.actions.as_ref().ok_or(Refused::NoActions)?.clone().into();
-        self.require(bridge, &actions)?;
+        let actions = change.actions.as_ref().ok_or(Refused::NoActions)?;
+        self.require(bridge, actions)?;
         let depends = actions.iter().any(Action::depends_on_tags);
         for old in self.selected(bridge, Some(table), change)? {
             let mut new = Rule::clone(&old);
-            new.actions = if depends { fit(&old, &actions)? } else { Arc::clone(&actions) };
+            let fitting = if depends { fit(&old, actions)? } else { None };
+            new.actions = self.tables.actions.share(fitting.as_deref().unwrap_or(actions));
             new.cookie = change.cookie.unwrap_or(old.cookie);
             new.modified = now;
             if change.flags.reset_counts {
                 new.id = self.tables.take_rule_id();
                 new.stats = Arc::default();
             }
-            let new = Arc::new(new);
-            self.table_mut(bridge, table)?.insert(Arc::clone(&new));
-            self.changed(bridge, table, old.matching());
-            self.applied.removed.push(old);
-            self.applied.added.push(new);
+            self.changes.rule(bridge, table, &old.matching());
+            self.enter(bridge, new)?;
         }
         Ok(())
     }
@@ -535,10 +546,28 @@ impl Edit {
     /// Removes one rule, if it is still there: what a timeout does.
     pub fn remove_rule(&mut self, bridge: BridgeId, rule: &Rule) -> Result<(), Refused> {
         if let Some(removed) = self.table_mut(bridge, rule.table)?.remove(rule) {
-            self.changed(bridge, rule.table, removed.matching());
-            self.applied.removed.push(removed);
+            self.changes.rule(bridge, rule.table, &removed.matching());
+            self.left(removed);
         }
         Ok(())
+    }
+
+    /// Puts a rule into its table, in place of the one with its match and priority.
+    fn enter(&mut self, bridge: BridgeId, rule: Rule) -> Result<(), Refused> {
+        let rule = Arc::new(rule);
+        if let Some(old) = self.table_mut(bridge, rule.table)?.insert(Arc::clone(&rule)) {
+            self.left(old);
+        }
+        self.tables.rules.insert(rule.id.0, Arc::clone(&rule));
+        self.applied.added.push(rule);
+        Ok(())
+    }
+
+    /// Notes that a rule is in its table no more.
+    fn left(&mut self, rule: Arc<Rule>) {
+        self.tables.rules.remove(rule.id.0);
+        self.tables.actions.release(&rule.actions);
+        self.applied.removed.push(rule);
     }
 
     /// The rules that a command is about.
@@ -554,12 +583,11 @@ impl Edit {
         let mut selected = Vec::new();
         for (_, table) in wanted {
             if strict {
-                let mask = table.mask(*change.matching.mask());
-                let values: Vec<_> = mask.values(change.matching.key()).collect();
+                let mask = table.mask(&change.matching);
+                let values = mask.values_of(&change.matching);
                 selected.extend(table.find(&mask, &values, change.priority).cloned());
             } else {
-                let covered = |rule: &&Arc<Rule>| change.matching.contains(&rule.matching());
-                selected.extend(table.rules().filter(covered).cloned());
+                selected.append(&mut table.within(&change.matching));
             }
         }
         selected.retain(|rule| is_meant(rule, change));
@@ -582,17 +610,22 @@ impl Edit {
         bridge: BridgeId,
         table: TableId,
         matching: &Match,
-        rule: impl FnOnce(Arc<Mask>, Box<[u64]>) -> Rule,
+        rule: impl FnOnce(Arc<Mask>, Values) -> Rule,
     ) -> Result<(), Refused> {
         let limit = self.tables.table_limit;
         let into = self.table_mut(bridge, table)?;
         if into.len() >= limit {
             return Err(Refused::TableFull { table, limit });
         }
-        let mask = into.mask(*matching.mask());
-        let values = mask.values(matching.key()).collect();
-        into.insert(Arc::new(rule(mask, values)));
-        Ok(())
+        let mask = into.mask(matching);
+        let values = mask.values_of(matching);
+        let mut rule = rule(mask, values);
+        let is_taken = into.find(&rule.mask, &rule.values, rule.priority).is_some();
+        if is_taken || into.has(&rule) || self.tables.rule(rule.id).is_some() {
+            return Err(Refused::Taken);
+        }
+        rule.actions = self.tables.actions.share(&rule.actions);
+        self.enter(bridge, rule)
     }
 
     /// The tables as they were at `generation`.
@@ -609,13 +642,6 @@ impl Edit {
             tables.push(Arc::new(Table::new(seed)));
         }
         Ok(Arc::make_mut(&mut tables[usize::from(table)]))
-    }
-
-    fn changed(&mut self, bridge: BridgeId, table: TableId, matching: Match) {
-        // The history tells so many apart; what is behind is not worth keeping.
-        if self.changes.len() <= History::CHANGES {
-            self.changes.push(Change::Rules { bridge, table, matching });
-        }
     }
 }
 
@@ -643,20 +669,10 @@ fn require(bridge: &Bridge, action: &Action) -> Result<(), Refused> {
 
 /// What `actions` mean in a flow that matches what `rule` does. They were read behind another match,
 /// which may say less about tags.
-fn fit(rule: &Rule, actions: &[Action]) -> Result<Arc<[Action]>, Refused> {
+fn fit(rule: &Rule, actions: &[Action]) -> Result<Option<Vec<Action>>, Refused> {
     let text = FlowMod { actions: Some(actions.to_vec()), ..rule.flow_mod() }.to_string();
     match text.parse::<FlowMod>() {
-        Ok(FlowMod { actions, .. }) => Ok(actions.unwrap_or_default().into()),
+        Ok(FlowMod { actions, .. }) => Ok(actions),
         Err(why) => Err(Refused::Unfit { flow: rule.flow_mod().to_string(), why: why.to_string() }),
-    }
-}
-
-fn refuse_overlap(table: &Table, change: &FlowMod) -> Result<(), Refused> {
-    let overlaps = |rule: &&Arc<Rule>| {
-        rule.priority == change.priority && rule.matching().overlaps(&change.matching)
-    };
-    match table.rules().find(overlaps) {
-        None => Ok(()),
-        Some(rule) => Err(Refused::Overlap { cookie: rule.cookie }),
     }
 }

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::testing::any_match;
-use api::{FlowFlags, Match};
+use api::{Action, Field, FlowFlags, Match, PortRange};
 use flowtable::{Mask, Millis, Refused, Rule, RuleId, Seed, Table, Tables};
 use packet::Key;
 use proptest::prelude::*;
@@ -13,8 +15,8 @@ use testnet::packets::any_key;
 
 /// A rule of a match and a priority out of few, so that many are equal.
 fn rule(id: u64, matching: &Match, priority: u16) -> Rule {
-    let mask = Mask::new(*matching.mask());
-    let values = mask.values(matching.key()).collect();
+    let mask = Mask::of(matching);
+    let values = mask.values_of(matching);
     Rule {
         id: RuleId(id),
         order: id,
@@ -34,20 +36,112 @@ fn rule(id: u64, matching: &Match, priority: u16) -> Rule {
     }
 }
 
-/// The rule that a list of them gives a packet.
-fn linear_search<'a>(rules: &'a [Arc<Rule>], key: &Key) -> Option<&'a Arc<Rule>> {
-    let mut best: Option<&Arc<Rule>> = None;
-    for rule in rules.iter().filter(|rule| rule.matching().covers(key)) {
-        if best.is_none_or(|best| rule.priority > best.priority) {
-            best = Some(rule);
+/// The rule that a list of them gives a packet, and the clauses that led there.
+///
+/// Literally: of the rules that are no clauses the best one, unless at some priority above its own
+/// all clauses of a conjunctive match are met, and there is a rule for its number.
+fn linear_search(rules: &[Arc<Rule>], key: &Key) -> (Option<RuleId>, Vec<RuleId>) {
+    let hard = best(rules, key);
+    let met = rules.iter().filter(|rule| rule.matching().covers(key));
+    let mut matches = BTreeMap::<_, Vec<_>>::new();
+    for rule in met {
+        for action in rule.actions.iter() {
+            if let Action::Conjunction { id, clause, clauses } = action {
+                let place = (Reverse(rule.priority), *id, *clauses);
+                matches.entry(place).or_default().push((*clause, rule.id));
+            }
         }
     }
-    best
+    for ((Reverse(priority), id, clauses), held) in matches {
+        let is_complete = (0..clauses).all(|n| held.iter().any(|(clause, _)| *clause == n));
+        if is_complete
+            && hard.is_none_or(|hard| hard.priority < priority)
+            && let Some(found) = best(rules, &key.with(Key::CONJ_ID, id))
+        {
+            let mut held: Vec<_> = held.into_iter().map(|(_, rule)| rule).collect();
+            held.sort_unstable();
+            held.dedup();
+            return (Some(found.id), held);
+        }
+    }
+    (hard.map(|rule| rule.id), Vec::new())
 }
 
-fn any_rules() -> impl Strategy<Value = Vec<(Match, u16)>> {
+/// The best of the rules that are no clauses.
+fn best<'a>(rules: &'a [Arc<Rule>], key: &Key) -> Option<&'a Arc<Rule>> {
+    let hard = rules.iter().filter(|rule| !rule.is_clause() && rule.matching().covers(key));
+    hard.min_by_key(|rule| (Reverse(rule.priority), rule.order))
+}
+
+#[derive(Clone, Debug)]
+struct Given {
+    matching: Match,
+    priority: u16,
+    actions: Vec<Action>,
+}
+
+impl Given {
+    fn rule(&self, id: u64) -> Rule {
+        Rule { actions: self.actions.clone().into(), ..rule(id, &self.matching, self.priority) }
+    }
+}
+
+/// Rules of few priorities, among them clauses and those for the numbers of conjunctive matches.
+fn any_rules() -> impl Strategy<Value = Vec<Given>> {
     let priority = prop_oneof![Just(0x8000u16), 0..4u16];
-    prop::collection::vec((any_match(), priority), 0..40)
+    let conjunction = prop::option::weighted(0.2, 1..4u32);
+    let rule = (any_match_with_ranges(), priority, any_clauses(), conjunction).prop_map(
+        |(mut matching, priority, actions, conjunction)| {
+            if let Some(id) = conjunction {
+                matching.set(Field::ConjId, id.into(), u32::MAX.into()).unwrap();
+            }
+            Given { matching, priority, actions }
+        },
+    );
+    prop::collection::vec(rule, 0..40)
+}
+
+fn any_range() -> impl Strategy<Value = Option<PortRange>> {
+    let port = || prop_oneof![3 => 0..6u16, 1 => 70..90u16, 1 => any::<u16>()];
+    let range = (port(), port()).prop_filter_map("all ports", |(a, b)| {
+        let (first, last) = (a.min(b), a.max(b));
+        ((first, last) != (0, u16::MAX)).then_some(PortRange { first, last })
+    });
+    prop::option::weighted(0.7, range)
+}
+
+/// Any match, of ports sometimes by ranges, often wide.
+fn any_match_with_ranges() -> impl Strategy<Value = Match> {
+    let ranges = prop::option::weighted(0.5, (any_range(), any_range()));
+    let wide = prop_oneof![4 => any_match().boxed(), 1 => Just(Match::ANY).boxed()];
+    (wide, ranges).prop_map(|(matching, ranges)| {
+        let fields = match matching.nw_proto() {
+            Some(6) => [Field::TcpSrc, Field::TcpDst],
+            Some(17) => [Field::UdpSrc, Field::UdpDst],
+            Some(132) => [Field::SctpSrc, Field::SctpDst],
+            _ => return matching,
+        };
+        let Some((src, dst)) = ranges else { return matching };
+        if fields.iter().any(|field| matching.require(*field).is_err()) {
+            return matching;
+        }
+        let mut wild = matching;
+        for (field, range) in fields.into_iter().zip([src, dst]) {
+            if range.is_some() {
+                wild.set(field, 0, 0).unwrap();
+            }
+        }
+        wild.with_ranges([src, dst])
+    })
+}
+
+/// None, or clauses of few matches, of two or three each, in any order.
+fn any_clauses() -> impl Strategy<Value = Vec<Action>> {
+    let clause = (1..4u32, 2..4u8, 0..3u8).prop_map(|(id, clauses, clause)| {
+        let clauses = if clauses == 3 && id != 3 { 2 } else { clauses };
+        Action::Conjunction { id, clause: clause % clauses, clauses }
+    });
+    prop_oneof![1 => Just(Vec::new()), 1 => prop::collection::vec(clause, 0..4)]
 }
 
 /// The same key with some bits flipped that `looked` does not have.
@@ -72,9 +166,12 @@ proptest! {
     ) {
         let mut table = Table::new(Seed(42));
         let mut list: Vec<Arc<Rule>> = Vec::new();
-        for (id, (matching, priority)) in (1..).zip(&rules) {
-            let rule = Arc::new(rule(id, matching, *priority));
-            let same = |old: &Arc<Rule>| old.priority == *priority && old.matching() == *matching;
+        for (id, given) in (1..).zip(&rules) {
+            let rule = Arc::new(given.rule(id));
+            prop_assert_eq!(rule.matching(), given.matching);
+            let same = |old: &Arc<Rule>| {
+                old.priority == given.priority && old.matching() == given.matching
+            };
             prop_assert_eq!(table.insert(Arc::clone(&rule)).is_some(), list.iter().any(same));
             list.retain(|old| !same(old));
             list.push(rule);
@@ -90,18 +187,121 @@ proptest! {
         table.check();
         prop_assert_eq!(table.len(), list.len());
         for (key, noise) in keys {
-            let mut looked = Key::ZERO;
-            let found = table.lookup(&key, &mut looked).map(|rule| rule.id);
-            prop_assert_eq!(found, linear_search(&list, &key).map(|rule| rule.id));
+            let (mut looked, mut clauses) = (Key::ZERO, Vec::new());
+            let found = table.lookup_noting(&key, &mut looked, |rule| clauses.push(rule.id));
+            let found = found.map(|rule| rule.id);
+            clauses.sort_unstable();
+            prop_assert_eq!((found, clauses), linear_search(&list, &key));
             let other = flipped(&key, &looked, &noise);
-            let found_too = linear_search(&list, &other).map(|rule| rule.id);
+            let found_too = linear_search(&list, &other).0;
             prop_assert_eq!(found_too, found, "{:?} and {:?} differ beyond {:?}", key, other, looked);
+            let mut looked_too = Key::ZERO;
+            prop_assert_eq!(table.lookup(&key, &mut looked_too).map(|rule| rule.id), found);
+            prop_assert_eq!(looked_too, looked);
+        }
+    }
+
+    /// What lies within a match, and what overlaps it, is what a plain list says.
+    #[test]
+    fn what_a_command_is_about_agrees_with_a_list(
+        rules in any_rules(), asked in any_match_with_ranges(), priority in 0..4u16,
+    ) {
+        let mut table = Table::new(Seed(42));
+        for (id, given) in (1..).zip(&rules) {
+            table.insert(Arc::new(given.rule(id)));
+        }
+        let list: Vec<_> = table.rules().cloned().collect();
+        prop_assert!(list.is_sorted_by_key(|rule| rule.rank()));
+        for asked in rules.iter().map(|given| given.matching).chain([asked, Match::ANY]) {
+            let within: Vec<_> = table.within(&asked).iter().map(|rule| rule.id).collect();
+            let expected = list.iter().filter(|rule| asked.contains(&rule.matching()));
+            prop_assert_eq!(within, expected.map(|rule| rule.id).collect::<Vec<_>>());
+            let overlaps = |rule: &Arc<Rule>| {
+                rule.priority == priority && rule.matching().overlaps(&asked)
+            };
+            let found = table.overlapping(&asked, priority);
+            prop_assert_eq!(found.is_some(), list.iter().any(overlaps));
+            prop_assert!(found.is_none_or(overlaps));
         }
     }
 }
 
+/// Clauses as text has them: the third of `conjunction(7,3/3)` is number 2.
+fn clause(id: u32, clause: u8, clauses: u8) -> Action {
+    Action::Conjunction { id, clause, clauses }
+}
+
+fn from(host: u32) -> Match {
+    Match::from_fields([(Field::EthType, 0x0800, 0xffff), (Field::IpSrc, host.into(), !0)]).unwrap()
+}
+
+fn to(host: u32) -> Match {
+    Match::from_fields([(Field::EthType, 0x0800, 0xffff), (Field::IpDst, host.into(), !0)]).unwrap()
+}
+
+/// Sources 0 to 99, destinations 100 to 199: two hundred rules and one for the number, in place of
+/// ten thousand.
+fn policy() -> Table {
+    let mut table = Table::new(Seed(1));
+    let given = |matching, action| Given { matching, priority: 200, actions: vec![action] };
+    let clauses = (0..100).map(|host| given(from(host), clause(9, 0, 2)));
+    let clauses = clauses.chain((100..200).map(|host| given(to(host), clause(9, 1, 2))));
+    let number = Match::from_fields([(Field::ConjId, 9, 0xffff_ffff)]).unwrap();
+    let allow = Given { matching: number, priority: 200, actions: Vec::new() };
+    let deny = Given { matching: Match::ANY, priority: 1, actions: Vec::new() };
+    for (id, given) in (1..).zip(clauses.chain([allow, deny])) {
+        table.insert(Arc::new(given.rule(id)));
+    }
+    table
+}
+
+#[test]
+fn a_policy_of_two_clauses_needs_no_products() {
+    let table = policy();
+    let packet = |src: u32, dst: u32| {
+        let ip = Key::ZERO.with(Key::ETH_TYPE, 0x0800u16);
+        ip.with(Key::NW_SRC, src).with(Key::NW_DST, dst)
+    };
+    let found = |src, dst| {
+        let mut clauses = Vec::new();
+        let note = |rule: &Arc<Rule>| clauses.push(rule.id.0);
+        let found = table.lookup_noting(&packet(src, dst), &mut Key::ZERO.clone(), note);
+        clauses.sort_unstable();
+        (found.unwrap().id.0, clauses)
+    };
+    assert_eq!(found(7, 142), (201, vec![8, 143]));
+    assert_eq!(found(7, 42), (202, vec![]), "no such destination");
+    assert_eq!(found(107, 142), (202, vec![]), "no such source");
+}
+
+fn to_port(first: u16, last: u16) -> Match {
+    let fields = [(Field::EthType, 0x0800, 0xffff), (Field::IpProto, 6, 0xff)];
+    Match::from_fields(fields).unwrap().with_ranges([None, Some(PortRange { first, last })])
+}
+
+#[test]
+fn a_range_of_ports_is_one_rule_and_needs_few_bits() {
+    let mut table = Table::new(Seed(1));
+    for (id, (first, last)) in (1..).zip([(80, 95), (1024, 65535), (80, 90)]) {
+        table.insert(Arc::new(rule(id, &to_port(first, last), 100 + u16::try_from(id).unwrap())));
+    }
+    assert_eq!((table.len(), table.tuples()), (3, 1));
+    let lookup = |port: u16| {
+        let (tcp, mut looked) = (Key::ZERO.with(Key::ETH_TYPE, 0x0800u16), Key::ZERO);
+        let key = tcp.with(Key::NW_PROTO, 6u8).with(Key::TP_SRC, 7u16).with(Key::TP_DST, port);
+        let found = table.lookup(&key, &mut looked).map(|rule| rule.id.0);
+        assert_eq!(looked.get(Key::TP_SRC), 0);
+        (found, looked.word(Key::TP_DST))
+    };
+    assert_eq!(lookup(85), (Some(3), 0xfff8));
+    assert_eq!(lookup(92), (Some(1), 0xfffc));
+    assert_eq!(lookup(40_000), (Some(2), 0x8000));
+    assert_eq!(lookup(1500), (Some(2), 0xfc00));
+    assert_eq!(lookup(200), (None, 0xff80));
+    assert_eq!(lookup(1023), (None, 0xfe00));
+}
+
 fn route(id: u64, prefix: u32, len: u32, priority: u16) -> Arc<Rule> {
-    use api::Field;
     let mut matching = Match::ANY;
     matching.set(Field::EthType, 0x0800, 0xffff).unwrap();
     let mask = u32::MAX.checked_shl(32 - len).unwrap_or(0);
@@ -124,7 +324,6 @@ fn a_far_address_is_told_apart_by_few_bits() {
 
 #[test]
 fn a_port_that_nobody_has_is_told_apart_by_few_bits() {
-    use api::Field;
     let mut table = Table::new(Seed(1));
     for port in [80u16, 81, 443] {
         let fields = [(Field::EthType, 0x0800, 0xffff), (Field::IpProto, 6, 0xff)];

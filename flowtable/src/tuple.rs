@@ -1,0 +1,387 @@
+//! The rules of one mask.
+
+use std::hash::Hasher;
+use std::sync::Arc;
+
+use packet::Key;
+
+use crate::mask::{Mask, STAGES, Seed};
+use crate::prefixes::{Prefixes, Short};
+use crate::ranges::Ranges;
+use crate::rule::{Rule, rank};
+use crate::sorted::Sorted;
+use crate::table::Looked;
+use crate::tries::{Asked, FIELDS, Tries, prefix_len};
+
+/// The stage of addresses.
+const NETWORK: usize = 2;
+/// The stage of ports, which is one word.
+const TRANSPORT: usize = 3;
+/// That word; both ports are in its upper half.
+const PORTS_WORD: usize = Key::TP_DST.word();
+
+/// What a tuple holds: a rule, with or without something that belongs to it.
+pub(crate) trait Entry: Clone {
+    /// The rule.
+    fn rule(&self) -> &Arc<Rule>;
+}
+
+impl Entry for Arc<Rule> {
+    fn rule(&self) -> &Self {
+        self
+    }
+}
+
+/// The rules of one mask.
+#[derive(Clone, Debug)]
+pub(crate) struct Tuple<R> {
+    pub(crate) mask: Arc<Mask>,
+    pub(crate) highest: u16,
+    last_stage: usize,
+    /// Prefix length of the mask in each of [`FIELDS`]; 0 if it is no prefix.
+    pub(crate) lengths: [u8; FIELDS.len()],
+    /// Rules by the hash of their values.
+    rules: Sorted<u64, Same<R>>,
+    /// How many rules have the hash of the words up to the end of a stage; empty for the last stage
+    /// and those without words.
+    stages: [Sorted<u64, u32>; STAGES - 1],
+    /// The ports in use, source before destination, masked; each as long as the lowest bit of the
+    /// mask.
+    ports: Prefixes<Short>,
+    ports_len: u8,
+    /// The ranges of ports in use, if the mask has some.
+    ranges: Option<Box<Ranges>>,
+    /// How many rules have each priority.
+    priorities: Sorted<u16, u32>,
+}
+
+/// The rules of one hash, in the order in which they win: nearly always one, or some that differ in
+/// their priority alone.
+#[derive(Clone, Debug)]
+enum Same<R> {
+    One(R),
+    Many(Sorted<u64, R>),
+}
+
+/// The rules of a tuple that a packet agrees with.
+#[derive(Debug)]
+pub(crate) struct Met<'a, R> {
+    same: &'a Same<R>,
+    mask: &'a Mask,
+    /// The ranges that the packet's ports lie in, if the mask has some.
+    ranges: Option<u64>,
+}
+
+impl<R> Clone for Met<'_, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for Met<'_, R> {}
+
+impl<'a, R: Entry> Met<'a, R> {
+    /// The first of them whose rank is `rank` or behind; `key` is the packet's.
+    pub(crate) fn from(&self, mut rank: u64, key: &Key) -> Option<&'a R> {
+        loop {
+            let found = self.same.from(rank)?;
+            let values = &found.rule().values;
+            let agrees = self.mask.agrees(key, values)
+                && values.get(self.mask.words().len()).copied() == self.ranges;
+            if agrees {
+                return Some(found);
+            }
+            // Another match with the same hash.
+            rank = found.rule().rank() + 1;
+        }
+    }
+}
+
+impl<R: Entry> Same<R> {
+    /// The first rule whose rank is `rank` or behind.
+    fn from(&self, rank: u64) -> Option<&R> {
+        match self {
+            Self::One(only) => Some(only).filter(|only| only.rule().rank() >= rank),
+            Self::Many(rules) => rules.from(rank).map(|(_, rule)| rule),
+        }
+    }
+
+    /// The rule of these values and this priority.
+    fn find(&self, values: &[u64], priority: u16) -> Option<&R> {
+        let mut found = self.from(rank(priority, 0))?;
+        while *found.rule().values != *values {
+            found = self.from(found.rule().rank() + 1)?;
+        }
+        Some(found).filter(|found| found.rule().priority == priority)
+    }
+
+    fn with(&self, entry: R) -> Self {
+        let mut rules = match self {
+            Self::Many(rules) => rules.clone(),
+            Self::One(only) => {
+                let mut rules = Sorted::EMPTY;
+                rules.insert(only.rule().rank(), only.clone());
+                rules
+            }
+        };
+        rules.insert(entry.rule().rank(), entry);
+        Self::Many(rules)
+    }
+
+    fn without(&self, rank: u64) -> Option<Self> {
+        let Self::Many(rules) = self else { return None };
+        let mut rules = rules.clone();
+        rules.remove(rank);
+        let (first, entry) = rules.first()?;
+        if rules.last()?.0 == *first {
+            Some(Self::One(entry.clone()))
+        } else {
+            Some(Self::Many(rules))
+        }
+    }
+}
+
+impl<R: Entry> Tuple<R> {
+    pub(crate) fn new(mask: Arc<Mask>) -> Self {
+        let lengths = FIELDS.map(|span| prefix_len(mask.bits().get(span), span.bits()));
+        let ports = ports_of(mask.bits()) >> 96;
+        let ranges = mask.ranged() != [false; 2];
+        Self {
+            lengths,
+            highest: 0,
+            last_stage: mask.last_stage(),
+            rules: Sorted::EMPTY,
+            stages: [Sorted::EMPTY; STAGES - 1],
+            ports: Prefixes::EMPTY,
+            ports_len: u8::try_from(32 - ports.trailing_zeros().min(32)).unwrap_or(0),
+            ranges: ranges.then(|| Box::new(Ranges::new(mask.ranged()))),
+            priorities: Sorted::EMPTY,
+            mask,
+        }
+    }
+
+    /// Whether there is no rule.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Shows the rules to `found` that a packet with this key agrees with: once, or once for each
+    /// range its ports lie in. `looked` learns which bits decided that.
+    pub(crate) fn lookup<'a>(
+        &'a self,
+        key: &Key,
+        seed: Seed,
+        asked: &mut Asked<'_>,
+        looked: &mut impl Looked,
+        mut found: impl FnMut(Met<'a, R>),
+    ) {
+        let mut hasher = seed.hasher();
+        for stage in 0..=self.last_stage {
+            if stage == NETWORK && asked.exclude(&self.lengths, key, looked) {
+                return self.looked_before(stage, looked);
+            }
+            if stage == TRANSPORT && self.ranges.is_some() {
+                break;
+            }
+            let words = self.mask.stage(stage);
+            for word in words {
+                let word = usize::from(*word);
+                hasher.write_u64(key[word] & self.mask.bits()[word]);
+            }
+            let is_known = stage == self.last_stage || words.is_empty();
+            if !is_known && self.stages[stage].get(hasher.finish()).is_none() {
+                return self.looked_before(stage + 1, looked);
+            }
+        }
+        if let Some(ranges) = &self.ranges {
+            self.looked_before(TRANSPORT, looked);
+            return self.lookup_ranges(ranges, hasher, key, looked, found);
+        }
+        let met = self.rules.get(hasher.finish()).map(|same| Met {
+            same,
+            mask: &self.mask,
+            ranges: None,
+        });
+        let is_met = met.is_some_and(|met| met.from(0, key).is_some());
+        if !is_met && self.last_stage == TRANSPORT && self.ports_len > 0 {
+            self.looked_before(TRANSPORT, looked);
+            self.looked_at_ports(key, looked);
+        } else {
+            self.looked_before(STAGES, looked);
+        }
+        met.filter(|_| is_met).into_iter().for_each(&mut found);
+    }
+
+    /// The last stage where ports are matched by ranges: first those, then what else is in it.
+    fn lookup_ranges<'a>(
+        &'a self,
+        ranges: &Ranges,
+        hasher: impl Hasher + Copy,
+        key: &Key,
+        looked: &mut impl Looked,
+        mut found: impl FnMut(Met<'a, R>),
+    ) {
+        let word = key[PORTS_WORD];
+        #[expect(clippy::cast_possible_truncation, reason = "the ports are in the upper half")]
+        let ports = [(word >> 48) as u16, (word >> 32) as u16];
+        let look = |field: usize, looked: &mut _| {
+            looked_at_port(field, ranges.decisive(field, ports[field]), looked);
+        };
+        let (lead, other) = (ranges.lead(), 1 - ranges.lead());
+        look(lead, looked);
+        ranges.containing(ports, |pair, both| {
+            if self.mask.ranged()[other] {
+                look(other, looked);
+            }
+            if !both {
+                return;
+            }
+            let mut hasher = hasher;
+            for word in self.mask.stage(TRANSPORT) {
+                hasher.write_u64(key[usize::from(*word)] & self.mask.bits()[usize::from(*word)]);
+                looked.at(usize::from(*word), self.mask.bits()[usize::from(*word)]);
+            }
+            hasher.write_u64(pair);
+            let met = self.rules.get(hasher.finish()).map(|same| Met {
+                same,
+                mask: &self.mask,
+                ranges: Some(pair),
+            });
+            met.filter(|met| met.from(0, key).is_some()).into_iter().for_each(&mut found);
+        });
+    }
+
+    /// Notes that the words of all stages before `stage` were looked at.
+    fn looked_before(&self, stage: usize, looked: &mut impl Looked) {
+        for word in (0..stage).flat_map(|stage| self.mask.stage(stage)) {
+            looked.at(usize::from(*word), self.mask.bits()[usize::from(*word)]);
+        }
+    }
+
+    /// Notes that the transport word was looked at without finding anything: of the ports only as
+    /// many bits as show that no rule has them, unless it was something else that differed.
+    fn looked_at_ports(&self, key: &Key, looked: &mut impl Looked) {
+        let mask = self.mask.bits()[PORTS_WORD];
+        let ports = ports_of(key) & ports_of(self.mask.bits());
+        let bits = self.ports.decisive(ports, 32);
+        let leading = u64::MAX.checked_shl(64 - u32::from(bits)).unwrap_or(0);
+        looked.at(PORTS_WORD, if bits < self.ports_len { mask & leading } else { mask });
+    }
+
+    /// The rule of these values and this priority.
+    pub(crate) fn find(&self, values: &[u64], priority: u16, seed: Seed) -> Option<&R> {
+        self.rules.get(seed.hash(values.iter().copied()))?.find(values, priority)
+    }
+
+    /// Every rule.
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &R> {
+        self.rules.iter().flat_map(|(_, same)| {
+            let (one, many) = match same {
+                Same::One(only) => (Some(only), None),
+                Same::Many(rules) => (None, Some(rules)),
+            };
+            one.into_iter().chain(many.into_iter().flat_map(Sorted::iter).map(|(_, rule)| rule))
+        })
+    }
+
+    /// The rules of these values, in the order in which they win.
+    pub(crate) fn same(&self, values: &[u64], seed: Seed) -> impl Iterator<Item = &R> {
+        let same = self.rules.get(seed.hash(values.iter().copied()));
+        let mut rank = 0;
+        std::iter::from_fn(move || {
+            let next = same?.from(rank)?;
+            rank = next.rule().rank() + 1;
+            Some(next)
+        })
+        .filter(move |rule| *rule.rule().values == *values)
+    }
+
+    /// Whether some rule has this priority.
+    pub(crate) fn has_priority(&self, priority: u16) -> bool {
+        self.priorities.get(priority).is_some()
+    }
+
+    /// Adds a rule; there is none with its values and its priority.
+    pub(crate) fn insert(&mut self, entry: R, seed: Seed, tries: &mut Tries) {
+        let rule = Arc::clone(entry.rule());
+        self.count(&rule, seed, tries, true);
+        let hash = seed.hash(rule.values.iter().copied());
+        self.rules.insert_with(hash, |same| match same {
+            None => Same::One(entry),
+            Some(same) => same.with(entry),
+        });
+    }
+
+    /// Puts a rule in place of one with the same values and the same priority.
+    pub(crate) fn replace(&mut self, old: &Rule, entry: R, seed: Seed) {
+        let hash = seed.hash(old.values.iter().copied());
+        self.rules.insert_with(hash, |same| match same.and_then(|same| same.without(old.rank())) {
+            None => Same::One(entry),
+            Some(same) => same.with(entry),
+        });
+    }
+
+    /// Removes a rule that is there.
+    pub(crate) fn remove(&mut self, rule: &Rule, seed: Seed, tries: &mut Tries) {
+        self.count(rule, seed, tries, false);
+        let hash = seed.hash(rule.values.iter().copied());
+        match self.rules.get(hash).and_then(|same| same.without(rule.rank())) {
+            None => drop(self.rules.remove(hash)),
+            Some(same) => self.rules.insert(hash, same),
+        }
+    }
+
+    /// Adds a rule to what is counted beside the rules themselves, or takes it out.
+    fn count(&mut self, rule: &Rule, seed: Seed, tries: &mut Tries, add: bool) {
+        let step = if add { Sorted::count } else { Sorted::discount };
+        let step_priority = if add { Sorted::count } else { Sorted::discount };
+        step_priority(&mut self.priorities, rule.priority);
+        self.highest = self.priorities.last().map_or(0, |(priority, _)| *priority);
+
+        let mut hasher = seed.hasher();
+        let mut values = rule.values.iter();
+        for stage in 0..self.last_stage {
+            let words = self.mask.stage(stage);
+            values.by_ref().take(words.len()).for_each(|value| hasher.write_u64(*value));
+            if !words.is_empty() {
+                step(&mut self.stages[stage], hasher.finish());
+            }
+        }
+        if self.lengths != [0; FIELDS.len()] || self.ports_len > 0 {
+            let key = self.mask.expand(&rule.values);
+            tries.count(&self.lengths, &key, add);
+            let step = if add { Prefixes::insert } else { Prefixes::remove };
+            step(&mut self.ports, ports_of(&key), self.ports_len);
+        }
+        if let (Some(ranges), Some(pair)) = (&mut self.ranges, rule.values.last()) {
+            let step = if add { Ranges::insert } else { Ranges::remove };
+            step(ranges, *pair);
+        }
+    }
+
+    /// Asserts that the tuple is what a table says it is, for tests; answers with its rules.
+    pub(crate) fn check(&self) -> usize {
+        assert!(!self.is_empty(), "invariant 3");
+        let highest = self.rules().map(|rule| rule.rule().priority).max();
+        assert_eq!(highest, Some(self.highest), "the highest priority");
+        assert!(self.rules().all(|rule| *rule.rule().mask == *self.mask), "invariant 1");
+        for (_, same) in self.rules.iter() {
+            if let Same::Many(rules) = same {
+                assert!(rules.iter().all(|(rank, rule)| rule.rule().rank() == *rank));
+                assert!(rules.iter().nth(1).is_some(), "one rule stands alone");
+            }
+        }
+        self.rules().count()
+    }
+}
+
+/// Notes that the leading `bits` bits of the source (0) or destination (1) port were looked at.
+fn looked_at_port(field: usize, bits: u8, looked: &mut impl Looked) {
+    let port = !0xffffu16.checked_shr(bits.into()).unwrap_or(0);
+    looked.at(PORTS_WORD, u64::from(port) << (48 - 16 * field));
+}
+
+/// Both ports as a value for [`Prefixes`].
+fn ports_of(key: &Key) -> u128 {
+    u128::from(key[PORTS_WORD] >> 32) << 96
+}
