@@ -14,7 +14,7 @@ use std::sync::Arc;
 use api::Action;
 use packet::Key;
 
-use crate::rule::{Rule, rank};
+use crate::rule::Rule;
 use crate::tuple::{Entry, Met};
 
 /// A conjunctive match: its number, and how many clauses it has.
@@ -136,7 +136,7 @@ impl<'a> Clauses<'a> {
             if let Some(place) = slot
                 && place.soft.rule.priority == priority
             {
-                let lower = place.met.from(rank(below, 0), key);
+                let lower = place.met.from(Rule::rank_of(below, 0), key);
                 *slot = lower.map(|soft| Place { soft, seen: 0, ..*place });
             }
         }

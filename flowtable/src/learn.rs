@@ -143,7 +143,7 @@ impl<R: Record> Walk<'_, R> {
         if let Some(rule) = context.rule
             && flags & ENDS != 0
         {
-            self.path.push(Step::Fin(rule));
+            self.path.push(Step::Fin { bridge: self.id, rule });
         }
     }
 }

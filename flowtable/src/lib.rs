@@ -64,7 +64,7 @@ pub use pending::Pending;
 pub use ports::{BridgeId, PortView, Ports, VlanMode};
 pub use program::{AsideId, Op};
 pub use programs::{ProgramId, Programs};
-pub use rule::{Millis, Rule, RuleId, RuleStats};
+pub use rule::{Millis, Rule, RuleId, RuleStats, end};
 pub use state::State;
 pub use step::Step;
 pub use table::{Looked, Table};

@@ -53,6 +53,15 @@ impl RuleStats {
     }
 }
 
+/// When a flow is over at the earliest whose last packet came at `used`, with these timeouts, idle
+/// and hard, in seconds; `None` is never.
+pub fn end(used: Millis, modified: Millis, (idle, hard): (u16, u16)) -> Option<Millis> {
+    let after = |from: Millis, seconds: u16| {
+        (seconds > 0).then(|| Millis(from.0.saturating_add(u64::from(seconds) * 1000)))
+    };
+    after(used, idle).into_iter().chain(after(modified, hard)).min()
+}
+
 /// A flow in a table. Immutable: a change makes a new one.
 #[derive(Clone, Debug)]
 pub struct Rule {
@@ -118,18 +127,24 @@ impl Rule {
     }
 
     /// Its place among all rules of its table: lower goes first.
-    pub fn rank(&self) -> u64 {
-        rank(self.priority, self.order)
+    pub const fn rank(&self) -> u64 {
+        Self::rank_of(self.priority, self.order)
+    }
+
+    /// The place of a rule of this priority and age.
+    pub const fn rank_of(priority: u16, order: u64) -> u64 {
+        // So many rules no switch has seen.
+        const MOST: u64 = (1 << 48) - 1;
+        (!priority as u64) << 48 | order & MOST
+    }
+
+    /// When it is over at the earliest, if its last packet came at `used`; `None` is never.
+    pub fn end(&self, used: Millis) -> Option<Millis> {
+        end(used, self.modified, (self.idle_timeout, self.hard_timeout))
     }
 
     /// Whether it is a clause of conjunctive matches: such a rule never matches by itself.
     pub fn is_clause(&self) -> bool {
         self.actions.iter().any(|action| matches!(action, Action::Conjunction { .. }))
     }
-}
-
-/// The place of a rule of this priority and age.
-pub(crate) fn rank(priority: u16, order: u64) -> u64 {
-    debug_assert!(order >> 48 == 0, "so many rules no switch has seen");
-    u64::from(!priority) << 48 | order
 }

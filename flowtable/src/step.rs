@@ -40,7 +40,12 @@ pub enum Step {
     /// It showed the need for a flow, which is this one.
     Taught(RuleId),
     /// It ended a connection, and shortened the timeouts of this flow.
-    Fin(RuleId),
+    Fin {
+        /// In this bridge.
+        bridge: BridgeId,
+        /// The flow.
+        rule: RuleId,
+    },
 }
 
 const KIND: u32 = 62;
@@ -53,6 +58,8 @@ const GROUP: u64 = 0;
 const BUCKET: u64 = 1;
 const TAUGHT: u64 = 2;
 const FIN: u64 = 3;
+/// Bits of a rule's number beside that of its bridge: more rules no switch has seen.
+const RULE_BITS: u32 = 52;
 
 impl Step {
     /// The step as a word.
@@ -71,7 +78,9 @@ impl Step {
             Self::Group(GroupSerial(group)) => other(GROUP, group.into()),
             Self::Bucket { group, at } => other(BUCKET, u64::from(group.0) << 16 | u64::from(at)),
             Self::Taught(RuleId(id)) => other(TAUGHT, id),
-            Self::Fin(RuleId(id)) => other(FIN, id),
+            Self::Fin { bridge, rule: RuleId(id) } => {
+                other(FIN, u64::from(bridge.0) << RULE_BITS | id)
+            }
         }
     }
 
@@ -95,7 +104,10 @@ impl Step {
                         at: u16::from_be_bytes([high, low]),
                     },
                     TAUGHT => Self::Taught(RuleId(value)),
-                    _ => Self::Fin(RuleId(value)),
+                    _ => Self::Fin {
+                        bridge: BridgeId(u8::try_from(value >> RULE_BITS).unwrap_or(0)),
+                        rule: RuleId(value & ((1 << RULE_BITS) - 1)),
+                    },
                 }
             }
             _ => Self::Rule(RuleId(word)),
@@ -122,7 +134,7 @@ mod tests {
             Step::Group(GroupSerial(u32::MAX)),
             Step::Bucket { group: GroupSerial(u32::MAX), at: u16::MAX },
             Step::Taught(RuleId(u64::MAX >> 6)),
-            Step::Fin(RuleId(7)),
+            Step::Fin { bridge: BridgeId(63), rule: RuleId(u64::MAX >> 12) },
         ] {
             assert_eq!(Step::from_word(step.to_word()), step);
         }

@@ -39,7 +39,7 @@ use packet::{Key, Span};
 
 use crate::conjunction::{Clauses, Soft};
 use crate::mask::{Mask, Seed};
-use crate::rule::{Rule, rank};
+use crate::rule::Rule;
 use crate::sorted::Sorted;
 use crate::tuple::Entry;
 use crate::tuples::Tuples;
@@ -227,7 +227,7 @@ impl Table {
         if found.is_some() || !(more || others) {
             return found;
         }
-        let rest = self.rules_from(rank(priority, 0));
+        let rest = self.rules_from(Rule::rank_of(priority, 0));
         let mut equals = rest.take_while(|rule| rule.priority == priority);
         equals.find(|rule| rule.matching().overlaps(matching))
     }

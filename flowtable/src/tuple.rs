@@ -8,7 +8,7 @@ use packet::Key;
 use crate::mask::{Mask, STAGES, Seed};
 use crate::prefixes::{Prefixes, Short};
 use crate::ranges::Ranges;
-use crate::rule::{Rule, rank};
+use crate::rule::Rule;
 use crate::sorted::Sorted;
 use crate::table::Looked;
 use crate::tries::{Asked, FIELDS, Tries, prefix_len};
@@ -108,7 +108,7 @@ impl<R: Entry> Same<R> {
 
     /// The rule of these values and this priority.
     fn find(&self, values: &[u64], priority: u16) -> Option<&R> {
-        let mut found = self.from(rank(priority, 0))?;
+        let mut found = self.from(Rule::rank_of(priority, 0))?;
         while *found.rule().values != *values {
             found = self.from(found.rule().rank() + 1)?;
         }

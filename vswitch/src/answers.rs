@@ -17,7 +17,7 @@ use crate::control::Control;
 use crate::describe::{self, Names};
 use crate::desk::Order;
 use crate::dump::{CachedFlow, DumpRequest};
-use crate::ledger::{Place, Sums};
+use crate::ledger::{self, Place, Sums};
 use crate::ports::{Assigned, Entry};
 use crate::trace;
 
@@ -52,8 +52,9 @@ impl Control {
             dump.limit.map_or(PAGE, |limit| usize::try_from(limit).unwrap_or(PAGE)).clamp(1, PAGE);
         self.ledger.fold(self.crew.paths(), &self.tables);
         let sums = self.ledger.sums(self.crew.paths());
-        let mut matching =
-            self.ledger.flows(bridge, after).filter(|(_, rule)| is_meant(rule, &filter)).peekable();
+        let mut matching = ledger::flows(&self.tables, bridge, after)
+            .filter(|(_, rule)| is_meant(rule, &filter))
+            .peekable();
         let (mut page, mut weight) = (Vec::new(), 0);
         while page.len() < limit
             && weight < PAGE_WEIGHT

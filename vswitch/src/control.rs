@@ -279,10 +279,7 @@ impl Control {
     pub fn tick(&mut self) {
         self.crew.settle();
         self.fold();
-        if self.ledger.may_finish() {
-            let sums = self.ledger.sums(self.crew.paths());
-            self.ledger.finish_all(&sums);
-        }
+        self.ledger.finish_all(self.crew.paths(), &self.tables);
         self.end_flows();
         self.age_stations();
         let now = self.clock.now();
@@ -303,7 +300,7 @@ impl Control {
     fn end_flows(&mut self) {
         let now = self.clock.millis();
         let crew = &self.crew;
-        let over = self.ledger.expired(now, |ledger| ledger.sums(crew.paths()));
+        let over = self.ledger.expired(now, &self.tables, |ledger| ledger.sums(crew.paths()));
         let bridges: BTreeSet<BridgeId> = over.iter().map(|(bridge, _)| *bridge).collect();
         for bridge in bridges {
             let mut edit = self.tables.edit();

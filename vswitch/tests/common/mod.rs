@@ -402,7 +402,7 @@ impl Bench {
                             stats.credit(count.packets, count.bytes, count.used);
                         }
                     }
-                    Step::Station { .. } | Step::Taught(_) | Step::Fin(_) => {}
+                    Step::Station { .. } | Step::Taught(_) | Step::Fin { .. } => {}
                 }
             }
         });
