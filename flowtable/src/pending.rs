@@ -59,9 +59,9 @@ impl Pending {
         self.waiting.load(Ordering::Acquire) == 0
     }
 
-    /// All that are pending, as they are now.
-    pub fn rules(&self) -> Arc<Vec<Arc<Rule>>> {
-        if self.is_empty() { Arc::default() } else { Arc::clone(&self.state().rules) }
+    /// All that are pending, as they are now; `None` if none is.
+    pub fn rules(&self) -> Option<Arc<Vec<Arc<Rule>>>> {
+        (!self.is_empty()).then(|| Arc::clone(&self.state().rules))
     }
 
     /// Leaves a flow here, in place of one with the same match and priority. Answers whether there

@@ -136,7 +136,8 @@ impl Translation {
         // Before it is asked what is pending: what is left there meanwhile shows then.
         self.taught = bridge.pending.newest();
         let pending = bridge.pending.rules();
-        let mut walk = Walk::new(self, tables, (id, bridge), &pending, key, reason, record);
+        let pending = pending.as_ref().map_or(&[][..], |pending| pending.as_slice());
+        let mut walk = Walk::new(self, tables, (id, bridge), pending, key, reason, record);
         walk.record.bridge(&bridge.name);
         let outcome = match frozen {
             None => walk.table(0),
