@@ -12,18 +12,24 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::print::print_actions;
-use super::{Assumed, cases, refused};
-use crate::action::{Action, OutPort};
+use super::print::print_actions_in;
+use super::{Assumed, Dialect, cases, pipeline_cases, refused};
+use crate::action::{Action, Learn, LearnSource, LearnSpec, OutPort, Subfield};
 use crate::field::Field;
 use crate::flow::{FlowFlags, FlowMod, Match};
-use crate::testing::{any_flow, legal};
+use crate::group::Group;
+use crate::testing::{any_group, any_pipeline_flow, legal};
 use crate::text::NoNames;
 
 /// What OVS makes of each line: its canonical form, or why it refuses it.
 fn ovs(lines: &[String]) -> Vec<Result<String, String>> {
+    ovs_over("OpenFlow15", lines)
+}
+
+/// The same over some version of OpenFlow.
+fn ovs_over(version: &str, lines: &[String]) -> Vec<Result<String, String>> {
     let mut child = Command::new("ovs-ofctl")
-        .args(["-O", "OpenFlow15", "parse-flows", "-"])
+        .args(["-O", version, "parse-flows", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -38,18 +44,18 @@ fn ovs(lines: &[String]) -> Vec<Result<String, String>> {
         child.wait_with_output().unwrap()
     });
     let flows = String::from_utf8(output.stdout).unwrap();
-    let flows: Vec<_> =
-        flows.lines().filter_map(|line| line.strip_prefix("OFPT_FLOW_MOD (OF1.5) (xid=")).collect();
+    let is_flow =
+        |line: &&str| line.starts_with("OFPT_FLOW_MOD") || line.starts_with("NXT_FLOW_MOD");
+    let flows: Vec<_> = flows.lines().filter(is_flow).collect();
     match lines {
-        _ if output.status.success() => {
-            assert_eq!(flows.len(), lines.len(), "as many flows out as in");
+        _ if output.status.success() && flows.len() == lines.len() => {
             flows.into_iter().map(canonical).collect()
         }
         [_] => vec![Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())],
         // One bad line spoils them all.
         _ => {
             let (a, b) = lines.split_at(lines.len() / 2);
-            [ovs(a), ovs(b)].concat()
+            [ovs_over(version, a), ovs_over(version, b)].concat()
         }
     }
 }
@@ -59,13 +65,28 @@ fn canonical(line: &str) -> Result<String, String> {
     flow.strip_prefix("ADD ").map(str::to_owned).ok_or_else(|| flow.to_owned())
 }
 
+/// What OVS makes of a group.
+fn ovs_group(version: &str, group: &str) -> Result<String, String> {
+    let output =
+        Command::new("ovs-ofctl").args(["-O", version, "parse-group", group]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let added = text.lines().find_map(|line| line.strip_prefix(" ADD "));
+    let why = || String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    added.map(str::to_owned).ok_or_else(why)
+}
+
 /// A flow as `parse-flows` prints it.
 fn in_ovs_form(flow: &FlowMod) -> String {
+    in_ovs_form_of(Dialect::OpenFlow15, flow)
+}
+
+fn in_ovs_form_of(dialect: Dialect, flow: &FlowMod) -> String {
     let mut parts = Vec::new();
     parts.extend(flow.table.filter(|table| *table != 0).map(|table| format!("table:{table}")));
     let priority =
         (flow.priority != FlowMod::DEFAULT_PRIORITY).then(|| format!("priority={}", flow.priority));
-    let matching = Some(flow.matching.to_string()).filter(|text| !text.is_empty());
+    let matching = flow.matching.print_in(dialect, &NoNames).to_string();
+    let matching = Some(matching).filter(|text| !text.is_empty());
     let fields: Vec<_> = priority.into_iter().chain(matching).collect();
     parts.extend((!fields.is_empty()).then(|| fields.join(",")));
     parts.extend(
@@ -83,16 +104,28 @@ fn in_ovs_form(flow: &FlowMod) -> String {
     ];
     parts.extend(flags.iter().filter(|(set, _)| *set).map(|(_, name)| (*name).to_owned()));
     let actions = flow.actions.as_deref().unwrap();
-    parts.push(format!("actions={}", print_actions(actions, &NoNames)));
+    parts.push(format!("actions={}", print_actions_in(actions, dialect, &NoNames)));
     parts.join(" ")
 }
 
 /// `count` flows that OVS can express, the same ones in every run.
 fn flows(count: usize) -> Vec<FlowMod> {
+    let flow = || any_pipeline_flow().prop_map(comparable);
+    generated(flow()).filter(|flow| !has_misread_mask(flow) && is_known(flow)).take(count).collect()
+}
+
+/// Values of a strategy, the same ones in every run.
+fn generated<T>(strategy: impl Strategy<Value = T>) -> impl Iterator<Item = T> {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let one = || comparable(any_flow().new_tree(&mut runner).unwrap().current());
-    std::iter::repeat_with(one).filter(|flow| !has_misread_mask(flow)).take(count).collect()
+    std::iter::repeat_with(move || strategy.new_tree(&mut runner).unwrap().current())
+}
+
+/// Whether OVS has all that the match says: no ranges, and 16 registers in its version 3.1.
+fn is_known(flow: &FlowMod) -> bool {
+    let matching = &flow.matching;
+    let others = (16..32).map(Field::Reg).chain([Field::PacketType]);
+    matching.ranges() == [None; 2] && others.into_iter().all(|field| !matching.says(field))
 }
 
 /// OVS takes the digits that an IPv6 mask begins with for the length of a prefix: `::1/82ff::`.
@@ -115,10 +148,12 @@ fn comparable(mut flow: FlowMod) -> FlowMod {
     FlowMod { actions, ..flow }
 }
 
+/// The actions that OVS has a word for; see DEVIATIONS for the others.
 fn expressible(actions: Vec<Action>) -> Vec<Action> {
+    let has_tag = |part: &Subfield| part.field == Field::VlanTci;
     let one = |action| match action {
         Action::Clone(inner) => Some(Action::Clone(expressible(inner))),
-        // See DEVIATIONS for each.
+        Action::WriteActions(inner) => Some(Action::WriteActions(expressible(inner))),
         Action::ModVlanVid(_) | Action::ModVlanPcp(_) => None,
         Action::SetField { field: Field::VlanTci | Field::VlanVid, mask, .. }
             if mask & 0x1000 == 0 =>
@@ -129,10 +164,72 @@ fn expressible(actions: Vec<Action>) -> Vec<Action> {
             None
         }
         Action::SetField { field: Field::VlanTci, mask, .. } if mask != 0xffff => None,
-        Action::Move { dst, .. } if dst.field == Field::VlanTci => None,
+        Action::SetField { field, .. } if is_late(field) => None,
+        Action::Move { src, dst } if is_late(src.field) || is_late(dst.field) => None,
+        Action::Move { dst, .. } | Action::Pop(dst) | Action::CheckPktLarger { dst, .. }
+            if has_tag(&dst) || is_late(dst.field) =>
+        {
+            None
+        }
+        Action::OutputField(src) | Action::Push(src) if is_late(src.field) => None,
+        // OpenFlow's form of these has six bits for their width.
+        Action::OutputField(src) if src.bits > 64 => None,
+        Action::Multipath(choice) if choice.dst.bits > 64 => None,
+        Action::Multipath(choice) if has_tag(&choice.dst) || is_late(choice.dst.field) => None,
+        Action::Bundle(bundle) if bundle.dst.is_some_and(|dst| is_late(dst.field)) => None,
+        Action::Learn(learn) => Some(Action::Learn(Box::new(learnable(*learn)))),
         action => Some(action),
     };
     actions.into_iter().filter_map(one).collect()
+}
+
+/// Whether OVS 3.1 does not have this register yet.
+fn is_late(field: Field) -> bool {
+    matches!(field, Field::Reg(16..) | Field::Xreg(8..) | Field::Xxreg(4..))
+}
+
+/// What OVS can learn.
+fn learnable(learn: Learn) -> Learn {
+    let known = |part: &Subfield| !is_late(part.field) && part.field != Field::ArpOp;
+    let specs = learn.specs.into_iter().filter(|spec| match spec {
+        LearnSpec::Match { dst, src } | LearnSpec::Load { dst, src } => {
+            known(dst) && !matches!(src, LearnSource::Field(src) if !known(src))
+        }
+        LearnSpec::Output(src) => known(src),
+    });
+    Learn {
+        specs: specs.collect(),
+        result_dst: learn.result_dst.filter(|dst| known(dst) && dst.field != Field::VlanTci),
+        ..learn
+    }
+}
+
+/// What OVS says in the same way over OpenFlow 1.0.
+fn old(actions: Vec<Action>, keep: &dyn Fn(&Action) -> bool) -> Vec<Action> {
+    let one = |action| match action {
+        Action::Clone(inner) => Some(Action::Clone(old(inner, keep))),
+        // See OLD_DEVIATIONS for each.
+        Action::PushVlan(_) | Action::Meter(_) | Action::ClearActions => None,
+        Action::WriteActions(_) | Action::WriteMetadata { .. } | Action::GotoTable(_) => None,
+        action => {
+            let text = action.print_in(Dialect::OpenFlow10, &NoNames).to_string();
+            let same = !text.starts_with("set_field:") && !text.starts_with("set_vlan");
+            Some(action).filter(|action| same && keep(action))
+        }
+    };
+    actions.into_iter().filter_map(one).collect()
+}
+
+/// The same flow with nothing that OpenFlow 1.0 has no word for.
+fn old_flow(mut flow: FlowMod, keep: &dyn Fn(&Action) -> bool) -> FlowMod {
+    let actions = old(flow.actions.take().unwrap(), keep);
+    let mut assumed = Assumed::at_start(&flow.matching, flow.table);
+    let actions = Some(legal(actions, &mut assumed));
+    let FlowFlags { send_flow_rem, check_overlap, .. } = flow.flags;
+    let flags = FlowFlags { send_flow_rem, check_overlap, ..FlowFlags::default() };
+    // Where no table is given OVS sometimes says so.
+    let table = flow.table.map(|table| table.max(1));
+    FlowMod { actions, flags, table, importance: 0, ..flow }
 }
 
 #[test]
@@ -143,6 +240,72 @@ fn ovs_prints_what_we_print() {
     let theirs = ovs(&texts);
     for ((flow, text), theirs) in flows.iter().zip(&texts).zip(&theirs) {
         assert_eq!(theirs.as_ref(), Ok(&in_ovs_form(flow)), "{text}");
+    }
+}
+
+#[test]
+#[ignore = "needs ovs-ofctl: run by cargo xtask test"]
+fn ovs_prints_what_we_print_in_the_old_dialect() {
+    let flows: Vec<_> = flows(3000).into_iter().map(|flow| old_flow(flow, &|_| true)).collect();
+    let old = |flow: &FlowMod| flow.print_in(Dialect::OpenFlow10, &NoNames).to_string();
+    let texts: Vec<_> = flows.iter().map(old).collect();
+    for ((flow, text), theirs) in flows.iter().zip(&texts).zip(ovs_over("OpenFlow10", &texts)) {
+        assert_eq!(theirs, Ok(in_ovs_form_of(Dialect::OpenFlow10, flow)), "{text}");
+    }
+}
+
+/// What is written in one dialect OVS prints in the other as we do.
+#[test]
+#[ignore = "needs ovs-ofctl: run by cargo xtask test"]
+fn both_dialects_say_the_same_to_ovs() {
+    // Words that OVS keeps apart because it was given the one or the other.
+    let kept = |action: &Action| {
+        let is_tunnel = matches!(action, Action::SetField { field: Field::TunId, mask: ALL, .. });
+        // A load of these, which do not fill their bytes, it prints with a mask.
+        let odd = [Field::IpEcn, Field::Ipv6Label];
+        let is_odd = matches!(action, Action::SetField { field, .. } if odd.contains(field));
+        !is_tunnel && !is_odd && !matches!(action, Action::SetQueue(_))
+    };
+    const ALL: u128 = u64::MAX as u128;
+    // So it does with the two ways to say that there is no tag.
+    let flows = flows(3000).into_iter().filter(|flow| !flow.matching.has_no_tag());
+    let flows: Vec<_> = flows.map(|flow| old_flow(flow, &kept)).collect();
+    let new: Vec<_> = flows.iter().map(FlowMod::to_string).collect();
+    for ((flow, text), theirs) in flows.iter().zip(&new).zip(ovs_over("OpenFlow10", &new)) {
+        assert_eq!(theirs, Ok(in_ovs_form_of(Dialect::OpenFlow10, flow)), "{text}");
+    }
+    let old = |flow: &FlowMod| flow.print_in(Dialect::OpenFlow10, &NoNames).to_string();
+    let old: Vec<_> = flows.iter().map(old).collect();
+    for ((flow, text), theirs) in flows.iter().zip(&old).zip(ovs(&old)) {
+        assert_eq!(theirs, Ok(in_ovs_form(flow)), "{text}");
+    }
+}
+
+#[test]
+#[ignore = "needs ovs-ofctl: run by cargo xtask test"]
+fn ovs_prints_groups_as_we_do() {
+    let comparable = |mut group: Group| {
+        for bucket in &mut group.buckets {
+            let actions = expressible(std::mem::take(&mut bucket.actions));
+            bucket.actions = legal(actions, &mut Assumed::in_bucket());
+        }
+        group
+    };
+    let groups: Vec<_> = generated(any_group().prop_map(comparable)).take(300).collect();
+    for group in groups {
+        let text = group.to_string();
+        assert_eq!(ovs_group("OpenFlow15", &text), Ok(text.clone()));
+        let mut group = group;
+        for bucket in &mut group.buckets {
+            let actions = old(std::mem::take(&mut bucket.actions), &|action| {
+                // Which is said by a word that OVS reads but does not print.
+                let tag = [Field::VlanVid, Field::VlanPcp];
+                !matches!(action, Action::SetField { field, .. } if tag.contains(field))
+            });
+            bucket.actions = legal(actions, &mut Assumed::in_bucket());
+        }
+        let text = group.print_in(Dialect::OpenFlow10, &NoNames).to_string();
+        assert_eq!(ovs_group("OpenFlow10", &text), Ok(text.clone()));
     }
 }
 
@@ -338,9 +501,39 @@ impl Speller<'_> {
                 let (src, dst) = self.choose(&names);
                 forms.push(format!("move:{src}->{dst}[]"));
             }
+            Action::OutputTruncated { port, max_len } => {
+                let port = Action::Output(*port).to_string();
+                let port = port.trim_start_matches("output:");
+                forms.push(format!("Output(max_len={max_len},port={port})"));
+            }
+            Action::Controller(controller) if controller.is_plain() => forms.extend([
+                format!("controller(max_len={})", controller.max_len),
+                format!("controller:{}", controller.max_len),
+            ]),
+            Action::Group(id) => forms.push(format!("group({id})")),
+            Action::SetQueue(queue) => forms.push(format!("set_queue:{queue:#x}")),
+            Action::Push(part) | Action::Pop(part) if part.is_whole() => {
+                let word = if matches!(action, Action::Push(_)) { "push" } else { "pop" };
+                forms.extend([
+                    format!("{word}:{}[]", part.field),
+                    format!("{word}({})", part.field),
+                ]);
+            }
+            Action::Note(_) => forms.push(plain.replace('.', "")),
+            Action::Multipath(_) => forms.push(plain.replace(',', " ")),
+            Action::Bundle(_) => forms.push(plain.replace("members", "slaves")),
+            Action::Conjunction { .. } => forms.push(plain.replace(',', ", ")),
+            Action::CheckPktLarger { .. } => {
+                forms.push(plain.replace('(', ":").replace(')', ""));
+            }
+            Action::Learn(_) => forms.push(plain.replace("NXM_NX_REG0", "reg0")),
+            Action::WriteActions(inner) => {
+                let list = self.actions(inner, &mut assumed.in_set());
+                forms = vec![format!("write_actions({list})")];
+            }
             Action::PushVlan(ethertype) => forms.push(format!("push_vlan={ethertype}")),
             Action::PopVlan => forms.extend(["strip_vlan".to_owned(), "pop_vlan()".to_owned()]),
-            Action::DecTtl(_) => forms.push("dec_ttl()".to_owned()),
+            Action::DecTtl(ids) if ids.is_empty() => forms.push("dec_ttl()".to_owned()),
             Action::Resubmit { in_port: None, table: Some(table) } => {
                 forms.push(format!("resubmit(in_port,{table})"));
             }
@@ -400,30 +593,57 @@ fn every_spelling_means_the_same() {
 #[test]
 #[ignore = "needs ovs-ofctl: run by cargo xtask test"]
 fn ovs_takes_the_same_spellings() {
-    let texts: Vec<_> = cases::SPELLINGS.iter().map(|(text, _)| (*text).to_owned()).collect();
+    let spellings = cases::SPELLINGS.iter().chain(pipeline_cases::SPELLINGS);
+    let texts: Vec<_> = spellings.map(|(text, _)| (*text).to_owned()).collect();
     for (text, theirs) in texts.iter().zip(ovs(&texts)) {
         let ours = text.parse().map(|flow| in_ovs_form(&flow));
         assert_eq!(theirs, Ok(ours.unwrap()), "{text}");
+    }
+    for (text, printed) in pipeline_cases::OLD_SPELLINGS {
+        let theirs = ovs_over("OpenFlow10", &[(*text).to_owned()]);
+        assert_eq!(theirs, [Ok((*printed).to_owned())], "{text}");
+    }
+    for (text, printed) in pipeline_cases::GROUPS {
+        assert_eq!(ovs_group("OpenFlow15", text), Ok((*printed).to_owned()), "{text}");
+    }
+    for (text, printed) in pipeline_cases::OLD_GROUPS {
+        assert_eq!(ovs_group("OpenFlow10", text), Ok((*printed).to_owned()), "{text}");
     }
 }
 
 #[test]
 #[ignore = "needs ovs-ofctl: run by cargo xtask test"]
 fn ovs_refuses_what_we_refuse() {
-    for (text, error, _) in refused::REFUSED {
+    for (text, error, _) in refused::REFUSED.iter().chain(refused::PIPELINE) {
         let theirs = ovs(&[(*text).to_owned()]);
         assert!(theirs[0].is_err(), "we say {error}, OVS {theirs:?}: {text}");
+    }
+    for (text, error, _) in pipeline_cases::REFUSED_GROUPS {
+        let theirs = ovs_group("OpenFlow15", text);
+        assert!(theirs.is_err(), "we say {error}, OVS {theirs:?}: {text}");
     }
 }
 
 #[test]
 #[ignore = "needs ovs-ofctl: run by cargo xtask test"]
 fn every_deviation_is_one() {
-    for (text, ours, why) in cases::DEVIATIONS {
+    for (text, ours, why) in cases::DEVIATIONS.iter().chain(pipeline_cases::DEVIATIONS) {
         let theirs = ovs(&[(*text).to_owned()]);
         let same = match ours {
             Ok(_) => theirs[0] == Ok(in_ovs_form(&text.parse().unwrap())),
             Err(_) => theirs[0].is_err(),
+        };
+        assert!(!same, "no longer a deviation ({why}): {text}");
+    }
+    for (text, ours, why) in pipeline_cases::OLD_DEVIATIONS {
+        let theirs = ovs_over("OpenFlow10", &[(*text).to_owned()]);
+        assert_ne!(theirs, [Ok((*ours).to_owned())], "no longer a deviation ({why}): {text}");
+    }
+    for (text, ours, why) in pipeline_cases::GROUP_DEVIATIONS {
+        let theirs = ovs_group("OpenFlow15", text);
+        let same = match ours {
+            Ok(ours) => theirs.as_deref() == Ok(*ours),
+            Err(_) => theirs.is_err(),
         };
         assert!(!same, "no longer a deviation ({why}): {text}");
     }

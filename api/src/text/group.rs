@@ -152,7 +152,12 @@ impl<'t> Head<'t> {
     }
 
     fn take(&mut self, parameter: Parameter<'t>, verb: Verb) -> Result<(), FlowError> {
-        let (word, given) = (parameter.word.part, parameter.given()?);
+        let word = parameter.word.part;
+        if let ("fields", Some(list)) = (word.text, parameter.value) {
+            self.fields = Some((word, fields(list)?));
+            return Ok(());
+        }
+        let given = parameter.given()?;
         let wrong = |expected| FlowError::Value {
             at: given.at(),
             of: word.text.to_owned(),
@@ -178,7 +183,6 @@ impl<'t> Head<'t> {
                 self.method = Some((word, method));
             }
             "selection_method_param" => self.param = Some((word, value::fit(given, word.text)?)),
-            "fields" => self.fields = Some((word, fields(given)?)),
             "command_bucket_id" => {
                 let place = match given.text {
                     "first" => BucketPlace::First,

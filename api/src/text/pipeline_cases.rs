@@ -295,8 +295,8 @@ pub(super) const OLD_DEVIATIONS: &[(&str, &str, &str)] = &[
 /// Where we differ from OVS: what we make of the flow, and why.
 pub(super) const DEVIATIONS: &[(&str, Result<&str, &str>, &str)] = &[
     (
-        "reg16=5,xreg8=1,xxreg7=0,actions=1",
-        Ok("reg16=0x5,reg17=0x1,reg28=0,reg29=0,reg30=0,reg31=0 actions=output:1"),
+        "reg20=5,xreg8=1,xxreg7=0,actions=1",
+        Ok("reg16=0,reg17=0x1,reg20=0x5,reg28=0,reg29=0,reg30=0,reg31=0 actions=output:1"),
         "OVS 3.1 has 16 registers",
     ),
     ("tcp,tp_dst=80-95,actions=1", Ok("tcp,tp_dst=80-95 actions=output:1"), "OVS has no ranges"),

@@ -53,12 +53,12 @@ pub(super) const REFUSED: &[(&str, &str, std::ops::Range<usize>)] = &[
     ("ip,nw_tos=256,actions=1", "`256` does not fit the 8 bits of `nw_tos`", 10..13),
     (
         "ip,nw_frag=1,actions=1",
-        "`nw_frag` takes no, yes, first, later or not_later, found `1`",
+        "`ip_frag` takes no, yes, first, later or not_later, found `1`",
         11..12,
     ),
     (
         "ip,nw_frag=no/yes,actions=1",
-        "`nw_frag` takes no, yes, first, later or not_later, found `no/yes`",
+        "`ip_frag` takes no, yes, first, later or not_later, found `no/yes`",
         11..17,
     ),
     ("tcp,tcp_src=65536,actions=1", "`65536` does not fit the 16 bits of `tcp_src`", 12..17),
@@ -494,7 +494,7 @@ pub(super) const METERS: &[(&str, &str, std::ops::Range<usize>)] = &[
     (
         "meter=1 kbps burst bands=type=drop rate=5 type=drop rate=6 burst_size=1",
         "`burst_size=` is missing",
-        42..46,
+        25..29,
     ),
     (
         "meter=1 kbps bands=type=drop rate=5 prec_level=3",
@@ -538,7 +538,7 @@ pub(super) const CHANGES: &[(&str, &str, std::ops::Range<usize>)] = &[
         "`type` is said when a group is added or modified",
         24..28,
     ),
-    ("meter mend meter=1", "unknown word `mend`", 18..18),
+    ("meter mend meter=1", "unknown word `mend`", 6..10),
     (
         "packet-out packet=00010203040506070809101112131415",
         "`actions=` is missing; `actions=drop` does nothing with the packet",

@@ -13,36 +13,39 @@ const DIALECTS: [Dialect; 2] = [Dialect::OpenFlow15, Dialect::OpenFlow10];
 
 #[test]
 fn every_spelling_has_one_print() {
-    for (text, printed) in cases::SPELLINGS.iter().chain(pipeline_cases::SPELLINGS) {
-        let flow: FlowMod = text.parse().unwrap_or_else(|error| panic!("{error}: {text}"));
-        assert_eq!(flow.to_string(), *printed, "{text}");
-        assert_eq!(printed.parse(), Ok(flow), "{text}");
-    }
-    for (text, printed) in pipeline_cases::GROUPS {
-        let group: Group = text.parse().unwrap_or_else(|error| panic!("{error}: {text}"));
-        assert_eq!(group.to_string(), *printed, "{text}");
-        assert_eq!(printed.parse(), Ok(group), "{text}");
-    }
+    let flows = cases::SPELLINGS.iter().chain(pipeline_cases::SPELLINGS);
+    prints::<FlowMod>(flows, FlowMod::to_string);
+    prints::<Group>(pipeline_cases::GROUPS, Group::to_string);
 }
 
 #[test]
 fn the_old_dialect_says_the_same() {
-    let deviations =
-        pipeline_cases::OLD_DEVIATIONS.iter().map(|(text, printed, _)| (text, printed));
-    for (text, printed) in pipeline_cases::OLD_SPELLINGS
-        .iter()
-        .map(|(text, printed)| (text, printed))
-        .chain(deviations)
-    {
-        let flow: FlowMod = text.parse().unwrap_or_else(|error| panic!("{error}: {text}"));
-        let old = flow.print_in(Dialect::OpenFlow10, &NoNames).to_string();
-        assert_eq!(old, *printed, "{text}");
-        assert_eq!(old.parse(), Ok(flow), "{text}");
+    let old = |flow: &FlowMod| flow.print_in(Dialect::OpenFlow10, &NoNames).to_string();
+    prints::<FlowMod>(pipeline_cases::OLD_SPELLINGS, old);
+    let deviations = pipeline_cases::OLD_DEVIATIONS.iter();
+    let deviations: Vec<_> = deviations.map(|(text, printed, _)| (*text, *printed)).collect();
+    prints::<FlowMod>(&deviations, old);
+    prints::<Group>(pipeline_cases::OLD_GROUPS, |group| {
+        group.print_in(Dialect::OpenFlow10, &NoNames).to_string()
+    });
+}
+
+/// What is read from each text is printed as said, and read again from there.
+fn prints<'a, T: FromStr<Err = FlowError> + PartialEq>(
+    spellings: impl IntoIterator<Item = &'a (&'a str, &'a str)>,
+    print: impl Fn(&T) -> String,
+) {
+    let mut wrong = Vec::new();
+    for (text, expected) in spellings {
+        match text.parse::<T>() {
+            Err(error) => wrong.push(format!("{text}: {error}")),
+            Ok(read) if print(&read) != *expected => {
+                wrong.push(format!("{text}: {}", print(&read)));
+            }
+            Ok(read) => assert!(expected.parse::<T>().is_ok_and(|again| again == read), "{text}"),
+        }
     }
-    for (text, printed) in pipeline_cases::OLD_GROUPS {
-        let group: Group = text.parse().unwrap();
-        assert_eq!(group.print_in(Dialect::OpenFlow10, &NoNames).to_string(), *printed);
-    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
@@ -50,10 +53,15 @@ fn every_mistake_is_named_with_its_place() {
     fn check<T: FromStr<Err = FlowError> + std::fmt::Debug>(
         refused: &[(&str, &str, std::ops::Range<usize>)],
     ) {
+        let mut wrong = Vec::new();
         for (text, message, at) in refused {
-            let error = text.parse::<T>().expect_err(text);
-            assert_eq!((&*error.to_string(), error.at()), (*message, at.clone()), "{text}");
+            match text.parse::<T>() {
+                Err(error) if (&*error.to_string(), error.at()) == (*message, at.clone()) => {}
+                Err(error) => wrong.push(format!("{text}: {error} at {:?}", error.at())),
+                Ok(read) => wrong.push(format!("{text}: {read:?}")),
+            }
         }
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
     check::<FlowMod>(refused::REFUSED);
     check::<FlowMod>(refused::PIPELINE);
@@ -67,11 +75,15 @@ fn deviations_are_as_described() {
     fn check<T: FromStr<Err = FlowError> + std::fmt::Display>(
         deviations: &[(&str, Result<&str, &str>, &str)],
     ) {
+        let mut wrong = Vec::new();
         for (text, ours, _) in deviations {
             let read = text.parse::<T>();
             let read = read.map(|read| read.to_string()).map_err(|error| error.to_string());
-            assert_eq!(read.as_deref().map_err(String::as_str), *ours, "{text}");
+            if read.as_deref().map_err(String::as_str) != *ours {
+                wrong.push(format!("{text}: {read:?}"));
+            }
         }
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
     check::<FlowMod>(cases::DEVIATIONS);
     check::<FlowMod>(pipeline_cases::DEVIATIONS);
@@ -141,6 +153,129 @@ fn a_filter_chooses() {
     assert_eq!(
         message(read("ip,actions=drop")),
         "`actions` has no meaning where no flow is changed"
+    );
+}
+
+#[test]
+fn a_filter_chooses_by_group() {
+    let all = filter("out_group=7,ip", &NoNames).unwrap();
+    assert_eq!((all.out_group, all.to_string()), (Some(7), "out_group=7, ip".to_owned()));
+    assert_eq!(all.to_string().parse(), Ok(all));
+    assert_eq!(filter("out_group=any", &NoNames), Ok(FlowFilter::default()));
+    let deleted: FlowMod = "delete out_group=3,out_port=2".parse().unwrap();
+    assert_eq!(deleted.to_string(), "delete out_port=2, out_group=3, ");
+}
+
+#[test]
+fn leniency_drops_what_lacks_its_prerequisites() {
+    let reading = Reading::new(&NoNames).lenient();
+    for (text, printed) in [
+        ("nw_src=1.2.3.4", ""),
+        ("nw_proto=6,tp_dst=80", ""),
+        ("tp_dst=80-95,nw_proto=6,ip", "tcp,tp_dst=80-95"),
+        ("ip,tp_dst=80-95,reg0=1", "ip,reg0=0x1"),
+        ("icmp6,nd_target=fd00::1", "icmp6"),
+        ("tcp,dl_type=*", ""),
+    ] {
+        let matching = reading.matching(text).unwrap();
+        assert_eq!(matching.to_string(), printed, "{text}");
+    }
+    for (text, error) in [
+        ("arp,tp_src=5", "`tcp_src` needs `tcp` in the match"),
+        ("tcp,ipv6_src=::1", "`ipv6_src` needs `ipv6` in the match"),
+        ("tcp,udp_dst=5", "`udp_dst` needs `udp` in the match"),
+        ("tcp,nw_frag=later,tp_dst=80", "`tcp_dst` needs `nw_frag=not_later` in the match"),
+        ("icmp6,icmp_type=136,nd_sll=1:2:3:4:5:6", "`nd_sll` needs `icmp_type=135` in the match"),
+        (
+            "vlan_vid=10",
+            "this matches no packet: a VID or priority without a tag; 0x1000 says that there is one",
+        ),
+    ] {
+        assert_eq!(message(reading.matching(text)), error, "{text}");
+    }
+    // What the actions need is an error all the same.
+    assert!(reading.line("actions=dec_ttl").is_err());
+    assert_eq!(reading.line("nw_ttl=5,actions=1").unwrap().to_string(), "actions=output:1");
+    assert_eq!(
+        reading.change("flow nw_ttl=5,actions=1").unwrap().to_string(),
+        "flow actions=output:1"
+    );
+}
+
+#[test]
+fn a_bundle_has_lines_of_four_kinds() {
+    for (text, printed) in [
+        ("ip,actions=1", "flow ip actions=output:1"),
+        ("flow delete_strict priority=5", "flow delete_strict priority=5 "),
+        ("delete ip", "flow delete ip "),
+        ("group group_id=1,type=all", "group group_id=1,type=all"),
+        (
+            "group add_or_mod group_id=1,type=indirect,bucket=2",
+            "group add_or_mod group_id=1,type=indirect,bucket=bucket_id:0,actions=output:2",
+        ),
+        (
+            "group modify group_id=1,type=select,bucket=2",
+            "group modify group_id=1,type=select,bucket=bucket_id:0,actions=output:2",
+        ),
+        ("group delete", "group delete group_id=all"),
+        ("group delete group_id=7", "group delete group_id=7"),
+        (
+            "group insert_bucket command_bucket_id=first,group_id=1,bucket=1,bucket=weight:0,2",
+            "group insert_bucket group_id=1,command_bucket_id=first,bucket=bucket_id:0,actions=output:1,bucket=bucket_id:1,weight:0,actions=output:2",
+        ),
+        (
+            "group remove_bucket group_id=1,command_bucket_id=all",
+            "group remove_bucket group_id=1,command_bucket_id=all",
+        ),
+        (
+            "meter meter=0x1,kbps,bands=type=drop,rate=5",
+            "meter meter=1 kbps bands=type=drop rate=5",
+        ),
+        (
+            "meter modify meter=slowpath stats burst pktps bands=type=drop burst_size=10 rate=100 type=dscp_remark rate=1 burst_size=2 prec_level=3",
+            "meter modify meter=slowpath pktps burst stats bands=type=drop rate=100 burst_size=10 type=dscp_remark rate=1 burst_size=2 prec_level=3",
+        ),
+        ("meter delete meter=all", "meter delete meter=all"),
+        ("meter delete meter=controller", "meter delete meter=controller"),
+        (
+            "packet_out packet=0001020304050607080910111213 actions=table,2",
+            "packet-out in_port=CONTROLLER packet=0001020304050607080910111213 actions=resubmit(,0),output:2",
+        ),
+        (
+            "packet-out in_port=none,xreg0=0x100000002,metadata=3,packet=00010203040506070809101181000005080045000014,actions=strip_vlan",
+            "packet-out in_port=ANY packet=00010203040506070809101181000005080045000014 reg0=0x1,reg1=0x2,metadata=0x3 actions=pop_vlan",
+        ),
+    ] {
+        let change = text.parse::<Change>();
+        let ours = change.as_ref().map_or_else(ToString::to_string, ToString::to_string);
+        assert_eq!(ours, printed, "{text}");
+        if let Ok(change) = change {
+            assert_eq!(printed.parse(), Ok(change), "{text}");
+        }
+    }
+    let names = vec![(7, "p7".to_owned())];
+    let group = group("group_id=1,type=ff,bucket=watch_port:p7,p7", &names).unwrap();
+    assert_eq!(
+        group.print(&names).to_string(),
+        "group_id=1,type=ff,bucket=bucket_id:0,watch_port:p7,actions=output:p7"
+    );
+}
+
+#[test]
+fn a_dump_in_the_old_dialect_tells_both_ages() {
+    let stats = FlowStats {
+        id: 1,
+        flow: "dl_vlan=0xffff,actions=set_field:1->reg0,goto_table:3".parse().unwrap(),
+        packets: 0,
+        bytes: 0,
+        duration_ms: 12_000,
+        idle_ms: 1_000,
+        hard_ms: 5_000,
+    };
+    assert_eq!(
+        stats.print_in(Dialect::OpenFlow10, &NoNames).to_string(),
+        "cookie=0x0, duration=12s, table=0, n_packets=0, n_bytes=0, idle_age=1, hard_age=5, \
+         vlan_tci=0x0000 actions=load:0x1->NXM_NX_REG0[],goto_table:3",
     );
 }
 
@@ -250,6 +385,24 @@ fn hostile_texts_meet_limits() {
     let many = |count| format!("actions={}", "1,".repeat(count));
     assert!(many(MAX_ACTIONS).parse::<FlowMod>().is_ok());
     assert!(matches!(many(MAX_ACTIONS + 1).parse::<FlowMod>(), Err(FlowError::TooMany { .. })));
+    // What an action may have any number of counts like actions.
+    for (head, part, tail) in [
+        ("actions=learn(", "reg0=1,", ")"),
+        ("actions=bundle(eth_src,0,hrw,ofport,members:", "1,", ")"),
+        ("ip,actions=dec_ttl(", "1,", ")"),
+        ("actions=note:", "00112233445566778899aabbccddeeff", ""),
+        ("actions=controller(userdata=", "00112233445566778899aabbccddeeff", ")"),
+    ] {
+        let text = format!("{head}{}{tail}", part.repeat(MAX_ACTIONS + 1));
+        assert!(matches!(text.parse::<FlowMod>(), Err(FlowError::TooMany { .. })), "{head}");
+        let text = format!("{head}{}{tail}", part.repeat(MAX_ACTIONS - 1));
+        let flow: FlowMod = text.parse().unwrap();
+        assert_eq!(flow.to_string().parse(), Ok(flow), "{head}");
+    }
+    let buckets = |count| format!("group_id=1,type=all{}", ",bucket=drop".repeat(count));
+    let group: Group = buckets(MAX_ACTIONS).parse().unwrap();
+    assert_eq!(group.to_string().parse(), Ok(group));
+    assert!(matches!(buckets(MAX_ACTIONS + 1).parse::<Group>(), Err(FlowError::TooMany { .. })));
     let long = " ".repeat(MAX_LEN + 1);
     assert!(matches!(long.parse::<FlowMod>(), Err(FlowError::TooLong { .. })));
     let word = "é".repeat(1000);
