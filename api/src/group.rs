@@ -82,13 +82,15 @@ impl Selection {
 pub struct Bucket {
     /// Its number within the group.
     pub id: u32,
-    /// How often it is selected, compared with the others; 0 is never.
+    /// How often it is selected, compared with the others; 0 is never. It says nothing in groups
+    /// that do not select.
     pub weight: u16,
     /// It is live only as long as this port is.
     pub watch_port: Option<u16>,
     /// It is live only as long as this group has a live bucket.
     pub watch_group: Option<u32>,
-    /// What it does, as an action set: each kind of action once, in OpenFlow's order.
+    /// What it does, as it was written: an action set, whose kinds of actions are executed in
+    /// OpenFlow's order, and of each kind that can be there once the last.
     pub actions: Vec<Action>,
 }
 

@@ -1,27 +1,47 @@
-//! Any text as a flow, a match, a list of actions: nothing panics, a refusal names a place in the text,
-//! and what is read is read again from what is printed.
+//! Any text as a flow, a match, a list of actions, a group, a meter, a line of a bundle: nothing
+//! panics, a refusal names a place in the text, and what is read is read again from what is printed,
+//! in either dialect.
 
 #![no_main]
 
 use std::fmt::Display;
 
-use api::text::{self, print_actions};
-use api::{Command, FlowError, FlowFilter, FlowMod, Match, NoNames};
+use api::text::{self, Reading, print_actions_in};
+use api::{
+    Change, Command, Dialect, FlowError, FlowFilter, FlowMod, GroupMod, Match, MeterMod, NoNames,
+};
 use libfuzzer_sys::fuzz_target;
 use packet::{Key, compose, parse};
 
 const COMMANDS: [Command; 5] =
     [Command::Add, Command::Modify, Command::ModifyStrict, Command::Delete, Command::DeleteStrict];
 
+const DIALECTS: [Dialect; 2] = [Dialect::OpenFlow15, Dialect::OpenFlow10];
+
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Some(flow) = read(text, text.parse::<FlowMod>()) {
-        is_read_again(&flow, flow.to_string().parse());
-    }
     for command in COMMANDS {
-        if let Some(flow) = read(text, text::flow(text, command, &NoNames)) {
-            is_read_again(&flow, flow.to_string().parse());
+        for reading in [Reading::new(&NoNames), Reading::new(&NoNames).lenient()] {
+            if let Some(flow) = read(text, reading.flow(text, command)) {
+                for dialect in DIALECTS {
+                    let printed = flow.print_in(dialect, &NoNames).to_string();
+                    is_read_again(&flow, printed.parse());
+                }
+            }
         }
+    }
+    if let Some(change) = read(text, text.parse::<Change>()) {
+        for dialect in DIALECTS {
+            is_read_again(&change, change.print_in(dialect, &NoNames).to_string().parse());
+        }
+    }
+    if let Some(group) = read(text, text.parse::<GroupMod>()) {
+        for dialect in DIALECTS {
+            is_read_again(&group, group.print_in(dialect, &NoNames).to_string().parse());
+        }
+    }
+    if let Some(meter) = read(text, text.parse::<MeterMod>()) {
+        is_read_again(&meter, meter.to_string().parse());
     }
     if let Some(filter) = read(text, text.parse::<FlowFilter>()) {
         is_read_again(&filter, filter.to_string().parse());
@@ -31,9 +51,11 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let anything = Match::default();
     if let Some(actions) = read(text, text::actions(text, &anything, Some(0), &NoNames)) {
-        let printed = print_actions(&actions, &NoNames).to_string();
-        let again = text::actions(&printed, &anything, Some(0), &NoNames);
-        assert_eq!(again.as_ref(), Ok(&actions), "by way of `{printed}`");
+        for dialect in DIALECTS {
+            let printed = print_actions_in(&actions, dialect, &NoNames).to_string();
+            let again = text::actions(&printed, &anything, Some(0), &NoNames);
+            assert_eq!(again.as_ref(), Ok(&actions), "by way of `{printed}`");
+        }
     }
     for (number, _) in text::file(text, &NoNames) {
         assert!(number <= text.lines().count());

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::flow::Prerequisite;
 
-/// Why the text of a flow, a match, an action list or a packet was refused. Nothing has changed
-/// when one is returned.
+/// Why the text of a flow, a match, an action list, a packet, a group, a meter or a line of a bundle
+/// was refused. Nothing has changed when one is returned.
 ///
 /// Every variant says in `at` which bytes of the text it is about, for a caret below them; the
 /// range is empty where something is missing. Texts quoted in an error are shortened to 40

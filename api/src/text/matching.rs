@@ -110,7 +110,8 @@ impl<'a> Fields<'a> {
     /// What a packet begins with besides its bytes: whole values of the pipeline's own fields.
     pub(super) fn finish_scratch(self) -> Result<Key, FlowError> {
         let may = |field: Field| field.is_writable() && field.is_scratch();
-        for said in self.said.iter().filter(|said| !may(said.word.any()) || !said.whole) {
+        let odd = self.said.iter().find(|said| !may(said.word.any()) || !said.whole);
+        if let Some(said) = odd {
             let word = said.word.any().name().to_owned();
             let rule = "cannot be given with a packet, which takes whole registers, `metadata`, \
                         `tun_id` and `pkt_mark`";

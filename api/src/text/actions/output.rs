@@ -5,7 +5,7 @@ use super::super::error::FlowError;
 use super::super::part::{Cursor, Part};
 use super::super::{ports, value, words};
 use super::{Item, Reader, subfield};
-use crate::action::{Action, Controller, OutPort};
+use crate::action::{Action, OutPort};
 use crate::field::Field;
 
 /// The least that is sent of a packet: an Ethernet header.
@@ -152,7 +152,7 @@ fn is_field_reference(part: Part<'_>) -> bool {
 /// Sending to a port of this number.
 fn out_action(part: Part<'_>, number: u16, assumed: &Assumed<'_>) -> Result<Action, FlowError> {
     match number {
-        ports::CONTROLLER => Ok(Action::Controller(Box::new(Controller::default()))),
+        ports::CONTROLLER => Ok(Action::Controller(Box::default())),
         // The packet begins at the first table, as one that has come in.
         ports::TABLE if assumed.is_packet_out() => {
             Ok(Action::Resubmit { in_port: None, table: Some(0) })
