@@ -1,0 +1,114 @@
+//! Flows and tables, and what they have counted.
+
+use api::reply::{Cursor, FlowStats, Flows, TableStats, Tables};
+use api::{Action, Failure, FlowFilter, FlowMod, Match, request, text};
+use flowtable::{BridgeId, Rule, Step};
+
+use super::{PAGE, PAGE_WEIGHT, bad_cursor};
+use crate::control::Control;
+use crate::describe::Names;
+use crate::ledger::{self, Place};
+
+impl Control {
+    pub(crate) fn dump_flows(&mut self, dump: &request::FlowDump) -> Result<Flows, Failure> {
+        let bridge = self.bridge(dump.bridge.as_deref())?;
+        let filter = self.filter(bridge, dump.filter.as_deref().unwrap_or(""))?;
+        let after = dump.after.as_ref().map(|cursor| place_of(bridge, cursor)).transpose()?;
+        let limit =
+            dump.limit.map_or(PAGE, |limit| usize::try_from(limit).unwrap_or(PAGE)).clamp(1, PAGE);
+        self.ledger.fold(self.crew.paths(), &self.tables);
+        let sums = self.ledger.sums(self.crew.paths());
+        let mut matching = ledger::flows(&self.tables, bridge, after)
+            .filter(|(_, rule)| is_meant(rule, &filter))
+            .peekable();
+        let (mut page, mut weight) = (Vec::new(), 0);
+        while page.len() < limit
+            && weight < PAGE_WEIGHT
+            && let Some((place, rule)) = matching.next()
+        {
+            weight += 256 + weigh(&rule.actions);
+            page.push((place, rule));
+        }
+        let next = page.last().filter(|_| matching.peek().is_some());
+        let next = next.map(|(place, _)| cursor_of(place));
+        let now = self.clock.millis();
+        let flows = page.into_iter().map(|(_, rule)| {
+            let count = sums.rule(rule);
+            FlowStats {
+                id: rule.id.0,
+                flow: rule.flow_mod(),
+                packets: count.packets,
+                bytes: count.bytes,
+                duration_ms: now.since(rule.created),
+                idle_ms: now.since(count.used.max(rule.created)),
+                hard_ms: now.since(rule.modified),
+            }
+        });
+        Ok(Flows { flows: flows.collect(), next })
+    }
+
+    fn filter(&self, bridge: BridgeId, text: &str) -> Result<FlowFilter, Failure> {
+        let Some(bridge) = self.tables.bridge(bridge) else {
+            return Err(Failure::refused("no such bridge"));
+        };
+        text::filter(text, &Names(&bridge.ports)).map_err(|error| Failure::member("filter", &error))
+    }
+
+    pub(crate) fn dump_tables(&mut self, bridge: Option<&str>) -> Result<Tables, Failure> {
+        let id = self.bridge(bridge)?;
+        self.ledger.fold(self.crew.paths(), &self.tables);
+        let sums = self.ledger.sums(self.crew.paths());
+        let Some(bridge) = self.tables.bridge(id) else {
+            return Err(Failure::refused("no such bridge"));
+        };
+        let mut tables = Vec::new();
+        for table in 0..=FlowMod::MAX_TABLE {
+            let active = bridge.table(table).map_or(0, |table| table.len() as u64);
+            let rules = bridge.table(table).into_iter().flat_map(|table| table.rules());
+            let matched: u64 = rules.map(|rule| sums.rule(rule).packets).sum();
+            let missed = sums.with(Step::Miss { bridge: id, table }, bridge.missed(table)).packets;
+            if active > 0 || matched + missed > 0 {
+                tables.push(TableStats { table, active, lookups: matched + missed, matched });
+            }
+        }
+        Ok(Tables { tables })
+    }
+}
+
+fn is_meant(rule: &Rule, filter: &FlowFilter) -> bool {
+    let table = filter.table.is_none_or(|table| table == rule.table);
+    let cookie = filter.cookie.is_none_or(|(value, mask)| (rule.cookie ^ value) & mask == 0);
+    let output = |port| rule.actions.iter().any(|action| action.outputs_to(port));
+    let all = Match::ANY == filter.matching;
+    table
+        && cookie
+        && filter.out_port.is_none_or(output)
+        && (all || filter.matching.contains(&rule.matching()))
+}
+
+/// About how many bytes the text of actions has.
+fn weigh(actions: &[Action]) -> usize {
+    let inner = |action: &Action| match action {
+        Action::Clone(actions) => weigh(actions),
+        _ => 0,
+    };
+    actions.iter().map(|action| 64 + inner(action)).sum()
+}
+
+fn cursor_of(place: &Place) -> Cursor {
+    Cursor(format!("{}.{}.{}", place.table, place.priority.0, place.order))
+}
+
+fn place_of(bridge: BridgeId, cursor: &Cursor) -> Result<Place, Failure> {
+    let mut parts = cursor.0.split('.');
+    let mut next = || parts.next().and_then(|part| part.parse::<u64>().ok());
+    let place = (|| {
+        Some(Place {
+            bridge,
+            table: u8::try_from(next()?).ok()?,
+            priority: std::cmp::Reverse(u16::try_from(next()?).ok()?),
+            order: next()?,
+        })
+    })();
+    place.ok_or_else(bad_cursor)
+}
