@@ -135,9 +135,40 @@ impl Client {
     /// Begins a capture, which then has the connection to itself.
     pub fn capture(mut self, start: request::CaptureStart) -> Result<Capture, ClientError> {
         self.call(start)?;
-        let endless = self.reader.source().set_read_timeout(None);
-        endless.map_err(|source| self.failed(source))?;
+        self.wait_for_ever()?;
         Ok(Capture { client: self })
+    }
+
+    /// Asks to be told what happens; that has the connection to itself then.
+    pub fn watch(mut self, watch: request::EventsWatch) -> Result<Watch, ClientError> {
+        // Events may come in front of the answer to whatever else were asked here.
+        self.call(watch)?;
+        self.wait_for_ever()?;
+        Ok(Watch { client: self })
+    }
+
+    fn wait_for_ever(&self) -> Result<(), ClientError> {
+        let endless = self.reader.source().set_read_timeout(None);
+        endless.map_err(|source| self.failed(source))
+    }
+
+    /// The next notification that `wanted` takes.
+    fn next_of<T>(
+        &mut self,
+        wanted: impl Fn(Notification) -> Option<T>,
+    ) -> Option<Result<T, ClientError>> {
+        loop {
+            match self.receive() {
+                Ok(Some(Answer::Notification(notification))) => {
+                    if let Some(item) = wanted(notification) {
+                        return Some(Ok(item));
+                    }
+                }
+                Ok(Some(Answer::Reply { .. })) => {}
+                Ok(None) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
     }
 
     /// The next line; `None` at the end.
@@ -183,16 +214,28 @@ impl Iterator for Capture {
 
     /// Waits for the next packet, for as long as it takes.
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            match self.client.receive() {
-                Ok(Some(Answer::Notification(Notification::Captured(packet)))) => {
-                    return Some(Ok(packet));
-                }
-                Ok(Some(Answer::Reply { .. })) => {}
-                Ok(None) => return None,
-                Err(error) => return Some(Err(error)),
-            }
-        }
+        self.client.next_of(|notification| match notification {
+            Notification::Captured(packet) => Some(packet),
+            Notification::Event(_) => None,
+        })
+    }
+}
+
+/// What happens, as it is told. Ends when the switch does; dropping it ends it, too.
+#[derive(Debug)]
+pub struct Watch {
+    client: Client,
+}
+
+impl Iterator for Watch {
+    type Item = Result<reply::Event, ClientError>;
+
+    /// Waits for the next event, for as long as it takes.
+    fn next(&mut self) -> Option<Self::Item> {
+        self.client.next_of(|notification| match notification {
+            Notification::Event(event) => Some(event),
+            Notification::Captured(_) => None,
+        })
     }
 }
 

@@ -47,6 +47,8 @@ reasons! {
     DecisionLimit "decision-limit" "A worker had no room for another way to go on behind a meter, a select group or the like.",
     ProgramLimit "program-limit" "The actions for one packet are more than a program holds.",
     VlanTags "vlan-tags" "A third VLAN tag would have been pushed, or one lies beneath a tag that was popped.",
+    NoReceive "no-receive" "The port the packet came in by is set down, or to receive nothing.",
+    NoForward "no-forward" "The port it should leave by is set down, or to send nothing.",
     // What NORMAL decided.
     NormalVlan "normal-vlan" "The port is not a member of the packet's VLAN.",
     NormalReserved "normal-reserved" "The destination is a link-local group that bridges do not forward (IEEE 802.1D).",

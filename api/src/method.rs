@@ -87,6 +87,7 @@ methods! {
     "bridge.add" BridgeAdd Done,
     "bridge.del" BridgeDel Done,
     "port.add" PortAdd PortAdded,
+    "port.mod" PortMod Done,
     "port.del" PortDel Done,
     "show" Show Bridges,
     "flow.mod" FlowChange Changed,
@@ -103,6 +104,7 @@ methods! {
     "fdb.show" FdbShow Fdb,
     "fdb.flush" FdbFlush Flushed,
     "capture.start" CaptureStart Done,
+    "events.watch" EventsWatch Done,
     "dummy.receive" DummyReceive Done,
     "dummy.take" DummyTake Taken,
 }
@@ -110,8 +112,12 @@ methods! {
 /// What the switch says unasked.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "method", content = "params")]
+#[expect(clippy::large_enum_variant, reason = "none is kept: they are written as they are made")]
 pub enum Notification {
     /// A packet of the capture that this connection began.
     #[serde(rename = "capture.packet")]
     Captured(reply::Captured),
+    /// Something that this connection wants to be told of.
+    #[serde(rename = "event")]
+    Event(reply::Event),
 }

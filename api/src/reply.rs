@@ -4,13 +4,18 @@
 //! Counters are whole numbers of 64 bits, in JSON too. Times are in milliseconds unless their name
 //! says otherwise.
 
+mod events;
+
 use packet::MacAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::{HexBytes, as_base64, as_text, as_text_if_any};
 use crate::drop::DropReason;
+use crate::flags::PortFlags;
 use crate::flow::{FlowMod, TableId};
 use crate::request::{Direction, PortKind, PortVlan};
+
+pub use events::{Event, FlowRemoved, RemovedReason, WatchedFlow, WatchedPort};
 
 /// Done, and nothing more to say.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -61,6 +66,9 @@ pub struct Port {
     /// Its VLANs, for `NORMAL`.
     #[serde(default)]
     pub vlan: PortVlan,
+    /// How it is used.
+    #[serde(default)]
+    pub flags: PortFlags,
     /// Whether it carries packets.
     pub state: PortState,
     /// Why it does not.

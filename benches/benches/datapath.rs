@@ -225,7 +225,7 @@ fn port(id: PortId) -> PortView {
     let tables = Tables::new(SEED);
     let bridge = tables.edit().add_bridge("br0".into()).unwrap();
     let (vlan, name) = (VlanMode::Trunk(Vec::new()), format!("p{id}").into());
-    PortView { id, number: id.0, bridge, name, vlan, no_flood: false, is_up: true }
+    PortView { id, number: id.0, bridge, name, vlan, flags: api::PortFlags::default(), is_up: true }
 }
 
 fn tables(work: Work, flows: u32) -> Tables {

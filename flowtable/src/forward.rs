@@ -25,7 +25,7 @@ impl<'a, R: Record> Walk<'a, R> {
                     Ok(())
                 }
             },
-            OutPort::Flood => self.output_to_all(in_port, |port| !port.no_flood),
+            OutPort::Flood => self.output_to_all(in_port, |port| !port.flags.no_flood),
             OutPort::All => self.output_to_all(in_port, |_| true),
             OutPort::Normal => self.normal(in_port),
         }
@@ -68,8 +68,20 @@ impl<'a, R: Record> Walk<'a, R> {
 
     /// Sends the packet as it is by now.
     pub(crate) fn send(&mut self, port: &'a PortView) -> Result<(), Stop> {
+        if !self.takes(port) {
+            return Ok(());
+        }
         self.record.note(Note::Sent(port));
         Ok(self.draft.send(port.id)?)
+    }
+
+    /// Whether a port is used to send; if not, that is noted.
+    fn takes(&mut self, port: &PortView) -> bool {
+        let forwards = port.flags.forwards();
+        if !forwards {
+            self.dropped(DropReason::NoForward);
+        }
+        forwards
     }
 
     /// Sends to the port whose number a field holds.
@@ -88,13 +100,14 @@ impl<'a, R: Record> Walk<'a, R> {
     /// Sends the first bytes of the packet.
     pub(crate) fn output_part(&mut self, to: OutPort, max_len: u32) -> Result<(), Stop> {
         let in_port = self.draft.look16(Key::IN_PORT);
-        let port: Option<PortId> = match to {
-            OutPort::Port(number) => self.target(number, in_port).map(|port| port.id),
-            OutPort::Local => self.target(Ports::LOCAL, in_port).map(|port| port.id),
-            OutPort::InPort => self.bridge.ports.get(in_port).map(|port| port.id),
+        let port = match to {
+            OutPort::Port(number) => self.target(number, in_port),
+            OutPort::Local => self.target(Ports::LOCAL, in_port),
+            OutPort::InPort => self.bridge.ports.get(in_port).map(AsRef::as_ref),
             // No text leads to several ports.
             OutPort::Normal | OutPort::Flood | OutPort::All => None,
         };
+        let port: Option<PortId> = port.filter(|port| self.takes(port)).map(|port| port.id);
         match port {
             Some(port) => Ok(self.draft.effect(Op::OutputTruncated { port, max_len })?),
             None => Ok(()),

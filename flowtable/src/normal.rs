@@ -66,11 +66,9 @@ impl<'a, R: Record> Walk<'a, R> {
     }
 
     fn flood(&mut self, in_port: u16, vlan: u16) -> Result<(), Stop> {
-        let members = self
-            .bridge
-            .ports
-            .iter()
-            .filter(|port| port.number != in_port && !port.no_flood && port.vlan.carries(vlan));
+        let members = self.bridge.ports.iter().filter(|port| {
+            port.number != in_port && !port.flags.no_flood && port.vlan.carries(vlan)
+        });
         let mut nowhere = true;
         for port in members {
             nowhere = false;

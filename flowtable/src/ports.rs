@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::PortFlags;
 use packet::PortId;
 
 /// The number of a bridge within the switch.
@@ -22,8 +23,8 @@ pub struct PortView {
     pub name: Arc<str>,
     /// How `normal` treats its VLANs.
     pub vlan: VlanMode,
-    /// Whether `flood` leaves it out.
-    pub no_flood: bool,
+    /// How it is used.
+    pub flags: PortFlags,
     /// Whether it carries packets, for groups and bundles that watch it.
     pub is_up: bool,
 }

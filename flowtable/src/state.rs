@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use api::{FlowMod, TableId};
+use api::{FlowMod, PortFlags, TableId};
 use packet::{MacAddr, PortId};
 use serde::{Deserialize, Serialize};
 
@@ -62,8 +62,8 @@ pub struct PortState {
     pub access: Option<u16>,
     /// The tagged VLANs; all if there is none.
     pub trunk: Vec<u16>,
-    /// Whether `flood` leaves it out.
-    pub no_flood: bool,
+    /// How it is used.
+    pub flags: PortFlags,
 }
 
 /// A flow.
@@ -255,7 +255,7 @@ impl PortState {
             VlanMode::Trunk(vids) => (None, vids.clone()),
         };
         let (id, number, name) = (port.id.0, port.number, port.name.to_string());
-        Self { id, number, name, access, trunk, no_flood: port.no_flood }
+        Self { id, number, name, access, trunk, flags: port.flags }
     }
 
     fn view(&self, bridge: BridgeId) -> PortView {
@@ -265,7 +265,7 @@ impl PortState {
             bridge,
             name: self.name.as_str().into(),
             vlan: self.access.map_or_else(|| VlanMode::Trunk(self.trunk.clone()), VlanMode::Access),
-            no_flood: self.no_flood,
+            flags: self.flags,
             is_up: true,
         }
     }

@@ -105,7 +105,8 @@ impl Translation {
         key: &Key,
         record: &mut R,
     ) {
-        let reason = DropReason::FlowDrop;
+        let receives = port.flags.receives();
+        let reason = if receives { DropReason::FlowDrop } else { DropReason::NoReceive };
         self.walk(tables, (port.bridge, reason, None), key, record);
     }
 
@@ -140,6 +141,7 @@ impl Translation {
         let mut walk = Walk::new(self, tables, (id, bridge), pending, key, reason, record);
         walk.record.bridge(&bridge.name);
         let outcome = match frozen {
+            None if reason == DropReason::NoReceive => Err(Stop::Limit(reason)),
             None => walk.table(0),
             Some(frozen) => walk.resume(frozen),
         };

@@ -28,7 +28,7 @@ fn port(number: u16, bridge: BridgeId) -> PortView {
         bridge,
         name: format!("p{id}").into(),
         vlan,
-        no_flood: number == 3,
+        flags: api::PortFlags { no_flood: number == 3, down: number == 2, ..Default::default() },
         is_up: true,
     }
 }

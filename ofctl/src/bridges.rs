@@ -59,7 +59,12 @@ fn print_port(out: &mut Output, port: &Port) -> io::Result<()> {
     if let Some(mac) = &port.mac {
         out.put(format_args!(", mac {mac}"))?;
     }
-    out.line(format_args!(", vlan {}", vlan_text(&port.vlan)))?;
+    out.put(format_args!(", vlan {}", vlan_text(&port.vlan)))?;
+    for flag in port.flags.names() {
+        out.put(", ")?;
+        out.styled(DOUBTFUL, flag.replace('_', "-"))?;
+    }
+    out.end()?;
     if let Some(reason) = &port.reason {
         out.put("     ")?;
         out.styled(BAD, format_args!("down: {reason}"))?;

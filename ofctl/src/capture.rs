@@ -4,16 +4,16 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use api::HexBytes;
 use api::reply::Captured;
 use api::request::{CaptureSource, CaptureStart, Direction};
+use api::{HexBytes, Notification};
 use serde_json::json;
 
 use crate::arguments::with_last;
 use crate::cli::{CaptureArgs, DirectionName, Options};
 use crate::desk::Desk;
+use crate::notices::{Next, Notices};
 use crate::output::{BAD, FAINT, Output, VisibleJson};
-use crate::packets::{Next, Packets};
 use crate::pcapng::Pcapng;
 use crate::problem::Problem;
 
@@ -38,7 +38,7 @@ pub(crate) fn run(args: CaptureArgs, desk: &mut Desk) -> Result<()> {
     // Whoever asks what there is instead finds a switch to ask.
     desk.open()?;
     let Options { socket, timeout, .. } = desk.options.clone();
-    let mut packets = Packets::begin(socket, timeout, start)?;
+    let mut packets = Notices::begin(socket, timeout, start)?;
     let mut sink = match &args.write {
         None => Sink::Stream { first: true },
         Some(file) => {
@@ -74,18 +74,19 @@ struct Tally {
 
 /// Passes packets on until the end; answers whether the switch made it.
 fn follow(
-    packets: &mut Packets,
+    packets: &mut Notices,
     sink: &mut Sink,
     out: &mut Output,
     tally: &mut Tally,
 ) -> Result<bool> {
     loop {
         match packets.next()? {
-            Next::Packet(packet) => {
+            Next::Told(Notification::Captured(packet)) => {
                 tally.packets += 1;
                 tally.lost += u64::from(packet.lost);
                 sink.add(&packet, out)?;
             }
+            Next::Told(_) => {}
             Next::Stop => return Ok(false),
             Next::Over => return Ok(true),
         }

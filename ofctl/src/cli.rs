@@ -2,6 +2,8 @@
 //! the manual pages too.
 
 mod capture;
+mod mod_port;
+mod monitor;
 mod port;
 
 use std::path::PathBuf;
@@ -11,6 +13,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use capture::{CaptureArgs, DirectionName};
+pub use mod_port::{ModPortArgs, WORDS};
+pub use monitor::MonitorArgs;
 pub use port::{AddPortArgs, AfxdpModeName, PortOptions, PortType, WhenAwayName};
 
 /// Programs the switch and asks it why.
@@ -131,6 +135,11 @@ Examples:
   ofctl del-port eth1
   ofctl del-port br0 eth1")]
     DelPort(DelPortArgs),
+
+    /// Change how a port is used: up, down, no-flood and more
+    #[command(override_usage = "ofctl mod-port [OPTIONS] [BRIDGE] PORT WORD...")]
+    #[command(after_help = mod_port::EXAMPLES)]
+    ModPort(ModPortArgs),
 
     /// Show the counters of ports, and why packets were dropped
     #[command(after_help = "\
@@ -268,6 +277,11 @@ Examples:
   ofctl fdb flush br0")]
     #[command(subcommand)]
     Fdb(FdbCommand),
+
+    /// Tell what happens: flows that come, change and end, and ports
+    #[command(override_usage = "ofctl monitor [OPTIONS] [BRIDGE] [WHAT]...")]
+    #[command(after_help = monitor::EXAMPLES)]
+    Monitor(MonitorArgs),
 
     /// Show packets as they pass a port or are dropped
     #[command(override_usage = "\

@@ -101,7 +101,7 @@ impl<'a> Missing<'a> {
 }
 
 /// `did you mean X? `, if something is like what was written.
-fn meant(wrong: Option<&str>, names: &[&str]) -> String {
+pub(crate) fn meant(wrong: Option<&str>, names: &[&str]) -> String {
     let Some(wrong) = wrong else { return String::new() };
     let likeness = |name: &str| strsim::jaro_winkler(wrong, name);
     let best = names.iter().map(|name| likeness(name)).fold(0.0, f64::max);

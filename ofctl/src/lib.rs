@@ -17,8 +17,10 @@ mod file;
 mod flows;
 mod grid;
 mod hints;
+mod mod_port;
+mod monitor;
+mod notices;
 mod output;
-mod packets;
 mod pcapng;
 mod ports;
 mod problem;
@@ -81,6 +83,7 @@ fn run(command: Command, desk: &mut Desk) -> Result<()> {
         Command::DelBr(args) => bridges::remove(args, desk),
         Command::AddPort(args) => ports::add(args, desk),
         Command::DelPort(args) => ports::remove(args, desk),
+        Command::ModPort(args) => mod_port::run(&args, desk),
         Command::DumpPorts(args) => ports::dump(args, desk),
         Command::AddFlow(args) => change::add_flow(args, desk),
         Command::AddFlows(args) => change::add_flows(args, desk),
@@ -94,6 +97,7 @@ fn run(command: Command, desk: &mut Desk) -> Result<()> {
         Command::RxqShow => workers::queues(desk),
         Command::Fdb(FdbCommand::Show(args)) => fdb::show(args, desk),
         Command::Fdb(FdbCommand::Flush(args)) => fdb::flush(args, desk),
+        Command::Monitor(args) => monitor::run(&args, desk),
         Command::Capture(args) => capture::run(args, desk),
         Command::Version => version::run(desk),
         Command::Completions { shell } => shell::completions(shell, desk),

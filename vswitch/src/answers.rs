@@ -2,6 +2,7 @@
 //! changes.
 
 mod cache;
+mod events;
 mod flows;
 mod ports;
 mod stations;
@@ -9,6 +10,10 @@ mod trace;
 mod workers;
 
 use api::Failure;
+
+pub(crate) use events::Next;
+pub(crate) use flows::is_meant;
+pub(crate) use ports::show_port;
 
 /// Entries on a page at most.
 const PAGE: usize = 2_000;

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use api::Failure;
-use api::reply::{Done, PortAdded};
-use api::request::{PortAdd, PortKind, PortRef};
+use api::reply::{Done, Event, PortAdded, WatchedPort};
+use api::request::{PortAdd, PortKind, PortMod, PortRef};
+use api::{Failure, PortFlags};
 use flowtable::{BridgeId, Tables};
 use hw::{DummyHandle, LinkChange, LinkEvent, PortCounters};
 use packet::PortId;
 
 use crate::account::Account;
+use crate::answers::show_port;
 use crate::control::Control;
 use crate::ports::{Entry, Ports};
 
@@ -36,6 +37,7 @@ impl Control {
         let bridge = self.bridge(Some(name))?;
         let ports: Vec<_> = self.ports.of(bridge).map(|entry| entry.id).collect();
         for id in ports {
+            self.tell_port(id, Event::PortDeleted);
             self.ports.close(id, "the bridge was removed".to_owned(), true, &mut self.crew);
             self.ports.remove(id);
         }
@@ -53,6 +55,7 @@ impl Control {
             self.forget_port(id);
             return Err(Failure::refused(reason));
         }
+        self.tell_port(id, Event::PortAdded);
         Ok(PortAdded { number })
     }
 
@@ -85,6 +88,8 @@ impl Control {
             name: add.name.as_str().into(),
             kind: add.kind,
             vlan: add.vlan,
+            flags: PortFlags::default(),
+            was_up: false,
             port: Err("it is being opened".to_owned()),
             accounts: self.crew.members().iter().map(|_| Arc::new(Account::default())).collect(),
             queues: Vec::new(),
@@ -144,10 +149,47 @@ impl Control {
     ) -> Result<Done, Failure> {
         let bridge = self.bridge(bridge)?;
         let id = self.port(bridge, &PortRef::Name(name.to_owned()))?.id;
+        self.tell_port(id, Event::PortDeleted);
         self.ports.close(id, "it was removed".to_owned(), true, &mut self.crew);
         self.forget_port(id);
         tracing::info!(bridge = self.bridge_name(bridge), port = name, "port removed");
         Ok(Done {})
+    }
+
+    /// Changes how a port is used.
+    pub(crate) fn change_port(&mut self, change: &PortMod) -> Result<Done, Failure> {
+        let bridge = self.bridge(change.bridge.as_deref())?;
+        let id = self.port(bridge, &change.port)?.id;
+        let Some(entry) = self.ports.get_mut(id) else { return Ok(Done {}) };
+        let flags = entry.flags.with(change.flags);
+        if flags == entry.flags {
+            return Ok(Done {});
+        }
+        entry.flags = flags;
+        let mut edit = self.tables.edit();
+        edit.set_port(entry.view()).map_err(|refused| Failure::refused(refused.to_string()))?;
+        tracing::info!(port = %entry.name, flags = ?flags.names().collect::<Vec<_>>(), "port changed");
+        self.publish(None, edit);
+        self.tell_port(id, Event::PortModified);
+        Ok(Done {})
+    }
+
+    /// Tells of a port as it is now.
+    fn tell_port(&mut self, id: PortId, event: impl Fn(WatchedPort) -> Event) {
+        let Some(entry) = self.ports.get_mut(id) else { return };
+        entry.was_up = entry.why_down().is_none();
+        let (bridge, port) = (entry.bridge, show_port(entry));
+        let bridge = self.bridge_name(bridge);
+        let watched = || WatchedPort { bridge: bridge.clone(), port: port.clone() };
+        self.events.tell_port(&bridge, || event(watched()));
+    }
+
+    /// Tells of a port that has come up or gone down.
+    fn tell_if_turned(&mut self, id: PortId) {
+        let turned = |entry: &Entry| entry.was_up != entry.why_down().is_none();
+        if self.ports.get(id).is_some_and(turned) {
+            self.tell_port(id, Event::PortModified);
+        }
     }
 
     fn forget_port(&mut self, id: PortId) {
@@ -164,6 +206,7 @@ impl Control {
         for LinkEvent { link, change } in events {
             for id in self.ports.on_interface(link.ifindex) {
                 self.port_changed(id, *change, &link.name);
+                self.tell_if_turned(id);
             }
             if *change != LinkChange::Vanished {
                 for id in self.ports.waiting_for(&link.name) {
@@ -196,6 +239,7 @@ impl Control {
         if let Err(reason) = self.open_port(id) {
             self.note_reason(id, reason);
         }
+        self.tell_if_turned(id);
     }
 
     /// Notes why a port still does not work. It is not said twice.

@@ -10,6 +10,7 @@ use api::{Failure, LineError, LineReader, Notification, Reply, Request};
 use rustix::event::PollFlags;
 use rustix::net::UCred;
 
+use crate::answers::Next;
 use crate::control::{Control, Session};
 use crate::viewing::Viewing;
 
@@ -24,6 +25,8 @@ pub struct Connection {
     may_change: bool,
     session: Session,
     viewing: Option<Viewing>,
+    /// Its number among those who listen, if it does.
+    listening: Option<u64>,
     /// What it has still to read.
     outbox: Vec<u8>,
     allowance: Allowance,
@@ -59,6 +62,7 @@ impl Connection {
             may_change,
             session: Session::default(),
             viewing: None,
+            listening: None,
             outbox: Vec::new(),
             allowance: Allowance { left: RATE, since: now },
             closing: false,
@@ -131,6 +135,13 @@ impl Connection {
                 self.viewing = Some(Viewing::begin(&start, control)?);
                 Ok(Reply::CaptureStart(api::reply::Done {}))
             }
+            Request::EventsWatch(watch) => {
+                let listening = control.listen(&watch)?;
+                if let Some(before) = self.listening.replace(listening) {
+                    control.unlisten(before);
+                }
+                Ok(Reply::EventsWatch(api::reply::Done {}))
+            }
             request => control.handle(request, &mut self.session),
         }
     }
@@ -169,6 +180,22 @@ impl Connection {
         !viewing.is_over(control) || !self.outbox.is_empty()
     }
 
+    /// Tells what has happened, as much as the client takes. Answers how it goes on.
+    pub fn tell(&mut self, control: &mut Control) -> Progress {
+        let Some(listening) = self.listening else { return Progress::Waiting };
+        while self.outbox.is_empty() {
+            match control.next_event(listening) {
+                Next::Line(line) => self.outbox.extend_from_slice(line.as_bytes()),
+                Next::Soon => return Progress::More,
+                Next::Nothing => return Progress::Waiting,
+            }
+            if !self.flush() {
+                return Progress::Over;
+            }
+        }
+        Progress::Waiting
+    }
+
     fn flush(&mut self) -> bool {
         flush(&mut self.outbox, self.reader.source())
     }
@@ -178,6 +205,9 @@ impl Connection {
         control.forget(self.session);
         if let Some(viewing) = self.viewing {
             viewing.end(control);
+        }
+        if let Some(listening) = self.listening {
+            control.unlisten(listening);
         }
     }
 }
@@ -225,6 +255,7 @@ const fn only_looks(request: &Request) -> bool {
             | Request::WorkerStats(_)
             | Request::RxqShow(_)
             | Request::FdbShow(_)
+            | Request::EventsWatch(_)
     )
 }
 

@@ -10,15 +10,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::reply::{Changed, Collected, Done};
+use api::reply::{Changed, Collected, Done, RemovedReason};
 use api::request::PortRef;
 use api::{Failure, FlowMod, Reply, Request, text};
-use flowtable::{BridgeId, Edit, Limits, Seed, Tables};
+use flowtable::{BridgeId, Edit, Limits, Millis, Rule, Seed, Tables};
 use packet::{Depot, Memory};
 
 use crate::clock::Clock;
 use crate::crew::{Common, Crew};
 use crate::describe::Names;
+use crate::events::Events;
 use crate::ledger::Ledger;
 use crate::numbers::Numbers;
 use crate::ports::{Entry, Ports};
@@ -43,6 +44,8 @@ pub struct Control {
     pub depot: Arc<Depot>,
     /// Captures that are running.
     pub viewers: usize,
+    /// Who is told what happens.
+    pub events: Events,
     pub(crate) numbers: Numbers,
     /// Changes that connections have collected, all together.
     collected: usize,
@@ -105,13 +108,15 @@ impl Control {
             clock: plan.common.clock,
             depot: plan.common.depot,
             viewers: 0,
+            events: Events::default(),
             numbers: plan.numbers,
             collected: 0,
             retried: Duration::ZERO,
         })
     }
 
-    /// Does what is asked. Captures are the connection's own affair and do not come here.
+    /// Does what is asked. What is shown as it happens is the connection's own affair and does not
+    /// come here.
     pub fn handle(&mut self, request: Request, session: &mut Session) -> Result<Reply, Failure> {
         if counts(&request) {
             self.crew.settle();
@@ -121,6 +126,7 @@ impl Control {
             Request::BridgeAdd(add) => Reply::BridgeAdd(self.add_bridge(&add.name)?),
             Request::BridgeDel(del) => Reply::BridgeDel(self.remove_bridge(&del.name)?),
             Request::PortAdd(add) => Reply::PortAdd(self.add_port(add)?),
+            Request::PortMod(change) => Reply::PortMod(self.change_port(&change)?),
             Request::PortDel(del) => {
                 Reply::PortDel(self.remove_port(del.bridge.as_deref(), &del.name)?)
             }
@@ -145,8 +151,8 @@ impl Control {
             }
             Request::DummyReceive(receive) => Reply::DummyReceive(self.dummy_receive(receive)?),
             Request::DummyTake(take) => Reply::DummyTake(self.dummy_take(&take)?),
-            Request::CaptureStart(_) => {
-                return Err(Failure::internal("captures belong to their connection"));
+            Request::CaptureStart(_) | Request::EventsWatch(_) => {
+                return Err(Failure::internal("what is shown belongs to its connection"));
             }
         })
     }
@@ -190,16 +196,7 @@ impl Control {
 
     /// Publishes the next generation; answers with the workers that are late.
     pub(crate) fn publish(&mut self, bridge: Option<BridgeId>, edit: Edit) -> Vec<u32> {
-        let (tables, applied) = edit.finish();
-        self.tables = tables.clone();
-        if let Some(bridge) = bridge {
-            self.ledger.apply(bridge, applied);
-        }
-        let late = self.crew.publish(tables);
-        if !late.is_empty() {
-            tracing::warn!(workers = ?late, "workers are late to use the new flows");
-        }
-        late.into_iter().filter_map(|worker| u32::try_from(worker).ok()).collect()
+        self.publish_ending(bridge, edit, |_| RemovedReason::Delete)
     }
 
     /// Reads changes of flows, the first of which is number `first` of its request.
@@ -308,7 +305,7 @@ impl Control {
                 // One that is gone by now has no time left to be over.
                 let _ = edit.remove_rule(bridge, rule);
             }
-            self.publish(Some(bridge), edit);
+            self.publish_ending(Some(bridge), edit, |rule| time_over(rule, now));
         }
     }
 
@@ -337,6 +334,15 @@ const fn counts(request: &Request) -> bool {
             | Request::CacheDump(_)
             | Request::WorkerStats(_)
     )
+}
+
+/// Which time of a flow is over, if one of them is.
+fn time_over(rule: &Rule, now: Millis) -> RemovedReason {
+    let hard = u64::from(rule.hard_timeout) * 1000;
+    match rule.hard_timeout > 0 && now.since(rule.modified) >= hard {
+        true => RemovedReason::Hard,
+        false => RemovedReason::Idle,
+    }
 }
 
 fn nothing_begun() -> Failure {

@@ -30,7 +30,7 @@ pub struct Place {
 }
 
 impl Place {
-    fn of(bridge: BridgeId, rule: &Rule) -> Self {
+    pub(crate) fn of(bridge: BridgeId, rule: &Rule) -> Self {
         Self { bridge, table: rule.table, priority: Reverse(rule.priority), order: rule.order }
     }
 }
@@ -128,8 +128,26 @@ impl Ledger {
 
     /// Folds what retired paths have counted into their flows.
     pub fn fold<'a>(&mut self, readers: impl IntoIterator<Item = &'a PathReader>, tables: &Tables) {
+        self.fold_with(readers, tables, &HashMap::new());
+    }
+
+    /// The same, also into flows that are `gone` and somebody still asks for.
+    pub fn fold_with<'a>(
+        &mut self,
+        readers: impl IntoIterator<Item = &'a PathReader>,
+        tables: &Tables,
+        gone: &HashMap<RuleId, Arc<RuleStats>>,
+    ) {
         for reader in readers {
-            reader.fold(|steps, count| steps.for_each(|step| self.credit(step, count, tables)));
+            reader.fold(|steps, count| {
+                steps.for_each(|step| {
+                    let Step::Rule(id) = step else { return self.credit(step, count, tables) };
+                    match gone.get(&id) {
+                        Some(stats) => stats.credit(count.packets, count.bytes, count.used),
+                        None => self.credit(step, count, tables),
+                    }
+                });
+            });
         }
     }
 

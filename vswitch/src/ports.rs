@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::PortFlags;
 use api::request::{AfxdpMode, PortKind, PortVlan, WhenAway};
 use flowtable::{BridgeId, PortView, VlanMode};
 use hw::{AfXdpOptions, BindPreference, DummyHandle, Port, PortCounters};
@@ -28,6 +29,10 @@ pub struct Entry {
     pub kind: PortKind,
     /// Its VLANs.
     pub vlan: PortVlan,
+    /// How it is used.
+    pub flags: PortFlags,
+    /// Whether it was up when that was told last.
+    pub was_up: bool,
     /// The port itself, while it works; the reason in words while it does not.
     pub port: Result<Box<dyn Port>, String>,
     /// What each worker has counted for it.
@@ -49,8 +54,17 @@ impl Entry {
             bridge: self.bridge,
             name: Arc::clone(&self.name),
             vlan: vlan_mode(&self.vlan),
-            no_flood: false,
-            is_up: true,
+            flags: self.flags,
+            is_up: !self.flags.down,
+        }
+    }
+
+    /// Why it carries no packets, if it does not.
+    pub fn why_down(&self) -> Option<String> {
+        match &self.port {
+            Ok(_) if self.flags.down => Some("`ofctl mod-port` has set it down".to_owned()),
+            Ok(port) => port.why_down(),
+            Err(reason) => Some(reason.clone()),
         }
     }
 
@@ -143,6 +157,11 @@ impl Ports {
     /// A port.
     pub fn get(&self, id: PortId) -> Option<&Entry> {
         self.entries.get(&id)
+    }
+
+    /// A port, to be changed.
+    pub fn get_mut(&mut self, id: PortId) -> Option<&mut Entry> {
+        self.entries.get_mut(&id)
     }
 
     /// The port of this name.

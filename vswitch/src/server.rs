@@ -134,6 +134,7 @@ impl Server {
             self.accept(control);
             let busy = self.serve(control);
             self.tick(control);
+            let busy = self.tell(control, busy);
             patience = self.patience(control, busy);
         }
         for connection in self.connections.drain(..) {
@@ -201,6 +202,18 @@ impl Server {
         }
         for at in over.into_iter().rev() {
             self.connections.swap_remove(at).end(control);
+        }
+        busy
+    }
+
+    /// Tells those who listen what has happened in this round. Answers with how busy they are.
+    fn tell(&mut self, control: &mut Control, mut busy: Progress) -> Progress {
+        for at in (0..self.connections.len()).rev() {
+            match self.connections[at].tell(control) {
+                Progress::Over => self.connections.swap_remove(at).end(control),
+                Progress::More => busy = Progress::More,
+                _ => {}
+            }
         }
         busy
     }

@@ -167,6 +167,14 @@ fn by_flows(reason: DropReason) -> Option<Vec<(DropReason, u64)>> {
         DropReason::Runt => {
             Some(drops(&four, &flows(&["actions=normal"]), 1, None, plain(&[vec![2; 13]])))
         }
+        DropReason::NoReceive => {
+            let eight = vec![all(); 8];
+            Some(drops(&eight, &flows(&["actions=output:2"]), 7, None, plain(&[udp])))
+        }
+        DropReason::NoForward => {
+            let eight = vec![all(); 8];
+            Some(drops(&eight, &flows(&["actions=output:8"]), 1, None, plain(&[udp])))
+        }
         // Of no bridge.
         DropReason::Closed => {
             let make = plain(&[udp]);

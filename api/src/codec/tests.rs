@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::drop::DropReason;
+use crate::flags::{PortFlagChanges, PortFlags};
 use crate::flow::FlowMod;
 use crate::method::Call;
 use crate::testing::any_flow;
@@ -89,6 +90,15 @@ pub(super) fn requests() -> Vec<(Request, &'static str)> {
         ),
         (access.into(), r#"{"name":"p","type":"pod","options":{},"vlan":{"access":5}}"#),
         (trunk.into(), r#"{"name":"p","type":"pod","options":{},"vlan":{"trunk":[5,4094]}}"#),
+        (
+            request::PortMod {
+                bridge: None,
+                port: PortRef::Number(7),
+                flags: PortFlagChanges { no_flood: Some(true), ..PortFlagChanges::default() },
+            }
+            .into(),
+            r#"{"port":7,"flags":{"no_flood":true}}"#,
+        ),
         (request::PortDel { bridge: None, name: "p".to_owned() }.into(), r#"{"name":"p"}"#),
         (request::Show::default().into(), "{}"),
         (
@@ -130,6 +140,16 @@ pub(super) fn requests() -> Vec<(Request, &'static str)> {
         (request::FdbFlush { bridge: br0() }.into(), r#"{"bridge":"br0"}"#),
         (capture(port).into(), r#"{"source":{"port":{"name":"p","direction":"rx"}},"snaplen":96}"#),
         (capture(CaptureSource::Drops).into(), r#"{"source":"drops","snaplen":96}"#),
+        (
+            request::EventsWatch {
+                bridge: br0(),
+                removed: Some(request::RemovedFlows::All),
+                flows: Some(request::FlowWatch { filter: Some("tcp".to_owned()), initial: false }),
+                ports: true,
+            }
+            .into(),
+            r#"{"bridge":"br0","removed":"all","flows":{"filter":"tcp","initial":false},"ports":true}"#,
+        ),
         (
             request::DummyReceive { bridge: None, port: "p".to_owned(), packets: vec![bytes()] }
                 .into(),
@@ -177,6 +197,7 @@ fn some_port() -> reply::Port {
         name: "p".to_owned(),
         kind: request::PortKind::Null(request::NullOptions {}),
         vlan: request::PortVlan::default(),
+        flags: PortFlags { no_flood: true, ..PortFlags::default() },
         state: reply::PortState::Down,
         reason: Some("no carrier".to_owned()),
         mtu: 1500,
@@ -353,6 +374,52 @@ fn a_notification_round_trips() {
         Ok(Answer::Notification(read)) => assert_eq!(read, notification),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn events_round_trip() {
+    use reply::{Event, FlowRemoved, RemovedReason, WatchedFlow, WatchedPort};
+    let bridge = || "br0".to_owned();
+    let flow: FlowMod = "cookie=5,priority=7,tcp,actions=output:2".parse().unwrap();
+    let watched = || WatchedFlow { bridge: bridge(), id: 3, flow: flow.clone() };
+    let port = || WatchedPort { bridge: bridge(), port: some_port() };
+    let stats = reply::FlowStats {
+        id: u64::MAX,
+        flow: flow.clone(),
+        packets: 1,
+        bytes: u64::MAX,
+        duration_ms: 3,
+        idle_ms: 4,
+        hard_ms: 5,
+    };
+    let events = [
+        Event::FlowRemoved(FlowRemoved { bridge: bridge(), reason: RemovedReason::Idle, stats }),
+        Event::FlowInitial(watched()),
+        Event::FlowsComplete {},
+        Event::FlowAdded(watched()),
+        Event::FlowModified(watched()),
+        Event::FlowDeleted { flow: watched(), reason: RemovedReason::GroupDelete },
+        Event::PortAdded(port()),
+        Event::PortDeleted(port()),
+        Event::PortModified(port()),
+        Event::Lost { events: 7 },
+    ];
+    for event in events {
+        let line = encode_notification(&Notification::Event(event.clone())).unwrap();
+        match decode_answer(line.trim_end()) {
+            Ok(Answer::Notification(Notification::Event(read))) => assert_eq!(read, event),
+            other => panic!("{other:?}: {line}"),
+        }
+    }
+    let deleted = Event::FlowDeleted { flow: watched(), reason: RemovedReason::GroupDelete };
+    assert_eq!(
+        encode_notification(&Notification::Event(deleted)).unwrap(),
+        concat!(
+            r#"{"jsonrpc":"2.0","method":"event","params":{"event":"flow_deleted","bridge":"br0","#,
+            r#""id":3,"flow":"cookie=0x5, priority=7,tcp actions=output:2","reason":"group_delete"}}"#,
+            "\n"
+        )
+    );
 }
 
 #[test]

@@ -14,14 +14,14 @@ impl Interpreter {
             OutPort::Normal => return self.normal(run),
             OutPort::Flood | OutPort::All => {
                 let wanted = |port: &&PortView| {
-                    port.number != in_port && (to == OutPort::All || !port.no_flood)
+                    port.number != in_port && (to == OutPort::All || !port.flags.no_flood)
                 };
                 let ports: Vec<_> =
                     self.ports.iter().map(AsRef::as_ref).filter(wanted).map(|p| p.number).collect();
                 if ports.is_empty() {
                     run.reason = DropReason::NormalNowhere;
                 }
-                ports.into_iter().for_each(|number| run.send(number));
+                ports.into_iter().for_each(|number| self.send(run, number));
                 return Ok(());
             }
             OutPort::InPort => in_port,
@@ -33,9 +33,17 @@ impl Interpreter {
         } else if self.ports.get(number).is_none() {
             run.reason = DropReason::NoSuchPort;
         } else {
-            run.send(number);
+            self.send(run, number);
         }
         Ok(())
+    }
+
+    fn send(&self, run: &mut Run, number: u16) {
+        if self.ports.get(number).is_some_and(|port| !port.flags.forwards()) {
+            run.reason = DropReason::NoForward;
+        } else {
+            run.send(number);
+        }
     }
 
     fn normal(&mut self, run: &mut Run) -> Result<(), DropReason> {
@@ -77,7 +85,7 @@ impl Interpreter {
             Some(to) => vec![to],
             None => {
                 let member = |to: &&std::sync::Arc<PortView>| {
-                    to.number != port.number && !to.no_flood && to.vlan.carries(vlan)
+                    to.number != port.number && !to.flags.no_flood && to.vlan.carries(vlan)
                 };
                 self.ports.iter().filter(member).cloned().collect()
             }
@@ -93,7 +101,7 @@ impl Interpreter {
             } else if wants_tag {
                 run.packet.set_tag(vlan.into(), vlan::VID.into())?;
             }
-            run.send(to.number);
+            self.send(run, to.number);
             run.packet = before;
         }
         Ok(())

@@ -182,6 +182,9 @@ impl Interpreter {
             resubmits: 0,
             depth: 0,
         };
+        if self.ports.get(in_port).is_some_and(|port| !port.flags.receives()) {
+            return Fate::Dropped(DropReason::NoReceive);
+        }
         let outcome = match self.table(&mut run, 0) {
             Ok(End::Done | End::Goto(_)) => self.action_set(&mut run).map(|_| ()),
             Ok(End::Exit) => Ok(()),

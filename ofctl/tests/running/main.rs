@@ -10,5 +10,6 @@ mod capture;
 mod commands;
 mod errors;
 mod files;
+mod monitor;
 mod shell;
 mod switch;

@@ -47,7 +47,7 @@ impl Control {
         Ok(Flows { flows: flows.collect(), next })
     }
 
-    fn filter(&self, bridge: BridgeId, text: &str) -> Result<FlowFilter, Failure> {
+    pub(super) fn filter(&self, bridge: BridgeId, text: &str) -> Result<FlowFilter, Failure> {
         let Some(bridge) = self.tables.bridge(bridge) else {
             return Err(Failure::refused("no such bridge"));
         };
@@ -75,7 +75,8 @@ impl Control {
     }
 }
 
-fn is_meant(rule: &Rule, filter: &FlowFilter) -> bool {
+/// Whether a rule is one of those that a filter chooses.
+pub(crate) fn is_meant(rule: &Rule, filter: &FlowFilter) -> bool {
     let table = filter.table.is_none_or(|table| table == rule.table);
     let cookie = filter.cookie.is_none_or(|(value, mask)| (rule.cookie ^ value) & mask == 0);
     let output = |port| rule.actions.iter().any(|action| action.outputs_to(port));

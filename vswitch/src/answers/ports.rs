@@ -82,12 +82,10 @@ impl Control {
     }
 }
 
-fn show_port(entry: &Entry) -> Port {
+/// A port as it is.
+pub(crate) fn show_port(entry: &Entry) -> Port {
     let opened = entry.port.as_ref().ok();
-    let reason = match &entry.port {
-        Ok(port) => port.why_down(),
-        Err(reason) => Some(reason.clone()),
-    };
+    let reason = entry.why_down();
     let capabilities = opened.map(|port| port.capabilities());
     let queues = opened.map_or_else(Vec::new, |port| port.queues());
     let queues = queues.into_iter().map(|status| Queue {
@@ -105,6 +103,7 @@ fn show_port(entry: &Entry) -> Port {
         name: entry.name.to_string(),
         kind: entry.kind.clone(),
         vlan: entry.vlan.clone(),
+        flags: entry.flags,
         state: if reason.is_none() { PortState::Up } else { PortState::Down },
         reason,
         mtu: capabilities.as_ref().map_or(0, |can| {

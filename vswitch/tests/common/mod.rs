@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use api::{DropReason, FlowMod, GroupMod, MeterMod};
+use api::{DropReason, FlowMod, GroupMod, MeterMod, PortFlags};
 use flowtable::interpreter::{Fate, Interpreter};
 use flowtable::{
     BridgeId, GroupSerial, Limits, Millis, PathReader, PortView, Seed, Step, Tables, VlanMode,
@@ -203,7 +203,12 @@ impl Bench {
                 bridge: BRIDGE,
                 name: format!("p{number}").into(),
                 vlan: vlan.clone(),
-                no_flood: number == 4,
+                flags: PortFlags {
+                    no_flood: number == 4,
+                    no_receive: number == 7,
+                    no_forward: number == 8,
+                    ..PortFlags::default()
+                },
                 is_up: true,
             };
             literal.ports.insert(port.clone());

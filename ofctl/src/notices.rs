@@ -1,5 +1,5 @@
-//! Captured packets as they come, until somebody wants to end. [`api::Capture`] waits for the next
-//! packet for as long as it takes; whoever presses Ctrl-C does not.
+//! What the switch tells unasked, as it comes, until somebody wants to end. [`api::Capture`] and
+//! [`api::Watch`] wait for as long as it takes; whoever presses Ctrl-C does not.
 
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
@@ -10,16 +10,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use api::codec::{self, Answer};
-use api::reply::Captured;
-use api::request::CaptureStart;
-use api::{ClientError, LineError, LineReader, Notification};
+use api::{ClientError, LineError, LineReader, Notification, Request};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// How long a signal may go unnoticed.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// A capture that has the connection to itself.
-pub(crate) struct Packets {
+/// What a request has begun that has the connection to itself.
+pub(crate) struct Notices {
     lines: LineReader<UnixStream>,
     path: PathBuf,
     /// Set by SIGINT and SIGTERM.
@@ -28,19 +26,19 @@ pub(crate) struct Packets {
 
 /// What comes next.
 pub(crate) enum Next {
-    Packet(Captured),
-    /// The switch has no more to show.
+    Told(Notification),
+    /// The switch has no more to tell.
     Over,
     /// Somebody wants us to end.
     Stop,
 }
 
-impl Packets {
-    /// Begins a capture; the switch has `timeout` to agree.
+impl Notices {
+    /// Asks to be told; the switch has `timeout` to agree.
     pub(crate) fn begin(
         path: PathBuf,
         timeout: Duration,
-        start: CaptureStart,
+        ask: impl Into<Request>,
     ) -> Result<Self, ClientError> {
         let connect = || {
             let end = Arc::new(AtomicBool::new(false));
@@ -58,13 +56,13 @@ impl Packets {
         let (mut stream, end) =
             connect().map_err(|source| ClientError::Connect { path: path.clone(), source })?;
         let failed = |source| ClientError::Io { path: path.clone(), source };
-        let line = codec::encode_request(1, &start.into())?;
+        let line = codec::encode_request(1, &ask.into())?;
         stream.write_all(line.as_bytes()).map_err(failed)?;
-        let mut packets = Self { lines: LineReader::new(stream), path: path.clone(), end };
-        match packets.answer() {
+        let mut notices = Self { lines: LineReader::new(stream), path: path.clone(), end };
+        match notices.answer() {
             Ok(Some(Answer::Reply { result, .. })) => result.map(drop)?,
             Ok(Some(Answer::Notification(_))) => {
-                let why = "a packet before the capture has begun".to_owned();
+                let why = "it tells before it has agreed to".to_owned();
                 return Err(ClientError::Garbled { path, why });
             }
             Ok(None) => return Err(ClientError::Closed { path }),
@@ -73,19 +71,19 @@ impl Packets {
             }
             Err(error) => return Err(error),
         }
-        packets.lines.source().set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-        Ok(packets)
+        notices.lines.source().set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+        Ok(notices)
     }
 
-    /// Waits for the next packet, or for the end.
+    /// Waits for what comes next, or for the end.
     pub(crate) fn next(&mut self) -> Result<Next, ClientError> {
         loop {
             if self.end.load(Ordering::Relaxed) {
                 return Ok(Next::Stop);
             }
             match self.answer() {
-                Ok(Some(Answer::Notification(Notification::Captured(packet)))) => {
-                    return Ok(Next::Packet(packet));
+                Ok(Some(Answer::Notification(notification))) => {
+                    return Ok(Next::Told(notification));
                 }
                 Ok(Some(Answer::Reply { .. })) => {}
                 Ok(None) => return Ok(Next::Over),

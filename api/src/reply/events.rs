@@ -1,0 +1,109 @@
+//! What happens, as it is told to whoever asked for it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{FlowStats, Port};
+use crate::flow::FlowMod;
+
+/// Something that has happened: `"event"` says what.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "none is kept: they are written as they are made")]
+pub enum Event {
+    /// A flow has ended.
+    FlowRemoved(FlowRemoved),
+    /// A watched flow that was there before.
+    FlowInitial(WatchedFlow),
+    /// All flows that were there before have been told.
+    FlowsComplete {},
+    /// A watched flow is there now, or has been put in the place of one of the same match.
+    FlowAdded(WatchedFlow),
+    /// A watched flow has other actions or another cookie.
+    FlowModified(WatchedFlow),
+    /// A watched flow is gone.
+    FlowDeleted {
+        /// The flow as it was.
+        #[serde(flatten)]
+        flow: WatchedFlow,
+        /// Why.
+        reason: RemovedReason,
+    },
+    /// A port is there now.
+    PortAdded(WatchedPort),
+    /// A port is gone.
+    PortDeleted(WatchedPort),
+    /// A port has come up, gone down, or is used in another way.
+    PortModified(WatchedPort),
+    /// More has happened than was read in time, and here is a gap. If flows are watched with
+    /// those that are there, all of them are told anew behind it.
+    Lost {
+        /// How many events are missing.
+        events: u64,
+    },
+}
+
+/// A flow that has ended.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FlowRemoved {
+    /// Its bridge.
+    pub bridge: String,
+    /// Why it has ended.
+    pub reason: RemovedReason,
+    /// The flow, and what it has counted in all.
+    #[serde(flatten)]
+    pub stats: FlowStats,
+}
+
+/// A flow that is watched.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct WatchedFlow {
+    /// Its bridge.
+    pub bridge: String,
+    /// Its number, as in [`FlowStats::id`].
+    pub id: u64,
+    /// The flow, as it would be added.
+    pub flow: FlowMod,
+}
+
+/// A port that is watched.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct WatchedPort {
+    /// Its bridge.
+    pub bridge: String,
+    /// The port as it is, or was.
+    pub port: Port,
+}
+
+/// Why a flow has ended (OpenFlow 1.5 §7.4.2, `OFPRR_*`).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RemovedReason {
+    /// No packet met it for its `idle_timeout`.
+    Idle,
+    /// Its `hard_timeout` is over.
+    Hard,
+    /// Somebody deleted it.
+    Delete,
+    /// The group it leads to was deleted.
+    GroupDelete,
+    /// The meter it uses was deleted.
+    MeterDelete,
+    /// It made room for another one.
+    Eviction,
+}
+
+impl fmt::Display for RemovedReason {
+    /// The word that OVS has for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Idle => "idle",
+            Self::Hard => "hard",
+            Self::Delete => "delete",
+            Self::GroupDelete => "group_delete",
+            Self::MeterDelete => "meter_delete",
+            Self::Eviction => "eviction",
+        })
+    }
+}
