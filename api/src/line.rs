@@ -62,6 +62,11 @@ impl<R: Read> LineReader<R> {
         &self.source
     }
 
+    /// Bytes that are held for what has been read.
+    pub const fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// The next line without its newline; `None` at the end of the stream. Blank lines are skipped.
     pub fn read_line(&mut self) -> Result<Option<&str>, LineError> {
         loop {

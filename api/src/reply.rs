@@ -4,18 +4,26 @@
 //! Counters are whole numbers of 64 bits, in JSON too. Times are in milliseconds unless their name
 //! says otherwise.
 
+mod drops;
 mod events;
+mod sizes;
+mod stations;
+mod workers;
 
 use packet::MacAddr;
 use serde::{Deserialize, Serialize};
 
-use crate::bytes::{HexBytes, as_base64, as_text, as_text_if_any};
+use crate::bytes::{HexBytes, as_base64, as_text_if_any};
 use crate::drop::DropReason;
 use crate::flags::PortFlags;
 use crate::flow::{FlowMod, TableId};
 use crate::request::{Direction, PortKind, PortVlan};
 
+pub use drops::{LastDrop, LastDrops, PassedFlow};
 pub use events::{Event, FlowRemoved, RemovedReason, WatchedFlow, WatchedPort};
+pub use sizes::{Limit, Limits, Memory, MemoryUse};
+pub use stations::{Fdb, FdbEntry, FdbTable, FdbTables, Flushed};
+pub use workers::{Histogram, Histograms, WorkerHistograms};
 
 /// Done, and nothing more to say.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -169,6 +177,26 @@ pub struct FlowStats {
     pub idle_ms: u64,
     /// How long ago it was changed last.
     pub hard_ms: u64,
+}
+
+/// The sums of the counters of flows.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Aggregate {
+    /// Packets that met them: one that met two counts twice.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many flows there are.
+    pub flows: u64,
+}
+
+/// Cache entries were forgotten.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CacheFlushed {
+    /// Megaflows that there were.
+    pub megaflows: u64,
+    /// Sessions that there were.
+    pub sessions: u64,
 }
 
 /// The tables of a bridge that have flows or have been looked into.
@@ -466,36 +494,6 @@ pub struct RxQueue {
     pub pinned: bool,
     /// The share of its worker's time that it took of late, in thousandths.
     pub load_permille: u16,
-}
-
-/// Learned addresses.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Fdb {
-    /// By bridge, VLAN and address.
-    pub entries: Vec<FdbEntry>,
-}
-
-/// A learned address.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct FdbEntry {
-    /// The bridge.
-    pub bridge: String,
-    /// The number of the port where it is.
-    pub port: u16,
-    /// The VLAN; 0 is none.
-    pub vlan: u16,
-    /// The address.
-    #[serde(with = "as_text")]
-    pub mac: MacAddr,
-    /// How long ago it was seen, in seconds.
-    pub age_s: u64,
-}
-
-/// Addresses were forgotten.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Flushed {
-    /// How many.
-    pub entries: u64,
 }
 
 /// Packets that a dummy port was given to send.

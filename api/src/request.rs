@@ -5,6 +5,7 @@
 
 mod events;
 mod port;
+mod stations;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,8 @@ pub use port::{
     AfxdpMode, AfxdpOptions, DummyOptions, InternalOptions, NullOptions, PcapOptions, PodOptions,
     PortAdd, PortDel, PortKind, PortMod, PortRef, PortStats, PortVlan, VlanId, WhenAway,
 };
+
+pub use stations::{FdbAdd, FdbDel, FdbFlush, FdbShow, FdbStats};
 
 /// Asks which version answers.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -95,6 +98,17 @@ pub struct FlowDump {
     /// The most flows to answer with; the switch may answer with fewer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+}
+
+/// Asks for the sums of the counters of flows.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FlowAggregate {
+    /// The bridge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// Which flows, as in [`FlowDump`]; all if none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
 }
 
 /// Asks for the counters of tables.
@@ -186,6 +200,38 @@ pub struct CacheDump {
     pub limit: Option<u32>,
 }
 
+/// Forgets what workers have cached of flows: the next packet of each kind is looked up in the
+/// tables again. Counters stay.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CacheFlush {}
+
+/// Asks for the last packets that were dropped: 64 are kept of each port by each worker, and of a
+/// flood the first 16 of each batch.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DropsExplain {
+    /// The bridge by which they came in; any if none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// The port by which they did; any if none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<PortRef>,
+    /// The most to answer with; 10 if none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Asks how the work of workers is spread.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct WorkerHistograms {}
+
+/// Asks what memory is used for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MemoryShow {}
+
+/// Asks how much there may be of everything, and is.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LimitsShow {}
+
 /// Asks for the counters of workers.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct WorkerStats {}
@@ -193,22 +239,6 @@ pub struct WorkerStats {}
 /// Asks which worker polls which receive queue.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RxqShow {}
-
-/// Asks for the addresses that `NORMAL` has learned.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct FdbShow {
-    /// The bridge.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bridge: Option<String>,
-}
-
-/// Forgets the addresses that `NORMAL` has learned.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-pub struct FdbFlush {
-    /// The bridge.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bridge: Option<String>,
-}
 
 /// Begins a capture. The answer comes first; from then on the connection carries
 /// [`Notification`](crate::Notification)s and nothing else, until the client closes it.

@@ -561,6 +561,16 @@ impl Cache {
         Resolved::Once
     }
 
+    /// Forgets every megaflow; answers how many there were. For the moment of an order.
+    pub fn flush(&mut self) -> usize {
+        let Self { megaflows, programs, paths, asides, .. } = self;
+        let all: Vec<_> = megaflows.iter(None).collect();
+        for flow in &all {
+            release(programs, paths, asides, megaflows.remove(*flow));
+        }
+        all.len()
+    }
+
     /// Lets go of a few megaflows that nobody has hit for long.
     pub fn sweep(&mut self, now: Millis) {
         let Self { megaflows, programs, paths, asides, limits, .. } = self;

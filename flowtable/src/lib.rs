@@ -54,7 +54,7 @@ pub use frozen::{Aside, Context, Decision, Frame, Frozen, Place, SampleOf, Show}
 pub use group::{GroupEntry, GroupSerial, GroupStats, Selector};
 pub use groups::Groups;
 pub use index::{Full, Index};
-pub use mac::{Epoch, Learned, MacTable, Outcome, Station, Version};
+pub use mac::{Epoch, Learned, MacStats, MacTable, Outcome, Station, Version};
 pub use mask::{Mask, Seed};
 pub use megaflow::{Lead, MaskId, MegaflowId, Megaflows, NoRoom, Serial, Stamp};
 pub use meter::{Meter, Metered, Volume};

@@ -10,6 +10,9 @@
 //! two addresses that share one cost a needless check, never a wrong answer. [`Epoch`] says that
 //! some version has changed.
 //!
+//! **Static entries** are added by hand. They neither age nor move, whatever packets show, and count
+//! towards the share of their port.
+//!
 //! **Limits.** [`MacTable::CAPACITY`] entries, and no port more than an eighth of them, so that a
 //! port that invents addresses forgets its own and not those of others.
 
@@ -68,8 +71,35 @@ pub struct Learned {
     pub station: Station,
     /// Where it was seen last.
     pub port: PortId,
-    /// When.
+    /// When; the end of time if it is static.
     pub used: Millis,
+    /// Whether it was added by hand.
+    pub is_static: bool,
+}
+
+/// What has become of learned entries so far.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct MacStats {
+    /// Entries that were learned.
+    pub learned: u64,
+    /// Those that moved to another port.
+    pub moved: u64,
+    /// Those that went because of their age.
+    pub expired: u64,
+    /// Those that made room for another one.
+    pub evicted: u64,
+    /// Times that there was no room.
+    pub refused: u64,
+}
+
+/// [`MacStats`] as they are counted, by all threads.
+#[derive(Debug, Default)]
+struct Tally {
+    learned: AtomicU64,
+    moved: AtomicU64,
+    expired: AtomicU64,
+    evicted: AtomicU64,
+    refused: AtomicU64,
 }
 
 /// What learning changed.
@@ -108,6 +138,12 @@ const FREE: u64 = 0;
 const CLAIMED: u64 = 1;
 
 const TIME_BITS: u32 = 48;
+/// The time of a static entry.
+const STATIC: u64 = (1 << TIME_BITS) - 1;
+
+const fn is_static(seen: u64) -> bool {
+    seen & STATIC == STATIC
+}
 
 fn seen(port: PortId, now: Millis) -> u64 {
     u64::from(port.0) << TIME_BITS | now.0 & ((1 << TIME_BITS) - 1)
@@ -130,6 +166,7 @@ pub struct MacTable {
     /// Entries of each port, to keep its share.
     shares: Box<[AtomicU32]>,
     epoch: Arc<Epoch>,
+    tally: Tally,
 }
 
 /// Slots an address may be in: two groups of eight.
@@ -151,6 +188,7 @@ impl MacTable {
             versions: (0..Self::VERSIONS).map(|_| AtomicU32::new(0)).collect(),
             shares: (0..Self::PORTS).map(|_| AtomicU32::new(0)).collect(),
             epoch,
+            tally: Tally::default(),
         }
     }
 
@@ -202,22 +240,83 @@ impl MacTable {
         let word = station.to_word();
         let known = self.candidates(station).find(|(_, slot)| slot.holds(word));
         if let Some((_, slot)) = known {
-            let before = slot.seen.swap(seen(port, now), Ordering::AcqRel);
+            let learn = |before: u64| (!is_static(before)).then(|| seen(port, now));
+            let seen = slot.seen.fetch_update(Ordering::AcqRel, Ordering::Acquire, learn);
+            // What is static has been said by somebody who knows.
+            let Ok(before) = seen else { return Outcome::Known };
             if port_of(before) == port {
                 return Outcome::Known;
             }
-            self.share(port_of(before), false);
-            self.share(port, true);
-            self.changed(station);
+            self.tally.moved.fetch_add(1, Ordering::Relaxed);
+            self.moved(station, port_of(before), port);
             return Outcome::Changed;
         }
-        let Some(slot) = self.claim(station, port) else { return Outcome::Refused };
-        slot.seen.store(seen(port, now), Ordering::Release);
-        slot.station.store(word, Ordering::Release);
+        let Some(slot) = self.claim(station, port) else {
+            self.tally.refused.fetch_add(1, Ordering::Relaxed);
+            return Outcome::Refused;
+        };
+        self.tally.learned.fetch_add(1, Ordering::Relaxed);
+        self.fill(slot, station, port, seen(port, now));
+        Outcome::Changed
+    }
+
+    /// Says that `station` is at `port`, until it is forgotten. `None` if all candidate slots hold
+    /// static entries.
+    pub fn add(&self, station: Station, port: PortId) -> Option<()> {
+        let word = station.to_word();
+        let seen = seen(port, Millis(STATIC));
+        if let Some((_, slot)) = self.candidates(station).find(|(_, slot)| slot.holds(word)) {
+            let before = slot.seen.swap(seen, Ordering::AcqRel);
+            self.moved(station, port_of(before), port);
+            return Some(());
+        }
+        let free = self.candidates(station).find(|(_, slot)| slot.change(FREE, CLAIMED));
+        let slot = match free {
+            Some((_, slot)) => slot,
+            None => {
+                let held = self.candidates(station).filter_map(|(n, slot)| slot.read(n));
+                self.evict(held)?
+            }
+        };
+        self.fill(slot, station, port, seen);
+        Some(())
+    }
+
+    /// Forgets where `station` is. Answers whether that was known.
+    pub fn remove(&self, station: Station) -> bool {
+        self.find(station).is_some_and(|entry| self.clear(&entry))
+    }
+
+    /// What has become of learned entries so far.
+    pub fn stats(&self) -> MacStats {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        MacStats {
+            learned: load(&self.tally.learned),
+            moved: load(&self.tally.moved),
+            expired: load(&self.tally.expired),
+            evicted: load(&self.tally.evicted),
+            refused: load(&self.tally.refused),
+        }
+    }
+
+    /// Bytes it takes.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.slots) + size_of_val(&*self.versions) + size_of_val(&*self.shares)
+    }
+
+    fn moved(&self, station: Station, from: PortId, to: PortId) {
+        self.share(from, false);
+        self.share(to, true);
+        self.changed(station);
+    }
+
+    /// Makes an entry of a slot that was claimed.
+    fn fill(&self, slot: &Slot, station: Station, port: PortId, seen: u64) {
+        slot.seen.store(seen, Ordering::Release);
+        slot.station.store(station.to_word(), Ordering::Release);
         self.share(port, true);
         self.forget_twins(station);
         self.changed(station);
-        Outcome::Changed
     }
 
     /// A slot for a new entry of `port`: a free one if its share allows, else its own oldest one.
@@ -229,9 +328,16 @@ impl MacTable {
             return Some(free);
         }
         let own = self.candidates(station).filter_map(|(n, slot)| slot.read(n));
-        let oldest = own.filter(|entry| entry.port == port).min_by_key(|entry| entry.used)?;
+        self.evict(own.filter(|entry| entry.port == port))
+    }
+
+    /// The slot of the oldest of these that is not static, without it.
+    fn evict(&self, among: impl Iterator<Item = Learned>) -> Option<&Slot> {
+        let oldest = among.filter(|entry| !entry.is_static).min_by_key(|entry| entry.used)?;
         let slot = &self.slots[usize::from(oldest.slot)];
-        (self.clear(&oldest) && slot.change(FREE, CLAIMED)).then_some(slot)
+        let is_ours = self.clear(&oldest) && slot.change(FREE, CLAIMED);
+        self.tally.evicted.fetch_add(is_ours.into(), Ordering::Relaxed);
+        is_ours.then_some(slot)
     }
 
     /// Two workers may have learned one address at once, in two slots: the first one stays.
@@ -288,6 +394,13 @@ impl MacTable {
         self.slots.iter().enumerate().filter_map(|(n, slot)| slot.read(u16::try_from(n).ok()?))
     }
 
+    /// Forgets entries that `is_over` says are too old, and counts them.
+    pub fn age(&self, is_over: impl Fn(&Learned) -> bool) -> usize {
+        let count = self.expire(|entry| !entry.is_static && is_over(entry));
+        self.tally.expired.fetch_add(count as u64, Ordering::Relaxed);
+        count
+    }
+
     /// Forgets the entries for which `is_over` says so; answers how many.
     pub fn expire(&self, is_over: impl Fn(&Learned) -> bool) -> usize {
         let over = self.iter().filter(|entry| is_over(entry));
@@ -311,7 +424,8 @@ impl Slot {
         let seen = self.seen.load(Ordering::Acquire);
         let whole = word != FREE && word != CLAIMED && self.station.load(Ordering::Acquire) == word;
         let station = Station::from_word(word);
-        whole.then(|| Learned { slot, station, port: port_of(seen), used: time_of(seen) })
+        let (port, used, is_static) = (port_of(seen), time_of(seen), is_static(seen));
+        whole.then_some(Learned { slot, station, port, used, is_static })
     }
 }
 
@@ -388,6 +502,57 @@ mod tests {
         let (one, two) = (PortId(1), PortId(2));
         let count = |port| table.iter().filter(|entry| entry.port == port).count();
         assert_eq!((count(one), count(two)), (100, table.entries(two) as usize));
+    }
+
+    #[test]
+    fn what_is_static_neither_ages_nor_moves_nor_makes_room() {
+        let table = table();
+        table.learn(station(1), PortId(1), Millis(0));
+        table.add(station(1), PortId(2)).unwrap();
+        assert_eq!(table.learn(station(1), PortId(1), Millis(5)), Outcome::Known);
+        assert_eq!(table.find(station(1)).map(|e| (e.port, e.is_static)), Some((PortId(2), true)));
+        assert_eq!((table.entries(PortId(1)), table.entries(PortId(2))), (0, 1));
+        let slot = table.find(station(1)).unwrap().slot;
+        table.touch(slot, PortId(2), Millis(7));
+        assert_eq!(table.age(|entry| Millis(u64::MAX >> 1).since(entry.used) > 300), 0);
+        // Its own port invents addresses that fall into every slot.
+        for n in 0..20_000 {
+            table.learn(station(1_000 + n), PortId(2), Millis(n));
+        }
+        assert!(table.find(station(1)).unwrap().is_static);
+        assert!(table.remove(station(1)) && !table.remove(station(1)));
+        assert_eq!(table.find(station(1)), None);
+        assert_eq!(table.stats().moved, 0);
+    }
+
+    #[test]
+    fn static_entries_take_the_place_of_learned_ones_and_not_of_each_other() {
+        let table = table();
+        let mut refused = 0;
+        for n in 0..MacTable::CAPACITY as u64 * 2 {
+            table.learn(station(n), PortId(u16::try_from(n % 16).unwrap()), Millis(n));
+        }
+        let learned = table.iter().count();
+        for n in 0..MacTable::CAPACITY as u64 {
+            refused += u64::from(table.add(station(1_000_000 + n), PortId(3)).is_none());
+        }
+        let all = table.iter().count();
+        let statics = table.iter().filter(|entry| entry.is_static).count() as u64;
+        assert_eq!(statics + refused, MacTable::CAPACITY as u64);
+        assert!(refused > 0 && all >= learned && all <= MacTable::CAPACITY, "{refused} {all}");
+        assert!(table.iter().filter(|entry| entry.is_static).all(|e| e.port == PortId(3)));
+    }
+
+    #[test]
+    fn what_becomes_of_entries_is_counted() {
+        let table = table();
+        table.learn(station(1), PortId(1), Millis(0));
+        table.learn(station(1), PortId(2), Millis(0));
+        table.learn(station(2), PortId(2), Millis(0));
+        assert_eq!(table.age(|entry| entry.station == station(2)), 1);
+        assert_eq!(table.expire(|_| true), 1, "flushed, and not counted as aged");
+        let expected = MacStats { learned: 2, moved: 1, expired: 1, ..MacStats::default() };
+        assert_eq!(table.stats(), expected);
     }
 
     #[test]

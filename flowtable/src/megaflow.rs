@@ -163,7 +163,7 @@ impl Megaflows {
     /// Most masks in use on one port.
     pub const MASKS: usize = 128;
     /// Most masks in use at all.
-    const ALL_MASKS: usize = 4096;
+    pub const ALL_MASKS: usize = 4096;
 
     /// Room for `most` megaflows, of which one port may have three quarters. Memory is taken as it
     /// is touched.
@@ -180,6 +180,14 @@ impl Megaflows {
             hand: 0,
             next_serial: 1,
         }
+    }
+
+    /// Bytes of what has been in use at some time.
+    pub fn bytes(&self) -> usize {
+        let each = size_of::<Entry>() + size_of::<Origin>() + size_of::<u32>();
+        let masks = self.masks.len() * size_of::<MaskUse>();
+        let ports = self.ports.len() * Self::MASKS * size_of::<(MaskId, u32)>();
+        self.origins.len() * each + self.index.bytes() + masks + ports
     }
 
     /// What stands for a port where packets come from the end of an earlier pass.

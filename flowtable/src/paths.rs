@@ -117,6 +117,24 @@ pub fn paths(most: u32, seed: Seed) -> (Paths, PathReader) {
 }
 
 impl Paths {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_steps.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_steps.is_empty()
+    }
+
+    /// Bytes of what has been in use at some time.
+    pub fn bytes(&self) -> usize {
+        let highest = self.shared.highest.load(Ordering::Relaxed) as usize;
+        // As many steps again as a path has on average, and a user count.
+        const STEPS: usize = 4 * size_of::<u64>() + size_of::<u32>();
+        highest * (size_of::<Counters>() + STEPS) + self.by_steps.allocation_size()
+    }
+
     /// The path of these steps, for one more user; `None` if there is no room.
     pub fn intern(&mut self, steps: &[Step]) -> Option<PathId> {
         let hash = self.seed.hash(steps.iter().map(|step| step.to_word()));
@@ -191,6 +209,11 @@ impl Paths {
     /// The steps of a path, and what it has counted.
     pub fn describe(&self, path: PathId) -> (Vec<Step>, Count) {
         (self.shared.steps(path.0).collect(), self.shared.counters(path.0).load())
+    }
+
+    /// The steps of a path.
+    pub fn steps(&self, path: PathId) -> impl Iterator<Item = Step> + '_ {
+        self.shared.steps(path.0)
     }
 
     /// Credits packets to a path.

@@ -58,6 +58,17 @@ pub struct Programs {
 }
 
 impl Programs {
+    /// Operations of all programs, with what lies free among them.
+    pub const fn operations(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Bytes of what has been in use at some time.
+    pub fn bytes(&self) -> usize {
+        let each = size_of::<Op>() + size_of::<u32>() + size_of::<u16>();
+        self.ops.len() * each + self.by_ops.allocation_size()
+    }
+
     /// Room for `most` operations in all, 2^30 at the most.
     pub fn new(most: u32, seed: Seed) -> Self {
         let most = most.min(HAS_ASIDES);

@@ -105,6 +105,9 @@ pub struct StationState {
     pub port: u16,
     /// When it was seen last.
     pub used_ms: u64,
+    /// Whether it was added by hand.
+    #[serde(default)]
+    pub is_static: bool,
 }
 
 /// Why a state cannot be taken over.
@@ -158,6 +161,7 @@ impl State {
                         mac: learned.station.mac.0,
                         port: learned.port.0,
                         used_ms: learned.used.0,
+                        is_static: learned.is_static,
                     })
                     .collect(),
             }
@@ -243,7 +247,11 @@ impl BridgeState {
         for learned in &self.stations {
             let station = Station { vlan: learned.vlan, mac: MacAddr(learned.mac) };
             // What has no room is learned again.
-            restored.macs.learn(station, PortId(learned.port), Millis(learned.used_ms));
+            if learned.is_static {
+                let _ = restored.macs.add(station, PortId(learned.port));
+            } else {
+                restored.macs.learn(station, PortId(learned.port), Millis(learned.used_ms));
+            }
         }
     }
 }

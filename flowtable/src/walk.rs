@@ -459,9 +459,13 @@ impl<'a, R: Record> Walk<'a, R> {
     pub(crate) fn learn(&mut self, station: Station, port: &PortView) {
         let version = self.bridge.macs.version(station);
         match self.bridge.macs.find(station) {
-            Some(known) if known.port == port.id => {
+            Some(known) if known.port == port.id || known.is_static => {
                 self.stations.push((self.id, version));
-                self.path.push(Step::Station { bridge: self.id, slot: known.slot, port: port.id });
+                self.path.push(Step::Station {
+                    bridge: self.id,
+                    slot: known.slot,
+                    port: known.port,
+                });
             }
             _ => {
                 self.record.note(Note::Learned(station));

@@ -4,7 +4,7 @@ use std::io;
 
 use anyhow::Result;
 use api::reply::{CacheEntry, Tier};
-use api::request::CacheDump;
+use api::request::{CacheDump, CacheFlush};
 
 use crate::cli::{DumpCacheArgs, TierName};
 use crate::desk::Desk;
@@ -30,6 +30,15 @@ pub(crate) fn dump(args: &DumpCacheArgs, desk: &mut Desk) -> Result<()> {
         Ok((page.entries, page.next))
     };
     out.pages("entries", page, print)
+}
+
+pub(crate) fn flush(desk: &mut Desk) -> Result<()> {
+    let (client, out) = desk.open()?;
+    let flushed = client.call(CacheFlush {})?;
+    out.answer(&flushed, |out, flushed| {
+        let (megaflows, sessions) = (flushed.megaflows, flushed.sessions);
+        out.line(format_args!("{megaflows} megaflows and {sessions} sessions forgotten"))
+    })
 }
 
 /// `bridge=br0, worker=0, megaflow, packets=3, bytes=180, idle=1s, flows=7/9, MATCH actions=...`.

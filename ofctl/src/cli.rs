@@ -2,8 +2,10 @@
 //! the manual pages too.
 
 mod capture;
+mod fdb;
 mod mod_port;
 mod monitor;
+mod order;
 mod port;
 
 use std::path::PathBuf;
@@ -13,8 +15,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use capture::{CaptureArgs, DirectionName};
+pub use fdb::{FdbAddArgs, FdbCommand, FdbDelArgs};
 pub use mod_port::{ModPortArgs, WORDS};
 pub use monitor::MonitorArgs;
+#[cfg(test)]
+pub(crate) use order::parse_key;
+pub use order::{Key, OrderArgs};
 pub use port::{AddPortArgs, AfxdpModeName, PortOptions, PortType, WhenAwayName};
 
 /// Programs the switch and asks it why.
@@ -64,7 +70,8 @@ that it is not known.
 
 Whoever knows Open vSwitch finds ofproto/trace in `trace`, fdb/show in `fdb
 show`, dpctl/dump-flows in `dump-cache`, dpif-netdev/pmd-stats-show in
-`worker-stats` and dpif-netdev/pmd-rxq-show in `rxq-show`.
+`worker-stats`, dpif-netdev/pmd-rxq-show in `rxq-show`, memory/show in `memory`
+and revalidator/purge in `cache-flush`.
 
 Examples:
   ofctl show                                 what bridges and ports there are
@@ -214,17 +221,34 @@ Examples:
 Prints what `ovs-ofctl dump-flows` prints, without its line of heading. MATCH
 chooses flows that lie within it; `table`, `cookie=V/MASK` and `out_port`
 choose, too. A lone argument is the bridge of that name, if there is one, and
-otherwise the match.
+otherwise the match. Flows that do not match a field to sort by come behind
+those that do; --sort and --rsort may stand several times.
 
 Examples:
   ofctl dump-flows
   ofctl dump-flows br0 table=1,tcp
   ofctl dump-flows out_port=2
+  ofctl dump-flows --sort=nw_dst --rsort
   ofctl dump-flows --no-stats > flows.txt")]
     DumpFlows(DumpFlowsArgs),
 
+    /// Add up the counters of flows
+    #[command(after_help = "\
+MATCH chooses flows as in dump-flows. A packet that met two of them counts
+twice. A lone argument is the bridge of that name, if there is one, and
+otherwise the match.
+
+Examples:
+  ofctl dump-aggregate
+  ofctl dump-aggregate br0 table=1,tcp
+  ofctl dump-aggregate cookie=0x5/-1 -f json | jq .packets")]
+    DumpAggregate(DumpAggregateArgs),
+
     /// Show how many flows each table has and how often it was looked up
     #[command(after_help = "\
+Prints what `ovs-ofctl -O OpenFlow13 dump-tables` prints, without its line of
+heading. Tables that are like the one before are named together.
+
 Examples:
   ofctl dump-tables
   ofctl dump-tables br0")]
@@ -255,12 +279,61 @@ Examples:
   ofctl dump-cache br0 --tier megaflow | grep nw_dst=10.1.1.1")]
     DumpCache(DumpCacheArgs),
 
+    /// Forget what the workers have cached of flows
+    #[command(after_help = "\
+The next packet of each kind is looked up in the tables again. Counters stay,
+and no packet is lost. It is never needed for flows to be right; it is for
+tests, and for measuring how long a look-up takes.
+
+Examples:
+  ofctl cache-flush")]
+    CacheFlush,
+
+    /// Show why packets were dropped last, and what they were
+    #[command(after_help = "\
+The last 64 drops of each port are kept by each worker, and of a flood the first
+16 of each batch. Shown are the reason, the packet as it was then, and the flows
+that it had passed, as far as a cache entry knew. PORT is where packets came in,
+by name or number. A lone argument is the bridge of that name, if there is one,
+and otherwise the port. `ofctl capture --drops` shows drops as they happen.
+
+Examples:
+  ofctl explain-drop
+  ofctl explain-drop eth1 -n 3
+  ofctl explain-drop br0 -f json | jq '.drops[].reason'")]
+    ExplainDrop(ExplainDropArgs),
+
+    /// Show what memory is used for
+    #[command(after_help = "\
+Of a table that is reserved as a whole, what was never used may not be in place:
+what is held may be more than what is resident. Programs, libraries and what has
+no line here are the difference the other way.
+
+Examples:
+  ofctl memory
+  ofctl memory -f json | jq '.uses[] | select(.name == \"flows\")'")]
+    Memory,
+
+    /// Show how much there may be of everything, and is
+    #[command(after_help = "\
+AT is the one that has most. What happens when a limit is reached stands behind
+it; most of them are configured under `[limits]`.
+
+Examples:
+  ofctl limits
+  ofctl limits -f json | jq '.limits[] | select(.now == .limit)'")]
+    Limits,
+
     /// Show what each worker has done
     #[command(after_help = "\
+With --histograms, how the work is spread: a line for each power of two, from
+there up to the next, with how often it was and how much of all.
+
 Examples:
   ofctl worker-stats
+  ofctl worker-stats --histograms
   ofctl worker-stats --format json | jq '.workers[].misses'")]
-    WorkerStats,
+    WorkerStats(WorkerStatsArgs),
 
     /// Show which worker polls which receive queue
     #[command(after_help = "\
@@ -270,10 +343,11 @@ Examples:
   ofctl rxq-show")]
     RxqShow,
 
-    /// Show or forget the addresses that NORMAL has learned
+    /// Show, add or forget the addresses that NORMAL goes by
     #[command(after_help = "\
 Examples:
   ofctl fdb show br0
+  ofctl fdb add br0 eth1 0 02:00:00:00:00:01
   ofctl fdb flush br0")]
     #[command(subcommand)]
     Fdb(FdbCommand),
@@ -414,9 +488,42 @@ pub struct DumpFlowsArgs {
     /// Show counters and times, as without this option
     #[arg(long, overrides_with = "no_stats", hide = true)]
     pub stats: bool,
+    /// In which order.
+    #[command(flatten)]
+    pub order: OrderArgs,
     /// How ports are called.
     #[command(flatten)]
     pub names: NamesArgs,
+}
+
+/// Arguments of `dump-aggregate`.
+#[derive(Debug, Args)]
+pub struct DumpAggregateArgs {
+    /// The bridge
+    pub bridge: Option<String>,
+    /// Which flows; all of them if it is left out
+    #[arg(value_name = "MATCH")]
+    pub matching: Option<String>,
+}
+
+/// Arguments of `explain-drop`.
+#[derive(Debug, Args)]
+pub struct ExplainDropArgs {
+    /// The bridge; any if none is named
+    pub bridge: Option<String>,
+    /// The port by which packets came in; any if none is named
+    pub port: Option<String>,
+    /// The last so many
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 10)]
+    pub last: u32,
+}
+
+/// Arguments of `worker-stats`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct WorkerStatsArgs {
+    /// Show how the work is spread
+    #[arg(long)]
+    pub histograms: bool,
 }
 
 /// Arguments of `trace`.
@@ -448,22 +555,4 @@ pub enum TierName {
     Session,
     /// With masks: one entry for all packets that go the same way
     Megaflow,
-}
-
-/// What to do with learned addresses.
-#[derive(Debug, Subcommand)]
-pub enum FdbCommand {
-    /// Show the addresses that NORMAL has learned
-    #[command(after_help = "\
-Examples:
-  ofctl fdb show
-  ofctl fdb show br0")]
-    Show(BridgeArgs),
-
-    /// Forget the addresses that NORMAL has learned
-    #[command(after_help = "\
-Examples:
-  ofctl fdb flush
-  ofctl fdb flush br0")]
-    Flush(BridgeArgs),
 }

@@ -1,19 +1,19 @@
-//! Flows as they are: `dump-flows`, `dump-tables`.
+//! Flows as they are: `dump-flows`, `dump-aggregate`, `dump-tables`.
 
 use std::io;
 
 use anyhow::Result;
-use api::reply::{FlowStats, Tables};
-use api::request::{FlowDump, TableDump};
-use api::{FlowMod, PortNames};
+use api::reply::{FlowStats, Flows, TableStats, Tables};
+use api::request::{FlowAggregate, FlowDump, TableDump};
+use api::{FlowMod, PortNames, TableId};
 
 use crate::arguments::{port_names, tell_apart};
-use crate::cli::{BridgeArgs, DumpFlowsArgs};
+use crate::cli::{BridgeArgs, DumpAggregateArgs, DumpFlowsArgs, OrderArgs};
 use crate::desk::Desk;
-use crate::grid::Grid;
 use crate::output::{FAINT, GOOD, Output};
 use crate::problem::{Quote, explain, with_help};
 use crate::progress::Progress;
+use crate::sorting::{Criterion, compare};
 
 pub(crate) fn dump(args: DumpFlowsArgs, desk: &mut Desk) -> Result<()> {
     let (client, out) = desk.open()?;
@@ -22,9 +22,10 @@ pub(crate) fn dump(args: DumpFlowsArgs, desk: &mut Desk) -> Result<()> {
         true if !out.is_json() => port_names(client, chosen.bridge.as_deref())?,
         _ => Vec::new(),
     };
+    let criteria = criteria(&args.order);
     let mut progress = Progress::of("flows", out.is_terminal());
     let mut count = 0;
-    let page = |after| {
+    let mut page = |after| {
         let dump = FlowDump {
             bridge: chosen.bridge.clone(),
             filter: chosen.other.clone(),
@@ -41,10 +42,46 @@ pub(crate) fn dump(args: DumpFlowsArgs, desk: &mut Desk) -> Result<()> {
         }
         Ok((page.flows, page.next))
     };
-    out.pages("flows", page, |out, flow| match args.no_stats {
+    let words = |out: &mut Output, flow: &FlowStats| match args.no_stats {
         true => print_without_stats(out, flow, &names),
         false => print(out, flow, &names),
+    };
+    if criteria.is_empty() {
+        return out.pages("flows", page, words);
+    }
+    let mut flows = Vec::new();
+    let mut after = None;
+    loop {
+        let (more, next) = page(after)?;
+        flows.extend(more);
+        if next.is_none() {
+            break;
+        }
+        after = next;
+    }
+    flows.sort_by(|a: &FlowStats, b| compare(&criteria, &a.flow, &b.flow));
+    out.answer(&Flows { flows, next: None }, |out, Flows { flows, .. }| {
+        flows.iter().try_for_each(|flow| words(out, flow))
     })
+}
+
+pub(crate) fn aggregate(args: DumpAggregateArgs, desk: &mut Desk) -> Result<()> {
+    let (client, out) = desk.open()?;
+    let chosen = tell_apart(client, args.bridge, args.matching)?;
+    let ask = FlowAggregate { bridge: chosen.bridge.clone(), filter: chosen.other.clone() };
+    let sums = client.call(ask).map_err(|error| {
+        let filter = chosen.other.as_deref().unwrap_or_default();
+        with_help(explain(error, Quote::argument(filter), 0), chosen.help.clone())
+    })?;
+    out.answer(&sums, |out, sums| {
+        let (packets, bytes, flows) = (sums.packets, sums.bytes, sums.flows);
+        out.line(format_args!("packet_count={packets} byte_count={bytes} flow_count={flows}"))
+    })
+}
+
+/// By what to sort, in the order of the command line.
+fn criteria(order: &OrderArgs) -> Vec<Criterion> {
+    order.0.iter().map(|(key, falling)| Criterion { key: *key, falling: *falling }).collect()
 }
 
 /// A line as `ovs-ofctl dump-flows` prints it, its first blank included.
@@ -77,12 +114,33 @@ pub(crate) fn dump_tables(args: BridgeArgs, desk: &mut Desk) -> Result<()> {
     out.answer(&tables, print_tables)
 }
 
+/// Every table, as `ovs-ofctl` has it: those like the one before are named together.
 fn print_tables(out: &mut Output, tables: &Tables) -> io::Result<()> {
-    let mut grid = Grid::new(&["TABLE", "FLOWS", "LOOKUPS", "MATCHED", "MISSED"]);
-    for table in &tables.tables {
-        let missed = table.lookups.saturating_sub(table.matched);
-        let counters = [table.table.into(), table.active, table.lookups, table.matched, missed];
-        grid.row(counters.map(|count: u64| count.to_string()));
+    let counts = |table: TableId| {
+        let stats = tables.tables.iter().find(|stats| stats.table == table);
+        stats.map_or((0, 0, 0), |TableStats { active, lookups, matched, .. }| {
+            (*active, *lookups, *matched)
+        })
+    };
+    let mut table = 0;
+    while table <= FlowMod::MAX_TABLE {
+        let these @ (active, lookups, matched) = counts(table);
+        let alike = (table..=FlowMod::MAX_TABLE).take_while(|other| counts(*other) == these);
+        let last = alike.last().unwrap_or(table);
+        if table > 0 {
+            out.end()?;
+        }
+        out.line(format_args!("  table {table}:"))?;
+        out.line(format_args!("    active={active}, lookup={lookups}, matched={matched}"))?;
+        if last > table {
+            out.end()?;
+        }
+        match last - table {
+            0 => {}
+            1 => out.line(format_args!("  table {last}: ditto"))?,
+            _ => out.line(format_args!("  tables {}...{last}: ditto", table + 1))?,
+        }
+        table = last + 1;
     }
-    grid.print(out, "No table has a flow, and none has been looked into.")
+    Ok(())
 }

@@ -12,6 +12,7 @@ mod cache;
 mod capture;
 mod change;
 mod desk;
+mod drops;
 mod fdb;
 mod file;
 mod flows;
@@ -26,6 +27,8 @@ mod ports;
 mod problem;
 mod progress;
 mod shell;
+mod sizes;
+mod sorting;
 mod trace;
 mod version;
 mod vlan;
@@ -90,13 +93,22 @@ fn run(command: Command, desk: &mut Desk) -> Result<()> {
         Command::ModFlows(args) => change::mod_flows(args, desk),
         Command::DelFlows(args) => change::del_flows(args, desk),
         Command::DumpFlows(args) => flows::dump(args, desk),
+        Command::DumpAggregate(args) => flows::aggregate(args, desk),
         Command::DumpTables(args) => flows::dump_tables(args, desk),
         Command::Trace(args) => trace::run(args, desk),
         Command::DumpCache(args) => cache::dump(&args, desk),
-        Command::WorkerStats => workers::stats(desk),
+        Command::CacheFlush => cache::flush(desk),
+        Command::ExplainDrop(args) => drops::explain(args, desk),
+        Command::Memory => sizes::memory(desk),
+        Command::Limits => sizes::limits(desk),
+        Command::WorkerStats(args) if args.histograms => workers::histograms(desk),
+        Command::WorkerStats(_) => workers::stats(desk),
         Command::RxqShow => workers::queues(desk),
         Command::Fdb(FdbCommand::Show(args)) => fdb::show(args, desk),
+        Command::Fdb(FdbCommand::Add(args)) => fdb::add(&args, desk),
+        Command::Fdb(FdbCommand::Del(args)) => fdb::remove(&args, desk),
         Command::Fdb(FdbCommand::Flush(args)) => fdb::flush(args, desk),
+        Command::Fdb(FdbCommand::Stats(args)) => fdb::stats(args, desk),
         Command::Monitor(args) => monitor::run(&args, desk),
         Command::Capture(args) => capture::run(args, desk),
         Command::Version => version::run(desk),

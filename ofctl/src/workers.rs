@@ -3,12 +3,12 @@
 use std::io;
 
 use anyhow::Result;
-use api::reply::{RxQueues, Worker, Workers};
+use api::reply::{Histogram, Histograms, RxQueues, Worker, WorkerHistograms, Workers};
 use api::request::{RxqShow, WorkerStats};
 
 use crate::desk::Desk;
 use crate::grid::Grid;
-use crate::output::{Output, STRONG};
+use crate::output::{FAINT, GOOD, Output, STRONG};
 
 pub(crate) fn stats(desk: &mut Desk) -> Result<()> {
     let (client, out) = desk.open()?;
@@ -54,6 +54,44 @@ fn print(out: &mut Output, worker: &Worker) -> io::Result<()> {
         ("flows of generation", worker.generation.to_string()),
     ];
     lines.iter().try_for_each(|(what, value)| out.line(format_args!("  {what:<20} {value}")))
+}
+
+pub(crate) fn histograms(desk: &mut Desk) -> Result<()> {
+    let (client, out) = desk.open()?;
+    let all = client.call(api::request::WorkerHistograms {})?;
+    out.answer(&all, |out, Histograms { workers }| {
+        workers.iter().try_for_each(|WorkerHistograms { worker, histograms }| {
+            out.styled(STRONG, format_args!("worker {worker}"))?;
+            out.end()?;
+            histograms.iter().try_for_each(|one| print_histogram(out, one))
+        })
+    })
+}
+
+/// A line for each power of two, with a bar as long as its share.
+fn print_histogram(out: &mut Output, histogram: &Histogram) -> io::Result<()> {
+    /// Characters of the longest bar.
+    const WIDTH: u64 = 30;
+    let Histogram { name, what, counts } = histogram;
+    let all: u64 = counts.iter().sum();
+    out.put(format_args!("  {name}: {all}"))?;
+    out.styled(FAINT, format_args!("  {what}"))?;
+    out.end()?;
+    let most = counts.iter().copied().max().unwrap_or(0);
+    let first = counts.iter().position(|count| *count > 0).unwrap_or(0);
+    for (bits, count) in counts.iter().enumerate().skip(first) {
+        let from = if bits == 0 { 0 } else { 1u64 << (bits - 1) };
+        let share = share(*count, all);
+        out.put(format_args!("    {from:>12}  {count:>12}  {share:>8}"))?;
+        let bar = (u128::from(*count) * u128::from(WIDTH)).div_ceil(u128::from(most.max(1)));
+        let bar = "#".repeat(usize::try_from(bar).unwrap_or(0));
+        if !bar.is_empty() {
+            out.put("  ")?;
+            out.styled(GOOD, bar)?;
+        }
+        out.end()?;
+    }
+    Ok(())
 }
 
 fn share(part: u64, all: u64) -> String {

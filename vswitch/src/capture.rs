@@ -8,6 +8,9 @@ use api::request::Direction;
 use packet::{Memory, Packet, PortId};
 use rtrb::{Consumer, Producer, RingBuffer};
 
+/// Packets that wait to be passed on.
+pub const RING: usize = 512;
+
 /// What a capture is of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Subject {
@@ -67,7 +70,7 @@ pub struct Watch {
 
 /// A request to see packets, `snap` bytes of each: the worker's side and the other one.
 pub fn watch(number: u64, subject: Subject, snap: usize) -> (Watch, Consumer<Sight>) {
-    let (ring, sights) = RingBuffer::new(512);
+    let (ring, sights) = RingBuffer::new(RING);
     (Watch { number, subject, snap: snap.min(Sight::MOST), ring, lost: 0 }, sights)
 }
 

@@ -69,6 +69,11 @@ impl Connection {
         })
     }
 
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.reader.capacity() + self.outbox.capacity()
+    }
+
     /// What to wait for.
     pub fn interest(&self) -> PollFlags {
         if self.outbox.is_empty() { PollFlags::IN } else { PollFlags::OUT }
@@ -256,6 +261,11 @@ const fn only_looks(request: &Request) -> bool {
             | Request::RxqShow(_)
             | Request::FdbShow(_)
             | Request::EventsWatch(_)
+            | Request::FlowAggregate(_)
+            | Request::FdbStats(_)
+            | Request::WorkerHistograms(_)
+            | Request::MemoryShow(_)
+            | Request::LimitsShow(_)
     )
 }
 

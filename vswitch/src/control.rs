@@ -46,9 +46,13 @@ pub struct Control {
     pub viewers: usize,
     /// Who is told what happens.
     pub events: Events,
+    /// How many clients there are, and the bytes that they take.
+    pub connections: (usize, usize),
     pub(crate) numbers: Numbers,
+    /// Sizes of each worker's caches, and sessions of each.
+    pub(crate) cache_limits: (Limits, u32),
     /// Changes that connections have collected, all together.
-    collected: usize,
+    pub(crate) collected: usize,
     /// When ports that do not work were tried last.
     retried: Duration,
 }
@@ -109,6 +113,8 @@ impl Control {
             depot: plan.common.depot,
             viewers: 0,
             events: Events::default(),
+            connections: (0, 0),
+            cache_limits: (plan.common.limits, plan.common.sessions),
             numbers: plan.numbers,
             collected: 0,
             retried: Duration::ZERO,
@@ -139,16 +145,27 @@ impl Control {
             Request::FlowAppend(append) => Reply::FlowAppend(self.append(&append.flows, session)?),
             Request::FlowCommit(_) => Reply::FlowCommit(self.commit(session)?),
             Request::FlowDump(dump) => Reply::FlowDump(self.dump_flows(&dump)?),
+            Request::FlowAggregate(aggregate) => Reply::FlowAggregate(self.aggregate(&aggregate)?),
             Request::TableDump(dump) => Reply::TableDump(self.dump_tables(dump.bridge.as_deref())?),
             Request::PortStats(stats) => Reply::PortStats(self.port_stats(&stats)?),
             Request::Trace(trace) => Reply::Trace(self.trace(&trace)?),
             Request::CacheDump(dump) => Reply::CacheDump(self.dump_cache(&dump)?),
+            Request::CacheFlush(_) => Reply::CacheFlush(self.flush_caches()?),
+            Request::DropsExplain(explain) => Reply::DropsExplain(self.explain_drops(&explain)?),
             Request::WorkerStats(_) => Reply::WorkerStats(self.worker_stats()),
             Request::RxqShow(_) => Reply::RxqShow(self.show_queues()),
             Request::FdbShow(show) => Reply::FdbShow(self.show_stations(show.bridge.as_deref())?),
             Request::FdbFlush(flush) => {
                 Reply::FdbFlush(self.flush_stations(flush.bridge.as_deref())?)
             }
+            Request::FdbAdd(add) => Reply::FdbAdd(self.add_station(&add)?),
+            Request::FdbDel(del) => Reply::FdbDel(self.remove_station(&del)?),
+            Request::FdbStats(stats) => {
+                Reply::FdbStats(self.station_stats(stats.bridge.as_deref())?)
+            }
+            Request::WorkerHistograms(_) => Reply::WorkerHistograms(self.histograms()),
+            Request::MemoryShow(_) => Reply::MemoryShow(self.memory()?),
+            Request::LimitsShow(_) => Reply::LimitsShow(self.limits()),
             Request::DummyReceive(receive) => Reply::DummyReceive(self.dummy_receive(receive)?),
             Request::DummyTake(take) => Reply::DummyTake(self.dummy_take(&take)?),
             Request::CaptureStart(_) | Request::EventsWatch(_) => {
@@ -329,6 +346,7 @@ const fn counts(request: &Request) -> bool {
     matches!(
         request,
         Request::FlowDump(_)
+            | Request::FlowAggregate(_)
             | Request::TableDump(_)
             | Request::PortStats(_)
             | Request::CacheDump(_)

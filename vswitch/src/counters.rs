@@ -3,6 +3,7 @@
 use flowtable::CacheStats;
 
 use crate::account::Counter;
+use crate::histogram::Histograms;
 use crate::session::SessionStats;
 
 macro_rules! counters {
@@ -12,6 +13,8 @@ macro_rules! counters {
         #[repr(align(64))]
         pub struct WorkerCounters {
             $(#[doc = $sentence] pub $name: Counter,)*
+            /// How the work is spread.
+            pub histograms: Histograms,
         }
 
         impl WorkerCounters {
@@ -50,6 +53,13 @@ counters! {
     megaflows "Megaflows in use.",
     masks "Different masks among them.",
     programs "Programs in use.",
+    paths "Paths in use.",
+    operations "Operations of all programs, with what lies free among them.",
+    megaflow_bytes "Bytes of the megaflows.",
+    program_bytes "Bytes of the programs.",
+    path_bytes "Bytes of the paths.",
+    session_bytes "Bytes of the sessions.",
+    last_drop_bytes "Bytes of the packets that were dropped last.",
     free_frames "Frames at hand.",
     short_cuts "Short-cuts in use.",
     short_cuts_made "Short-cuts made.",

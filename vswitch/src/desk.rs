@@ -5,6 +5,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
 
 use flowtable::Tables;
 use hw::{Capabilities, RxQueue, TxQueue};
@@ -15,6 +16,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use crate::account::{Account, Counter};
 use crate::capture::Watch;
 use crate::dump::DumpRequest;
+use crate::last_drops::DropsRequest;
 use crate::publish::Seen;
 
 /// What control wants a worker to do between two turns.
@@ -57,6 +59,10 @@ pub enum Order {
     Settle,
     /// Describe some of the caches.
     Dump(DumpRequest),
+    /// Show what was dropped last.
+    Drops(DropsRequest),
+    /// Forget what is cached, and say how many megaflows and sessions there were.
+    Flush(SyncSender<(usize, usize)>),
     /// End.
     Stop,
 }
@@ -180,6 +186,8 @@ impl fmt::Debug for Order {
             Self::Unwatch(number) => write!(f, "unwatch {number}"),
             Self::Settle => f.write_str("settle"),
             Self::Dump(_) => f.write_str("dump"),
+            Self::Drops(_) => f.write_str("drops"),
+            Self::Flush(_) => f.write_str("flush"),
             Self::Stop => f.write_str("stop"),
         }
     }

@@ -23,7 +23,7 @@ use crate::answers::is_meant;
 use crate::ledger::Place;
 
 /// Bytes of events that wait for one listener.
-const ROOM: usize = 2 << 20;
+pub(crate) const ROOM: usize = 2 << 20;
 
 /// What one listener wants to be told.
 #[derive(Debug)]
@@ -176,6 +176,16 @@ impl Events {
     /// A listener.
     pub(crate) fn get(&mut self, number: u64) -> Option<&mut Listener> {
         self.listeners.get_mut(&number)
+    }
+
+    /// How many listen.
+    pub fn len(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// Whether nobody does.
+    pub fn is_empty(&self) -> bool {
+        self.listeners.is_empty()
     }
 
     /// Bytes of events that wait to be read.

@@ -105,6 +105,24 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// About how many bytes it takes.
+    pub fn bytes(&self) -> usize {
+        let due = self.due.capacity() * size_of::<Reverse<(Millis, BridgeId, RuleId, Millis)>>();
+        let groups = self.groups.capacity() * size_of::<(GroupSerial, Weak<GroupStats>)>();
+        let taught = self.taught.capacity() * size_of::<(RuleId, Millis)>();
+        due + groups + taught + self.finished.capacity() * size_of::<(RuleId, (u16, u16))>()
+    }
+
+    /// Flows with a timeout, and what they had once.
+    pub fn len(&self) -> usize {
+        self.due.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.due.is_empty()
+    }
+
     /// Enters what a change has done to the flows of `bridge`.
     pub fn apply(&mut self, bridge: BridgeId, applied: Applied) {
         for rule in applied.removed {

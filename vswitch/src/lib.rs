@@ -16,6 +16,8 @@ pub mod describe;
 pub mod desk;
 pub mod dump;
 pub mod events;
+pub mod histogram;
+pub mod last_drops;
 pub mod ledger;
 pub mod numbers;
 pub mod outputs;

@@ -14,6 +14,7 @@ use packet::{Batch, Checksum, FramePool, Kind, Memory, Packet, PortId, ethernet,
 use crate::account::Account;
 use crate::act::{Exit, Verdict};
 use crate::capture::Capture;
+use crate::last_drops::LastDrops;
 
 /// One port's way out of one worker.
 struct Output {
@@ -56,6 +57,8 @@ pub struct Outputs {
     pub sent: u64,
     /// Who wants to see what is sent or dropped.
     pub capture: Capture,
+    /// What was dropped last.
+    pub last_drops: LastDrops,
 }
 
 impl Outputs {
@@ -71,6 +74,7 @@ impl Outputs {
             memory,
             sent: 0,
             capture: Capture::default(),
+            last_drops: LastDrops::default(),
         }
     }
 
@@ -357,6 +361,7 @@ impl Exit for Outputs {
         account: &Account,
     ) {
         account.dropped(reason).add(1);
+        self.last_drops.note(reason, &packet, &self.memory);
         if self.capture.sees_drops() {
             self.capture.dropped(reason, &packet, &self.memory);
         }

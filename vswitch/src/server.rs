@@ -19,7 +19,7 @@ use crate::control::Control;
 use crate::watchdog::Watchdog;
 
 /// Clients at a time.
-const CLIENTS: usize = 32;
+pub(crate) const CLIENTS: usize = 32;
 /// How often workers are looked after.
 const WATCH: Duration = Duration::from_secs(1);
 /// How often counters are folded while workers are busy.
@@ -135,6 +135,8 @@ impl Server {
             let busy = self.serve(control);
             self.tick(control);
             let busy = self.tell(control, busy);
+            let bytes = self.connections.iter().map(Connection::bytes).sum();
+            control.connections = (self.connections.len(), bytes);
             patience = self.patience(control, busy);
         }
         for connection in self.connections.drain(..) {

@@ -191,6 +191,12 @@ impl Sessions {
     /// Seconds without a packet after which a session goes.
     const IDLE: u32 = 10;
 
+    /// Bytes of what has been in use at some time.
+    pub fn bytes(&self) -> usize {
+        let seen = size_of_val(&*self.seen);
+        self.next as usize * size_of::<Session>() + self.index.bytes() + seen
+    }
+
     /// Room for `most` sessions. Memory is taken as it is touched.
     pub fn new(most: u32, seed: Seed) -> Self {
         Self {
@@ -365,6 +371,19 @@ impl Sessions {
         cache.release(session.program, session.path);
         session.key.who = 0;
         self.free.push(at);
+    }
+
+    /// Forgets every session; answers how many there were. For the moment of an order.
+    pub fn flush(&mut self, cache: &mut Cache) -> usize {
+        let before = self.len();
+        for at in 0..self.next {
+            let session = &self.sessions[at as usize];
+            if session.key.who != 0 {
+                let hash = session.key.hash(self.seed);
+                self.remove(at, hash, cache);
+            }
+        }
+        before
     }
 
     /// Looks at the next few sessions and removes those that have had no packet for long.

@@ -192,7 +192,7 @@ pub fn trace(tables: &Tables, port: &PortView, key: &Key, headers: Option<Header
 }
 
 /// All that is known of a packet, as the text of a match.
-fn flow_text(key: &Key, names: &dyn PortNames) -> String {
+pub(crate) fn flow_text(key: &Key, names: &dyn PortNames) -> String {
     Match::exactly(key).print(names).to_string()
 }
 

@@ -14,7 +14,7 @@ use crate::control::Control;
 use crate::desk::Order;
 
 /// Captures that may run at a time.
-const MOST: usize = 16;
+pub(crate) const MOST: usize = 16;
 
 /// A running capture.
 #[derive(Debug)]

@@ -29,6 +29,7 @@ use packet::{
 use crate::account::Account;
 use crate::act::{Verdict, act};
 use crate::clock::millis;
+use crate::histogram::Stopwatch;
 use crate::outputs::Outputs;
 use crate::passes::{Passes, Scratch};
 use crate::session::{SessionKey, Sessions};
@@ -73,6 +74,8 @@ pub(crate) struct Way {
     scratch: Scratch,
     /// The time of this batch.
     now: Duration,
+    /// Measures the first long way of each batch.
+    pub(crate) stopwatch: Stopwatch,
 }
 
 /// What is known of the packets that go through a step together.
@@ -112,6 +115,7 @@ impl Way {
             looks: 0,
             scratch: Scratch::new(),
             now: Duration::ZERO,
+            stopwatch: Stopwatch::default(),
         }
     }
 
@@ -123,6 +127,7 @@ impl Way {
         account.rx_bytes.add(batch.iter().map(|packet| packet.len() as u64).sum());
         self.outputs.capture.now = now;
         self.now = now;
+        self.outputs.last_drops.begin(now);
         let now = millis(now);
         if self.outputs.capture.sees(ingress.port, Direction::Rx) {
             for packet in batch.iter() {
@@ -130,6 +135,7 @@ impl Way {
             }
         }
         self.cache.begin();
+        self.stopwatch.arm();
         self.looks = if ingress.short_cuts { LOOKS } else { 0 };
         let mut tally = Tally::new(now);
         match self.cache.lead(ingress.port) {
@@ -313,7 +319,10 @@ impl Way {
     #[cold]
     fn resolve(&mut self, packet: &Packet, lane: usize, port: PortId, now: Millis) -> Found {
         let key = &self.lanes.keys[lane];
-        match self.cache.resolve(port, key, packet.packets(), packet.wire_bytes(), now) {
+        let begin = self.stopwatch.begin();
+        let resolved = self.cache.resolve(port, key, packet.packets(), packet.wire_bytes(), now);
+        self.stopwatch.end(begin);
+        match resolved {
             Resolved::Cached(flow, found) => {
                 self.learn_session(lane, flow, now);
                 found
@@ -351,6 +360,9 @@ impl Way {
         let verdict =
             act(ops, packet, headers, &self.memory, &mut self.pool, account, &mut self.outputs);
         let only = ops.first().copied();
+        if let (Verdict::Drop(_), Found::Cached(_, path)) = (verdict, found) {
+            self.outputs.last_drops.passed(packet, self.cache.paths().steps(path));
+        }
         self.verdicts.push(verdict);
         if self.looks > 0 {
             self.looks -= 1;

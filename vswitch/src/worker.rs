@@ -17,6 +17,7 @@ use crate::account::Counter;
 use crate::clock::{Clock, millis};
 use crate::counters::WorkerCounters;
 use crate::desk::{Desk, Order, Returned};
+use crate::histogram::Stopwatch;
 use crate::publish::Publication;
 use crate::session::Sessions;
 use crate::short_cuts::{Destination, ShortCuts};
@@ -80,6 +81,8 @@ pub struct Worker {
     number: u64,
     swept: Millis,
     stopping: bool,
+    /// The end of the last sleep, until the first turn behind it is over.
+    woken: Option<Duration>,
     cpu: Option<usize>,
     /// What ends short-cuts, if there are any.
     generation: Option<Arc<Generation>>,
@@ -112,7 +115,8 @@ impl Worker {
     pub fn new(setup: Setup) -> std::io::Result<Self> {
         let sleep = Sleep::new(std::os::fd::AsFd::as_fd(&*setup.desk), setup.busy_poll)?;
         let (number, tables) = setup.tables.get();
-        let way = Way::new(tables, &setup.depot, setup.paths, setup.limits, setup.sessions);
+        let mut way = Way::new(tables, &setup.depot, setup.paths, setup.limits, setup.sessions);
+        way.stopwatch = Stopwatch::new(setup.clock, Arc::clone(&setup.counters));
         Ok(Self {
             sleep,
             inputs: Vec::new(),
@@ -123,6 +127,7 @@ impl Worker {
             number,
             swept: Millis(0),
             stopping: false,
+            woken: None,
             cpu: setup.cpu,
             generation: setup.generation,
             learned: 0,
@@ -173,6 +178,11 @@ impl Worker {
             }
             worked = true;
             let packets = self.batch.len();
+            self.counters.histograms.batch_packets.note(packets as u64);
+            if let Some(woken) = self.woken.take() {
+                let late = self.clock.now().saturating_sub(woken);
+                self.counters.histograms.wake_ns.note(nanoseconds(late));
+            }
             self.way.carry(&mut self.batch, &input.ingress, now);
             let after = self.clock.now();
             let spent = nanoseconds(after.saturating_sub(before));
@@ -195,7 +205,11 @@ impl Worker {
         let again = self.way.outputs.clear_up(&mut self.way.pool);
         if worked {
             self.counters.turns.add(1);
+            let took = nanoseconds(before.saturating_sub(now));
+            self.counters.histograms.turn_ns.note(took);
         }
+        // Whatever woke the worker, it was no packet.
+        self.woken = None;
         self.sweep(millis(now));
         worked || again
     }
@@ -248,6 +262,7 @@ impl Worker {
                     // A queue that cannot wake us is found when we are awake.
                     let _ = self.sleep.add(fd);
                 }
+                self.way.outputs.last_drops.add(port);
                 let table = queue.short_cuts().filter(|_| self.generation.is_some());
                 let short_cuts = table.map(|table| ShortCuts::new(table, self.cpu));
                 self.inputs.push(Input {
@@ -286,16 +301,32 @@ impl Worker {
                 self.settle(millis(self.clock.now()));
                 self.report();
             }
+            Order::Drops(request) => request.answer(&self.way.outputs.last_drops),
+            Order::Flush(reply) => {
+                // Whoever asked may have gone.
+                let _ = reply.try_send(self.flush());
+            }
             Order::Dump(request) => request.answer(&self.way.cache, self.way.sessions.as_ref()),
             Order::Stop => self.stopping = true,
         }
         self.restless = self.inputs.iter().any(|input| matches!(input.queue.wake(), Wake::Always));
     }
 
+    /// Forgets what is cached; answers how many megaflows and sessions there were.
+    fn flush(&mut self) -> (usize, usize) {
+        let Way { cache, sessions, .. } = &mut self.way;
+        let sessions = sessions.as_mut().map_or(0, |sessions| sessions.flush(cache));
+        let flushed = (cache.flush(), sessions);
+        self.end_short_cuts();
+        self.report();
+        flushed
+    }
+
     fn leave(&mut self, port: PortId) {
         let (left, kept): (Vec<_>, _) =
             self.inputs.drain(..).partition(|input| input.ingress.port == port);
         self.inputs = kept;
+        self.way.outputs.last_drops.remove(port);
         for Input { queue, short_cuts, ingress, .. } in left {
             if let Some(mut short_cuts) = short_cuts {
                 let now = millis(self.clock.now());
@@ -356,6 +387,13 @@ impl Worker {
         counters.megaflows.set(cache.megaflows().len() as u64);
         counters.masks.set(cache.megaflows().all_masks() as u64);
         counters.programs.set(cache.programs().len() as u64);
+        counters.paths.set(cache.paths().len() as u64);
+        counters.operations.set(cache.programs().operations() as u64);
+        counters.megaflow_bytes.set(cache.megaflows().bytes() as u64);
+        counters.program_bytes.set(cache.programs().bytes() as u64);
+        counters.path_bytes.set(cache.paths().bytes() as u64);
+        counters.session_bytes.set(sessions.as_ref().map_or(0, Sessions::bytes) as u64);
+        counters.last_drop_bytes.set(outputs.last_drops.bytes() as u64);
         counters.free_frames.set(pool.len() as u64);
         counters.short_cuts.set(self.short_cuts() as u64);
         counters.short_cuts_made.set(self.made);
@@ -378,6 +416,7 @@ impl Worker {
         let most = if self.short_cuts() > 0 { SETTLE } else { NAP };
         self.sleep.sleep(most, || clock.now());
         self.desk.asleep.store(false, Ordering::Relaxed);
+        self.woken = Some(self.clock.now());
         self.desk.woken();
     }
 }

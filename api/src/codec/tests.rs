@@ -8,6 +8,10 @@ use crate::method::Call;
 use crate::testing::any_flow;
 use crate::{HexBytes, NoNames, reply, request, text};
 
+fn mac() -> packet::MacAddr {
+    "02:00:00:00:00:01".parse().unwrap()
+}
+
 fn br0() -> Option<String> {
     Some("br0".to_owned())
 }
@@ -134,7 +138,33 @@ pub(super) fn requests() -> Vec<(Request, &'static str)> {
             r#"{"bridge":"br0","packet":"0200ff","in_port":1}"#,
         ),
         (cache_dump.into(), r#"{"tier":"megaflow","after":"5/7"}"#),
+        (request::CacheFlush {}.into(), "{}"),
+        (
+            request::DropsExplain {
+                bridge: br0(),
+                port: Some(PortRef::Name("p".to_owned())),
+                limit: Some(5),
+            }
+            .into(),
+            r#"{"bridge":"br0","port":"p","limit":5}"#,
+        ),
         (request::WorkerStats {}.into(), "{}"),
+        (request::WorkerHistograms {}.into(), "{}"),
+        (request::MemoryShow {}.into(), "{}"),
+        (request::LimitsShow {}.into(), "{}"),
+        (
+            request::FlowAggregate { bridge: br0(), filter: Some("tcp".to_owned()) }.into(),
+            r#"{"bridge":"br0","filter":"tcp"}"#,
+        ),
+        (
+            request::FdbAdd { bridge: None, port: PortRef::Number(7), vlan: 5, mac: mac() }.into(),
+            r#"{"port":7,"vlan":5,"mac":"02:00:00:00:00:01"}"#,
+        ),
+        (
+            request::FdbDel { bridge: br0(), vlan: 0, mac: mac() }.into(),
+            r#"{"bridge":"br0","vlan":0,"mac":"02:00:00:00:00:01"}"#,
+        ),
+        (request::FdbStats { bridge: br0() }.into(), r#"{"bridge":"br0"}"#),
         (request::RxqShow {}.into(), "{}"),
         (request::FdbShow::default().into(), "{}"),
         (request::FdbFlush { bridge: br0() }.into(), r#"{"bridge":"br0"}"#),
@@ -312,14 +342,82 @@ fn every_reply_round_trips() {
         load_permille: 1000,
     };
     send::<request::RxqShow>(&reply::RxQueues { queues: vec![queue] }, R::RxqShow);
-    let mac = "02:00:00:00:00:01".parse().unwrap();
-    let entry = reply::FdbEntry { bridge: "br0".to_owned(), port: 1, vlan: 0, mac, age_s: 5 };
+    let entry = reply::FdbEntry {
+        bridge: "br0".to_owned(),
+        port: 1,
+        vlan: 0,
+        mac: mac(),
+        age_s: 5,
+        is_static: true,
+    };
     let fdb = send::<request::FdbShow>(&reply::Fdb { entries: vec![entry] }, R::FdbShow);
-    assert!(fdb.contains(r#""mac":"02:00:00:00:00:01""#));
+    assert!(fdb.contains(r#""mac":"02:00:00:00:00:01","age_s":5,"static":true"#));
     send::<request::FdbFlush>(&reply::Flushed { entries: 5 }, R::FdbFlush);
     let packets = vec![HexBytes(vec![1, 2]), HexBytes(vec![])];
     let taken = send::<request::DummyTake>(&reply::Taken { packets }, R::DummyTake);
     assert_eq!(taken, r#"{"packets":["0102",""]}"#);
+}
+
+#[test]
+fn sums_and_sizes_round_trip() {
+    use crate::method::Reply as R;
+    let sums = reply::Aggregate { packets: u64::MAX, bytes: 2, flows: 3 };
+    send::<request::FlowAggregate>(&sums, R::FlowAggregate);
+    let flushed = reply::CacheFlushed { megaflows: 1, sessions: 2 };
+    send::<request::CacheFlush>(&flushed, R::CacheFlush);
+    let table = reply::FdbTable {
+        bridge: "br0".to_owned(),
+        entries: 1,
+        static_entries: 2,
+        limit: 3,
+        port_limit: 4,
+        age_limit_s: 5,
+        learned: 6,
+        moved: 7,
+        expired: 8,
+        evicted: 9,
+        refused: 10,
+    };
+    send::<request::FdbStats>(&reply::FdbTables { bridges: vec![table] }, R::FdbStats);
+    let text = || "words".to_owned();
+    let memory = reply::MemoryUse { name: text(), bytes: 1, items: 2, item: text() };
+    let memory = reply::Memory { uses: vec![memory], resident: Some(7) };
+    send::<request::MemoryShow>(&memory, R::MemoryShow);
+    let limit =
+        reply::Limit { name: text(), each: text(), limit: 1, now: Some(2), at: None, then: text() };
+    send::<request::LimitsShow>(&reply::Limits { limits: vec![limit] }, R::LimitsShow);
+    let histogram = reply::Histogram { name: text(), what: text(), counts: vec![0, 1, u64::MAX] };
+    let worker = reply::WorkerHistograms { worker: 1, histograms: vec![histogram] };
+    let all = reply::Histograms { workers: vec![worker] };
+    send::<request::WorkerHistograms>(&all, R::WorkerHistograms);
+}
+
+#[test]
+fn last_drops_round_trip() {
+    let flow: FlowMod = "cookie=5,priority=7,tcp,actions=output:2".parse().unwrap();
+    let drop = reply::LastDrop {
+        bridge: "br0".to_owned(),
+        port: "p".to_owned(),
+        time_ns: 1,
+        age_ms: 2,
+        worker: 3,
+        reason: DropReason::NoForward,
+        len: 60,
+        flow: "tcp".to_owned(),
+        head: HexBytes(vec![1, 2]),
+        passed: vec![
+            reply::PassedFlow { id: 4, flow: Some(flow) },
+            reply::PassedFlow { id: 5, flow: None },
+        ],
+        between: 6,
+    };
+    let line =
+        send::<request::DropsExplain>(&reply::LastDrops { drops: vec![drop] }, Reply::DropsExplain);
+    assert!(
+        line.contains(r#""reason":"no-forward","len":60,"flow":"tcp","head":"0102""#),
+        "{line}"
+    );
+    assert!(line.contains(r#"{"id":5}"#), "{line}");
 }
 
 #[test]

@@ -105,7 +105,8 @@ br0        1  p1        1  flow-drop  The flow that matched has no action that o
     let tables = switch.ofctl(&["dump-tables"]).done();
     assert_eq!(
         tables,
-        "TABLE  FLOWS  LOOKUPS  MATCHED  MISSED\n    0      2        3        3       0\n"
+        "  table 0:\n    active=2, lookup=3, matched=3\n\n  table 1:\n    active=0, lookup=0, \
+         matched=0\n\n  tables 2...253: ditto\n"
     );
     assert_eq!(
         switch.ofctl(&["dump-tables", "br0", "-f", "json"]).json()["tables"][0]["active"],

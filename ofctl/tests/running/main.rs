@@ -11,5 +11,6 @@ mod commands;
 mod errors;
 mod files;
 mod monitor;
+mod questions;
 mod shell;
 mod switch;

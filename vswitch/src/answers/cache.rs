@@ -1,12 +1,10 @@
 //! What the workers have cached.
 
-use std::time::Duration;
-
-use api::reply::{CacheEntries, CacheEntry, Cursor, Tier};
+use api::reply::{CacheEntries, CacheEntry, CacheFlushed, Cursor, Tier};
 use api::{Failure, request};
 use flowtable::{BridgeId, Step};
 
-use super::{PAGE, PAGE_WEIGHT, bad_cursor};
+use super::{PAGE, PAGE_WEIGHT, bad_cursor, hear};
 use crate::control::Control;
 use crate::describe::{self, Names};
 use crate::desk::Order;
@@ -14,8 +12,6 @@ use crate::dump::{CachedFlow, DumpRequest};
 
 /// What a dump shows of each worker, in this order.
 const TIERS: [Tier; 2] = [Tier::Session, Tier::Megaflow];
-/// How long a worker may take to describe its caches.
-const DUMP_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Control {
     pub(crate) fn dump_cache(
@@ -54,17 +50,22 @@ impl Control {
         Ok(CacheEntries { entries, next })
     }
 
+    /// Forgets what workers have cached of flows.
+    pub(crate) fn flush_caches(&self) -> Result<CacheFlushed, Failure> {
+        let flushed = self.ask_workers(Order::Flush)?;
+        let sum =
+            |each: fn(&(usize, usize)) -> usize| flushed.iter().map(each).sum::<usize>() as u64;
+        Ok(CacheFlushed { megaflows: sum(|one| one.0), sessions: sum(|one| one.1) })
+    }
+
     fn ask_for_entries(
         &self,
         worker: usize,
         tier: Tier,
         skip: usize,
     ) -> Result<Vec<CachedFlow>, Failure> {
-        let (reply, answer) = std::sync::mpsc::sync_channel(1);
-        self.crew.order(worker, vec![Order::Dump(DumpRequest { tier, skip, reply })]);
-        answer
-            .recv_timeout(DUMP_PATIENCE)
-            .map_err(|_late| Failure::internal(format!("worker {worker} does not answer")))
+        let order = |reply| Order::Dump(DumpRequest { tier, skip, reply });
+        hear(worker, &self.ask(worker, order))
     }
 
     fn cache_entry(&self, worker: usize, flow: CachedFlow) -> Option<(BridgeId, CacheEntry)> {

@@ -1,6 +1,6 @@
 //! Flows and tables, and what they have counted.
 
-use api::reply::{Cursor, FlowStats, Flows, TableStats, Tables};
+use api::reply::{Aggregate, Cursor, FlowStats, Flows, TableStats, Tables};
 use api::{Action, Failure, FlowFilter, FlowMod, Match, request, text};
 use flowtable::{BridgeId, Rule, Step};
 
@@ -45,6 +45,26 @@ impl Control {
             }
         });
         Ok(Flows { flows: flows.collect(), next })
+    }
+
+    pub(crate) fn aggregate(
+        &mut self,
+        aggregate: &request::FlowAggregate,
+    ) -> Result<Aggregate, Failure> {
+        let bridge = self.bridge(aggregate.bridge.as_deref())?;
+        let filter = self.filter(bridge, aggregate.filter.as_deref().unwrap_or(""))?;
+        self.ledger.fold(self.crew.paths(), &self.tables);
+        let sums = self.ledger.sums(self.crew.paths());
+        let mut all = Aggregate { packets: 0, bytes: 0, flows: 0 };
+        let flows = ledger::flows(&self.tables, bridge, None);
+        let meant = flows.filter(|(_, rule)| is_meant(rule, &filter));
+        for (_, rule) in meant {
+            let count = sums.rule(rule);
+            all.packets += count.packets;
+            all.bytes += count.bytes;
+            all.flows += 1;
+        }
+        Ok(all)
     }
 
     pub(super) fn filter(&self, bridge: BridgeId, text: &str) -> Result<FlowFilter, Failure> {

@@ -1,8 +1,10 @@
 //! Learned addresses.
 
 use api::Failure;
-use api::reply::{Fdb, FdbEntry, Flushed};
-use flowtable::Step;
+use api::reply::{Done, Fdb, FdbEntry, FdbTable, FdbTables, Flushed};
+use api::request;
+use flowtable::{MacTable, Station, Step};
+use packet::MacAddr;
 
 use crate::control::Control;
 use crate::ledger::Sums;
@@ -24,6 +26,7 @@ impl Control {
                         vlan: learned.station.vlan,
                         mac: learned.station.mac,
                         age_s: now.since(learned.used) / 1000,
+                        is_static: learned.is_static,
                     })
                 })
             })
@@ -38,9 +41,65 @@ impl Control {
     pub(crate) fn flush_stations(&self, bridge: Option<&str>) -> Result<Flushed, Failure> {
         let only = bridge.map(|name| self.bridge(Some(name))).transpose()?;
         let bridges = self.tables.bridges().filter(|(id, _)| only.is_none_or(|only| only == *id));
-        let entries: usize = bridges.map(|(_, bridge)| bridge.macs.expire(|_| true)).sum();
+        let entries: usize =
+            bridges.map(|(_, bridge)| bridge.macs.expire(|entry| !entry.is_static)).sum();
         self.crew.end_short_cuts();
         Ok(Flushed { entries: entries as u64 })
+    }
+
+    pub(crate) fn add_station(&self, add: &request::FdbAdd) -> Result<Done, Failure> {
+        let id = self.bridge(add.bridge.as_deref())?;
+        let port = self.port(id, &add.port)?.id;
+        let station = station(add.vlan, add.mac)?;
+        let Some(bridge) = self.tables.bridge(id) else {
+            return Err(Failure::refused("no such bridge"));
+        };
+        bridge.macs.add(station, port).ok_or_else(|| {
+            Failure::refused(format!(
+                "there is no room for {}: all 16 places that it could have hold static addresses",
+                add.mac
+            ))
+        })?;
+        self.crew.end_short_cuts();
+        Ok(Done {})
+    }
+
+    pub(crate) fn remove_station(&self, del: &request::FdbDel) -> Result<Flushed, Failure> {
+        let id = self.bridge(del.bridge.as_deref())?;
+        let station = station(del.vlan, del.mac)?;
+        let known = self.tables.bridge(id).is_some_and(|bridge| bridge.macs.remove(station));
+        if !known {
+            let (bridge, vlan) = (self.bridge_name(id), del.vlan);
+            return Err(Failure::refused(format!(
+                "bridge {bridge} knows no address {} in VLAN {vlan}; `ofctl fdb show` lists them",
+                del.mac
+            )));
+        }
+        self.crew.end_short_cuts();
+        Ok(Flushed { entries: 1 })
+    }
+
+    pub(crate) fn station_stats(&self, bridge: Option<&str>) -> Result<FdbTables, Failure> {
+        let only = bridge.map(|name| self.bridge(Some(name))).transpose()?;
+        let bridges = self.tables.bridges().filter(|(id, _)| only.is_none_or(|only| only == *id));
+        let bridges = bridges.map(|(_, bridge)| {
+            let macs = &bridge.macs;
+            let (stats, count) = (macs.stats(), |of: usize| of as u64);
+            FdbTable {
+                bridge: bridge.name.to_string(),
+                entries: count(macs.iter().count()),
+                static_entries: count(macs.iter().filter(|entry| entry.is_static).count()),
+                limit: count(MacTable::CAPACITY),
+                port_limit: MacTable::SHARE.into(),
+                age_limit_s: STATION_AGE_S,
+                learned: stats.learned,
+                moved: stats.moved,
+                expired: stats.expired,
+                evicted: stats.evicted,
+                refused: stats.refused,
+            }
+        });
+        Ok(FdbTables { bridges: bridges.collect() })
     }
 
     /// Forgets addresses that have not been seen for long. Cached flows carry packets without
@@ -60,9 +119,20 @@ impl Control {
                 bridge.macs.touch(slot, port, used);
             }
         }
-        bridges().for_each(|macs| drop_count(macs.expire(|entry| old(entry.used))));
+        bridges().for_each(|macs| drop_count(macs.age(|entry| old(entry.used))));
         self.crew.end_short_cuts();
     }
+}
+
+/// An address that can be at a port.
+fn station(vlan: u16, mac: MacAddr) -> Result<Station, Failure> {
+    if vlan > 4094 {
+        return Err(Failure::refused(format!("{vlan} is no VLAN: 1 to 4094, or 0 for none")));
+    }
+    if mac.is_multicast() {
+        return Err(Failure::refused(format!("{mac} is a group, and groups are at no port")));
+    }
+    Ok(Station { vlan, mac })
 }
 
 fn drop_count(entries: usize) {

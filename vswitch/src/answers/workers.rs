@@ -1,6 +1,6 @@
 //! Workers, what they have done, and which queues they poll.
 
-use api::reply::{RxQueue, RxQueues, Worker, Workers};
+use api::reply::{Histogram, Histograms, RxQueue, RxQueues, Worker, WorkerHistograms, Workers};
 
 use crate::control::Control;
 use crate::ports::{Assigned, Entry};
@@ -33,6 +33,19 @@ impl Control {
             }
         });
         Workers { workers: workers.collect() }
+    }
+
+    pub(crate) fn histograms(&self) -> Histograms {
+        let workers = self.crew.members().iter().zip(0..).map(|(member, worker)| {
+            let all = member.counters.histograms.all().into_iter();
+            let histograms = all.map(|(name, what, histogram)| Histogram {
+                name: name.to_owned(),
+                what: what.to_owned(),
+                counts: histogram.counts(),
+            });
+            WorkerHistograms { worker, histograms: histograms.collect() }
+        });
+        Histograms { workers: workers.collect() }
     }
 
     pub(crate) fn show_queues(&self) -> RxQueues {
