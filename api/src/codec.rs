@@ -151,6 +151,7 @@ pub struct Rejected {
 
 /// A line from the switch.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "none is kept: they are read one by one")]
 pub enum Answer {
     /// The answer to the request of that number.
     Reply {

@@ -16,7 +16,8 @@ use clap_complete::Shell;
 
 pub use capture::{CaptureArgs, DirectionName};
 pub use fdb::{FdbAddArgs, FdbCommand, FdbDelArgs};
-pub use mod_port::{ModPortArgs, WORDS};
+pub use mod_port::ModPortArgs;
+pub(crate) use mod_port::WORDS;
 pub use monitor::MonitorArgs;
 #[cfg(test)]
 pub(crate) use order::parse_key;

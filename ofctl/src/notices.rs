@@ -25,6 +25,7 @@ pub(crate) struct Notices {
 }
 
 /// What comes next.
+#[expect(clippy::large_enum_variant, reason = "none is kept: they are read one by one")]
 pub(crate) enum Next {
     Told(Notification),
     /// The switch has no more to tell.

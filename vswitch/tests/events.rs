@@ -1,10 +1,6 @@
 //! Being told what happens: the end of flows with their last counters, changes of flows, ports.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "what a test's helpers cannot do fails the test"
-)]
+#![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
 
 #[path = "common/running.rs"]
 mod running;
@@ -100,7 +96,7 @@ fn no_packet_is_missing_from_the_last_counters() {
     let mut counted = 0;
     for _ in 0..40 {
         client.flows(&["udp,actions=output:2"]).unwrap();
-        let packets: Vec<_> = (0..200).map(|n| udp(n)).collect();
+        let packets: Vec<_> = (0..200).map(udp).collect();
         client.receive("p1", &packets);
         // At whatever moment: what came before went by the flow, what comes behind is dropped.
         client.flows(&["delete udp"]).unwrap();

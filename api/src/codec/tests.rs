@@ -291,7 +291,10 @@ fn every_reply_round_trips() {
     );
     let bridge = reply::Bridge { name: "br0".to_owned(), ports: vec![some_port()] };
     let show = send::<request::Show>(&reply::Bridges { bridges: vec![bridge] }, R::Show);
-    assert!(show.contains(r#""name":"p","type":"null","options":{},"vlan":"all","state":"down""#));
+    assert!(
+        show.contains(r#""name":"p","type":"null","options":{},"vlan":"all","flags":{"down":"#)
+    );
+    assert!(show.contains(r#""no_flood":true,"no_packet_in":false},"state":"down""#));
     let changed = reply::Changed { generation: u64::MAX, late: vec![2] };
     assert_eq!(
         send::<request::FlowChange>(&changed, R::FlowChange),

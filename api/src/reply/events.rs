@@ -10,7 +10,6 @@ use crate::flow::FlowMod;
 /// Something that has happened: `"event"` says what.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "none is kept: they are written as they are made")]
 pub enum Event {
     /// A flow has ended.
     FlowRemoved(FlowRemoved),

@@ -29,8 +29,11 @@ pub struct ModPortArgs {
     pub words: Vec<String>,
 }
 
+/// One of the flags.
+type Flag = fn(&mut PortFlagChanges) -> &mut Option<bool>;
+
 /// Every word, with what it sets.
-pub const WORDS: [(&str, fn(&mut PortFlagChanges) -> &mut Option<bool>, bool); 10] = [
+pub(crate) const WORDS: [(&str, Flag, bool); 10] = [
     ("up", |flags| &mut flags.down, false),
     ("down", |flags| &mut flags.down, true),
     ("receive", |flags| &mut flags.no_receive, false),
