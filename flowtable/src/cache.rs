@@ -13,6 +13,7 @@ use api::DropReason;
 use packet::{Key, PortId};
 
 use crate::asides::Asides;
+use crate::frozen::{Aside, Frozen};
 use crate::group::GroupEntry;
 use crate::mac::Outcome;
 use crate::megaflow::{Gone, Lead, MegaflowId, Megaflows, NoRoom, Serial, Stamp};
@@ -339,6 +340,14 @@ impl Cache {
             Resolved::Cached(_, found) => found,
             Resolved::Once => Found::Once,
         }
+    }
+
+    /// The number of what a packet goes on with that was not frozen here; `None` if there is no room.
+    /// It is kept as long as the cache holds what it says apart.
+    pub fn take_up(&mut self, frozen: &Frozen) -> Option<AsideId> {
+        let number = self.asides.intern(&Aside::Frozen(frozen.clone()))?;
+        self.adopted.push(number);
+        Some(number)
     }
 
     fn resolve_from(&mut self, from: From, key: &Key, credit: Credit) -> Resolved {

@@ -136,6 +136,22 @@ pub(crate) fn notes_of(key: &Key) -> [u64; Key::WORDS - Key::PARSED_WORDS] {
 }
 
 impl Frozen {
+    /// What is done with a packet that is given to the switch, which begins with these fields.
+    pub fn packet_out(bridge: BridgeId, in_port: u16, fields: &Key, actions: &[Action]) -> Self {
+        let context = Context { table: 0, rule: None, cookie: 0, place: Place::PacketOut };
+        Self {
+            decision: Decision::Nothing,
+            bridge,
+            notes: notes_of(fields),
+            in_port,
+            queue: crate::draft::NO_QUEUE,
+            frames: vec![Frame { actions: actions.into(), context }],
+            stack: Vec::new(),
+            set: Vec::new(),
+            reason: DropReason::FlowDrop,
+        }
+    }
+
     /// The key of a packet that goes on here: what [`packet::parse`] has found in it, and what is
     /// known besides. `outcome` is what the decision has come to, `number` that of this state.
     pub fn key(&self, parsed: &Key, ingress: u16, number: u32, outcome: u16) -> Key {

@@ -11,7 +11,8 @@ use rustix::event::PollFlags;
 use rustix::net::UCred;
 
 use crate::answers::Next;
-use crate::control::{Control, Session};
+use crate::changes::Session;
+use crate::control::Control;
 use crate::viewing::Viewing;
 
 /// Requests that a client may make in a second, and at once if it has been quiet for one.

@@ -1,10 +1,7 @@
-//! The way of a flow-mod, and of everything else one may ask.
+//! Everything one may ask, and what there is to be done that nobody asks for.
 //!
 //! One thread owns all state that is not a worker's: it takes a [`Request`], changes or looks at
-//! that state, and answers with a [`Reply`]. A change of flows is read, carried out on the next
-//! generation of the tables, and published whole; the answer comes when every worker uses it, or
-//! names those that are late. If anything is wrong with it, the next generation is thrown away and
-//! nothing has happened.
+//! that state, and answers with a [`Reply`]. How flows are changed stands in `changes.rs`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,6 +13,7 @@ use api::{Failure, FlowMod, Reply, Request, text};
 use flowtable::{BridgeId, Edit, Limits, Millis, Rule, Seed, Tables};
 use packet::{Depot, Memory};
 
+use crate::changes::Session;
 use crate::clock::Clock;
 use crate::crew::{Common, Crew};
 use crate::describe::Names;
@@ -55,19 +53,6 @@ pub struct Control {
     pub(crate) collected: usize,
     /// When ports that do not work were tried last.
     retried: Duration,
-}
-
-/// A change of flows that a connection collects.
-#[derive(Debug, Default)]
-pub struct Collection {
-    bridge: Option<String>,
-    changes: Vec<FlowMod>,
-}
-
-/// What a connection has begun and not ended.
-#[derive(Debug, Default)]
-pub struct Session {
-    collection: Option<Collection>,
 }
 
 /// How a switch is made.
@@ -138,8 +123,7 @@ impl Control {
             }
             Request::Show(show) => Reply::Show(self.show(show.bridge.as_deref())?),
             Request::FlowChange(change) => {
-                let changes = self.read(change.bridge.as_deref(), &change.flows, 0)?;
-                Reply::FlowChange(self.change_flows(change.bridge.as_deref(), &changes)?)
+                Reply::FlowChange(self.change(change.bridge.as_deref(), &change.flows)?)
             }
             Request::FlowBegin(begin) => Reply::FlowBegin(self.begin(begin.bridge, session)?),
             Request::FlowAppend(append) => Reply::FlowAppend(self.append(&append.flows, session)?),
@@ -216,78 +200,6 @@ impl Control {
         self.publish_ending(bridge, edit, |_| RemovedReason::Delete)
     }
 
-    /// Reads changes of flows, the first of which is number `first` of its request.
-    fn read(
-        &self,
-        bridge: Option<&str>,
-        flows: &[String],
-        first: u64,
-    ) -> Result<Vec<FlowMod>, Failure> {
-        let bridge = self.bridge(bridge)?;
-        let Some(bridge) = self.tables.bridge(bridge) else { return Ok(Vec::new()) };
-        let names = Names(&bridge.ports);
-        let numbered = (first..).zip(flows);
-        numbered
-            .map(|(n, flow)| text::line(flow, &names).map_err(|error| Failure::flow(n, &error)))
-            .collect()
-    }
-
-    /// Changes flows: all or none.
-    pub(crate) fn change_flows(
-        &mut self,
-        bridge: Option<&str>,
-        changes: &[FlowMod],
-    ) -> Result<Changed, Failure> {
-        let bridge = self.bridge(bridge)?;
-        let now = self.clock.millis();
-        let mut edit = self.tables.edit();
-        for (n, change) in (0..).zip(changes) {
-            edit.flow_mod(bridge, change, now)
-                .map_err(|refused| Failure::refused_flow(n, refused))?;
-        }
-        let late = self.publish(Some(bridge), edit);
-        Ok(Changed { generation: self.crew.tables().number(), late })
-    }
-
-    fn begin(&mut self, bridge: Option<String>, session: &mut Session) -> Result<Done, Failure> {
-        self.bridge(bridge.as_deref())?;
-        self.take_collection(session);
-        session.collection = Some(Collection { bridge, changes: Vec::new() });
-        Ok(Done {})
-    }
-
-    fn append(&mut self, flows: &[String], session: &mut Session) -> Result<Collected, Failure> {
-        // When one is refused, so is the whole change.
-        let mut collection = self.take_collection(session).ok_or_else(nothing_begun)?;
-        let first = collection.changes.len();
-        collection.changes.extend(self.read(collection.bridge.as_deref(), flows, first as u64)?);
-        let limit = 2 * self.tables.table_limit();
-        if self.collected + collection.changes.len() > limit {
-            let what = "changes of flows that are collected at a time, by all clients together";
-            return Err(Failure::refused(format!("there are {limit} {what}, at most")));
-        }
-        self.collected += collection.changes.len();
-        let flows = collection.changes.len() as u64;
-        session.collection = Some(collection);
-        Ok(Collected { flows })
-    }
-
-    fn commit(&mut self, session: &mut Session) -> Result<Changed, Failure> {
-        let collection = self.take_collection(session).ok_or_else(nothing_begun)?;
-        self.change_flows(collection.bridge.as_deref(), &collection.changes)
-    }
-
-    fn take_collection(&mut self, session: &mut Session) -> Option<Collection> {
-        let collection = session.collection.take()?;
-        self.collected -= collection.changes.len();
-        Some(collection)
-    }
-
-    /// Drops what a connection has begun and not ended.
-    pub fn forget(&mut self, mut session: Session) {
-        self.take_collection(&mut session);
-    }
-
     /// What is nobody's request: ends flows whose time is over, folds counters, forgets addresses
     /// that have not been seen for long.
     pub fn tick(&mut self) {
@@ -361,8 +273,4 @@ fn time_over(rule: &Rule, now: Millis) -> RemovedReason {
         true => RemovedReason::Hard,
         false => RemovedReason::Idle,
     }
-}
-
-fn nothing_begun() -> Failure {
-    Failure::refused("this connection has begun no change; `flow.begin` comes first")
 }

@@ -16,6 +16,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use crate::account::{Account, Counter};
 use crate::capture::Watch;
 use crate::dump::DumpRequest;
+use crate::inject::Injection;
 use crate::last_drops::DropsRequest;
 use crate::publish::Seen;
 
@@ -55,6 +56,8 @@ pub enum Order {
     Watch(Watch),
     /// Stop that.
     Unwatch(u64),
+    /// Carry this packet on.
+    Inject(Box<Injection>),
     /// Credit what short-cuts have carried.
     Settle,
     /// Describe some of the caches.
@@ -184,6 +187,7 @@ impl fmt::Debug for Order {
             Self::Leave(port) => write!(f, "leave port {port}"),
             Self::Watch(watch) => write!(f, "watch {}", watch.number),
             Self::Unwatch(number) => write!(f, "unwatch {number}"),
+            Self::Inject(injection) => write!(f, "inject for port {}", injection.ingress),
             Self::Settle => f.write_str("settle"),
             Self::Dump(_) => f.write_str("dump"),
             Self::Drops(_) => f.write_str("drops"),

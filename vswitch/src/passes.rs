@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use api::{DropReason, PacketInReason};
-use flowtable::{Aside, AsideId, Cache, Decision, Found, Metered, Op};
+use flowtable::{Aside, AsideId, Cache, Decision, Found, Frozen, Metered, Op};
 use packet::{FramePool, Headers, Key, Kind, Memory, Packet, PortId, parse, vlan};
 
 use crate::account::Account;
@@ -71,6 +71,28 @@ impl Passes<'_> {
         }
     }
 
+    /// Has a packet go on where a walk was frozen, and with whatever comes behind; says what becomes
+    /// of it in the end.
+    pub(crate) fn carry_on(
+        &mut self,
+        packet: &mut Packet,
+        frozen: &Frozen,
+        pool: &mut FramePool,
+        account: &Account,
+    ) -> Verdict {
+        self.cache.hold();
+        let next = match self.cache.take_up(frozen) {
+            Some(aside) => self.go_on(packet, aside, 0),
+            None => Err(Verdict::Drop(DropReason::DecisionLimit)),
+        };
+        let verdict = match next {
+            Ok((found, headers)) => self.carry_out(packet, headers, found, pool, account),
+            Err(verdict) => verdict,
+        };
+        self.cache.let_go();
+        verdict
+    }
+
     fn all_passes(
         &mut self,
         packet: &mut Packet,
@@ -101,9 +123,29 @@ impl Passes<'_> {
         if self.depth >= MOST {
             return Err(Verdict::Drop(DropReason::PassLimit));
         }
-        let (key, headers) = self.decide(packet, aside)?;
+        let outcome = self.decide(packet, aside)?;
+        self.go_on(packet, aside, outcome)
+    }
+
+    /// What comes when a decision has come to `outcome`.
+    fn go_on(
+        &mut self,
+        packet: &Packet,
+        aside: AsideId,
+        outcome: u16,
+    ) -> Result<(Found, Headers), Verdict> {
+        let (parsed, headers) = self.parse(packet);
+        let gone = Verdict::Drop(DropReason::DecisionLimit);
+        let frozen = self.cache.asides().frozen(aside).ok_or(gone)?;
+        let key = frozen.key(&parsed, self.ingress.0, aside.0, outcome);
         let Worth { packets, bytes } = self.worth;
         Ok((self.cache.resume(aside, &key, packets, bytes, self.tally.now), headers))
+    }
+
+    fn parse(&self, packet: &Packet) -> (Key, Headers) {
+        let mut parsed = Key::ZERO;
+        let headers = parse(packet.head(self.memory), packet.len(), &mut parsed);
+        (parsed, headers.unwrap_or_default())
     }
 
     /// Carries out one program.
@@ -129,15 +171,13 @@ impl Passes<'_> {
         verdict
     }
 
-    /// Takes the decision that a packet waits for. Answers with the key by which it is looked up
-    /// next and where its headers are; or with its end.
-    fn decide(&mut self, packet: &Packet, aside: AsideId) -> Result<(Key, Headers), Verdict> {
+    /// Takes the decision that a packet waits for. Answers with what it comes to, or with the end of
+    /// the packet.
+    fn decide(&mut self, packet: &Packet, aside: AsideId) -> Result<u16, Verdict> {
         let gone = Verdict::Drop(DropReason::DecisionLimit);
+        let (parsed, headers) = self.parse(packet);
         let frozen = self.cache.asides().frozen(aside).ok_or(gone)?;
-        let mut parsed = Key::ZERO;
-        let headers = parse(packet.head(self.memory), packet.len(), &mut parsed);
-        let headers = headers.unwrap_or_default();
-        let outcome = match &frozen.decision {
+        Ok(match &frozen.decision {
             Decision::Meter(slot) => {
                 let meter = self.cache.tables().meter(*slot);
                 let meter = meter.ok_or(Verdict::Drop(DropReason::NoSuchMeter))?;
@@ -153,8 +193,7 @@ impl Passes<'_> {
             Decision::Select(selector) => selector.choose(&parsed),
             Decision::Pause(_) => return Err(Verdict::Consume),
             Decision::Nothing => 0,
-        };
-        Ok((frozen.key(&parsed, self.ingress.0, aside.0, outcome), headers))
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! A switch as its file says: first the flows, then the packets.
 
-use api::{Failure, FlowMod, text};
+use api::text::Reading;
+use api::{Change, Failure};
 use packet::PortId;
 
 use crate::config::{BridgeConfig, Config, ConfigError};
@@ -61,21 +62,21 @@ fn prepare(control: &mut Control, config: &Config) -> Result<Vec<PortId>, SetupE
             ports.push(registered.map_err(|failure| SetupError::Refused { place, failure })?.0);
         }
         let flows = read_flows(control, bridge)?;
-        control.change_flows(Some(&bridge.name), &flows).map_err(refused)?;
+        control.make(Some(&bridge.name), &flows).map_err(refused)?;
         let (ports, flows) = (bridge.ports.len(), flows.len());
         tracing::info!(bridge = bridge.name, ports, flows, "bridge set up");
     }
     Ok(ports)
 }
 
-fn read_flows(control: &Control, bridge: &BridgeConfig) -> Result<Vec<FlowMod>, SetupError> {
+fn read_flows(control: &Control, bridge: &BridgeConfig) -> Result<Vec<Change>, SetupError> {
     let id = control.bridge(Some(&bridge.name));
     let view = id.ok().and_then(|id| control.tables.bridge(id));
     let lines = bridge.flow_lines()?;
     let Some(view) = view else { return Ok(Vec::new()) };
     let names = Names(&view.ports);
     let flows = lines.into_iter().map(|line| {
-        text::line(&line.text, &names).map_err(|error| {
+        Reading::new(&names).change(&line.text).map_err(|error| {
             let error = Box::new(error);
             ConfigError::Flow { place: line.place, flow: line.text, error }.into()
         })

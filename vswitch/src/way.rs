@@ -23,13 +23,15 @@ use flowtable::{
 };
 use hw::shortcut::Flow;
 use packet::{
-    Batch, Depot, FramePool, Headers, Key, Memory, Packet, PortId, ethernet, mark_partial, parse,
+    Batch, Chainer, Depot, FramePool, HEADROOM, Headers, Key, Memory, Packet, PortId, ethernet,
+    mark_partial, parse,
 };
 
 use crate::account::Account;
 use crate::act::{Verdict, act};
 use crate::clock::millis;
 use crate::histogram::Stopwatch;
+use crate::inject::Injection;
 use crate::outputs::Outputs;
 use crate::passes::{Passes, Scratch};
 use crate::session::{SessionKey, Sessions};
@@ -76,6 +78,8 @@ pub(crate) struct Way {
     now: Duration,
     /// Measures the first long way of each batch.
     pub(crate) stopwatch: Stopwatch,
+    /// What counts packets that come from no port.
+    own: Arc<Account>,
 }
 
 /// What is known of the packets that go through a step together.
@@ -115,6 +119,7 @@ impl Way {
             looks: 0,
             scratch: Scratch::new(),
             now: Duration::ZERO,
+            own: Arc::default(),
             stopwatch: Stopwatch::default(),
         }
     }
@@ -397,6 +402,41 @@ impl Way {
         };
         let verdict = passes.carry_out(packet, headers, found, &mut self.pool, account);
         self.verdicts.push(verdict);
+    }
+
+    /// Carries on a packet that has not come in by a queue.
+    pub(crate) fn inject(&mut self, injection: &Injection, now: Duration) {
+        let account = injection.account.as_ref().unwrap_or(&self.own).clone();
+        account.generated.add(1);
+        self.outputs.capture.now = now;
+        self.now = now;
+        self.cache.begin();
+        let bytes = &injection.bytes;
+        let Some(mut packet) = Chainer::copy_of(bytes, HEADROOM, injection.ingress, &mut self.pool)
+        else {
+            return account.dropped(DropReason::NoFrames).add(1);
+        };
+        let mut tally = Tally::new(millis(now));
+        let mut passes = Passes {
+            cache: &mut self.cache,
+            outputs: &mut self.outputs,
+            scratch: &mut self.scratch,
+            memory: &self.memory,
+            worth: Worth::of(&packet),
+            ingress: injection.ingress,
+            tally: &mut tally,
+            now,
+            depth: 0,
+            gone: false,
+        };
+        let verdict = passes.carry_on(&mut packet, &injection.frozen, &mut self.pool, &account);
+        tally.settle(self.cache.paths());
+        self.outputs.begin(0);
+        let mut batch = Batch::new();
+        batch.push(packet);
+        self.verdicts.push(verdict);
+        self.outputs.dispatch(&mut batch, &mut self.verdicts, &mut self.pool, &account);
+        self.outputs.flush(&mut self.pool, &account);
     }
 
     /// Notes the flow of a packet that nothing was done with but sending it.

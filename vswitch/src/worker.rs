@@ -241,14 +241,16 @@ impl Worker {
 
     #[cold]
     fn catch_up(&mut self, signal: u64) {
-        for order in self.desk.take_orders() {
-            self.carry_out(order);
-        }
+        let orders = self.desk.take_orders();
+        // First: what control has ordered may rest on what it had published before.
         if self.published.number() != self.number {
             let (number, tables) = self.published.get();
             let old = self.way.cache.refresh(tables);
             self.desk.give_back(Returned::Tables(old));
             self.number = number;
+        }
+        for order in orders {
+            self.carry_out(order);
         }
         self.desk.tables.set(self.number);
         self.desk.orders_done.set(signal);
@@ -296,6 +298,9 @@ impl Worker {
                 if let Some(watch) = self.way.outputs.capture.remove(number) {
                     self.desk.give_back(Returned::Watch(watch));
                 }
+            }
+            Order::Inject(injection) => {
+                self.way.inject(&injection, self.clock.now());
             }
             Order::Settle => {
                 self.settle(millis(self.clock.now()));

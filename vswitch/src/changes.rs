@@ -1,0 +1,145 @@
+//! The way of a flow-mod, and of the groups, meters and packets that come with it.
+//!
+//! A transaction is a list of changes of one bridge. It is read, carried out on the next generation
+//! of the tables, and published whole; the answer comes when every worker uses it, or names those
+//! that are late. If anything is wrong with it, the next generation is thrown away and nothing has
+//! happened. Packets that are to be sent go on their way when the changes have taken place.
+
+use api::reply::{Changed, Collected, Done};
+use api::text::Reading;
+use api::{Change, Failure, PacketOut};
+use flowtable::{BridgeId, Edit, Refused};
+
+use crate::control::Control;
+use crate::describe::Names;
+
+/// A transaction that a connection collects.
+#[derive(Debug, Default)]
+pub struct Collection {
+    bridge: Option<String>,
+    changes: Vec<Change>,
+}
+
+/// What a connection has begun and not ended.
+#[derive(Debug, Default)]
+pub struct Session {
+    collection: Option<Collection>,
+}
+
+impl Control {
+    /// Makes the changes that these lines say: all or none.
+    pub(crate) fn change(
+        &mut self,
+        bridge: Option<&str>,
+        lines: &[String],
+    ) -> Result<Changed, Failure> {
+        let changes = self.read(bridge, lines, 0)?;
+        self.make(bridge, &changes)
+    }
+
+    /// Reads changes, the first of which is number `first` of its request.
+    fn read(
+        &self,
+        bridge: Option<&str>,
+        lines: &[String],
+        first: u64,
+    ) -> Result<Vec<Change>, Failure> {
+        let bridge = self.bridge(bridge)?;
+        let Some(bridge) = self.tables.bridge(bridge) else { return Ok(Vec::new()) };
+        let names = Names(&bridge.ports);
+        let numbered = (first..).zip(lines);
+        numbered
+            .map(|(n, line)| {
+                Reading::new(&names).change(line).map_err(|error| Failure::flow(n, &error))
+            })
+            .collect()
+    }
+
+    /// Makes changes: all or none.
+    pub(crate) fn make(
+        &mut self,
+        bridge: Option<&str>,
+        changes: &[Change],
+    ) -> Result<Changed, Failure> {
+        let bridge = self.bridge(bridge)?;
+        let mut edit = self.tables.edit();
+        let mut packets = Vec::new();
+        for (n, change) in (0..).zip(changes) {
+            match change {
+                Change::PacketOut(packet) => {
+                    self.check(bridge, packet).map_err(|why| Failure::refused_flow(n, why))?;
+                    packets.push(packet);
+                }
+                change => self
+                    .carry_out(&mut edit, bridge, change)
+                    .map_err(|refused| Failure::refused_flow(n, refused))?,
+            }
+        }
+        let late = self.publish(Some(bridge), edit);
+        packets.into_iter().for_each(|packet| self.send_out(bridge, packet));
+        Ok(Changed { generation: self.crew.tables().number(), late })
+    }
+
+    fn carry_out(&self, edit: &mut Edit, bridge: BridgeId, change: &Change) -> Result<(), Refused> {
+        match change {
+            Change::Flow(change) => edit.flow_mod(bridge, change, self.clock.millis()),
+            Change::Group(change) => edit.group_mod(bridge, change, self.clock.millis()),
+            Change::Meter(change) => edit.meter_mod(bridge, change, self.clock.now()),
+            Change::PacketOut(_) => Ok(()),
+        }
+    }
+
+    /// Begins a transaction that is too large for one line.
+    pub(crate) fn begin(
+        &mut self,
+        bridge: Option<String>,
+        session: &mut Session,
+    ) -> Result<Done, Failure> {
+        self.bridge(bridge.as_deref())?;
+        self.take_collection(session);
+        session.collection = Some(Collection { bridge, changes: Vec::new() });
+        Ok(Done {})
+    }
+
+    /// Adds to it.
+    pub(crate) fn append(
+        &mut self,
+        lines: &[String],
+        session: &mut Session,
+    ) -> Result<Collected, Failure> {
+        // When one is refused, so is the whole change.
+        let mut collection = self.take_collection(session).ok_or_else(nothing_begun)?;
+        let first = collection.changes.len();
+        collection.changes.extend(self.read(collection.bridge.as_deref(), lines, first as u64)?);
+        let limit = 2 * self.tables.table_limit();
+        if self.collected + collection.changes.len() > limit {
+            let what = "changes that are collected at a time, by all clients together";
+            return Err(Failure::refused(format!("there are {limit} {what}, at most")));
+        }
+        self.collected += collection.changes.len();
+        let flows = collection.changes.len() as u64;
+        session.collection = Some(collection);
+        Ok(Collected { flows })
+    }
+
+    /// Makes it.
+    pub(crate) fn commit(&mut self, session: &mut Session) -> Result<Changed, Failure> {
+        let collection = self.take_collection(session).ok_or_else(nothing_begun)?;
+        self.make(collection.bridge.as_deref(), &collection.changes)
+    }
+
+    fn take_collection(&mut self, session: &mut Session) -> Option<Collection> {
+        let collection = session.collection.take()?;
+        self.collected -= collection.changes.len();
+        Some(collection)
+    }
+
+    /// Drops what a connection has begun and not ended.
+    pub fn forget(&mut self, mut session: Session) {
+        self.take_collection(&mut session);
+    }
+}
+
+fn nothing_begun() -> Failure {
+    Failure::refused("this connection has begun no change; `flow.begin` comes first")
+}
