@@ -100,8 +100,13 @@ impl Change {
 pub(crate) struct Changes {
     list: Vec<Change>,
     /// Where in the list the changes of a table and a mask are put together, once they are.
-    wide: HashMap<(BridgeId, TableId, u64), usize>,
+    wide: HashMap<Class, usize>,
+    /// The last of those places: the next change is often of the same table and mask.
+    last: Option<(Class, usize)>,
 }
+
+/// A bridge, a table, and the hash of a mask.
+type Class = (BridgeId, TableId, u64);
 
 impl Changes {
     /// Changes that are told apart.
@@ -152,7 +157,10 @@ impl Changes {
     /// Puts one more match together with those of its table and its mask.
     fn widen(&mut self, bridge: BridgeId, table: TableId, key: &Key, mask: &Key) {
         // The masks that are too many for a table share the place of the mask zero.
-        let known = |hash| self.wide.get(&(bridge, table, hash)).copied();
+        let known = |hash| match self.last {
+            Some((last, at)) if last == (bridge, table, hash) => Some(at),
+            _ => self.wide.get(&(bridge, table, hash)).copied(),
+        };
         let hash = Mask::hash_of_bits(mask);
         let of_table = || self.wide.keys().filter(|(b, t, _)| (*b, *t) == (bridge, table)).count();
         let (hash, at) = match known(hash) {
@@ -162,6 +170,7 @@ impl Changes {
         };
         match at {
             Some(at) => {
+                self.last = Some(((bridge, table, hash), at));
                 if let Some(Change::Rules { key: own, mask: bits, .. }) = self.list.get_mut(at) {
                     join(own, bits, key, mask);
                 }

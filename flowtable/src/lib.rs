@@ -2,6 +2,7 @@
 
 mod action_set;
 mod actions;
+mod addresses;
 mod asides;
 mod cache;
 mod change;
@@ -16,6 +17,7 @@ mod groups;
 mod index;
 pub mod interpreter;
 mod learn;
+mod limit;
 mod mac;
 mod mask;
 mod megaflow;
@@ -40,7 +42,6 @@ mod table;
 mod tables;
 mod tokens;
 mod translate;
-mod tries;
 mod tuple;
 mod tuples;
 mod values;
@@ -54,6 +55,7 @@ pub use frozen::{Aside, Context, Decision, Frame, Frozen, Place, SampleOf, Show}
 pub use group::{GroupEntry, GroupSerial, GroupStats, Selector};
 pub use groups::Groups;
 pub use index::{Full, Index};
+pub use limit::{Overflow, TableLimit};
 pub use mac::{Epoch, Learned, MacStats, MacTable, Outcome, Station, Version};
 pub use mask::{Mask, Seed};
 pub use megaflow::{Lead, MaskId, MegaflowId, Megaflows, NoRoom, Serial, Stamp};

@@ -6,7 +6,9 @@
 //! the table. (Open vSwitch does the same by tries, `lib/classifier.h`.)
 //!
 //! Prefixes are kept in order, shorter before longer. Of all of them the neighbours of a value
-//! share the most bits with it, so that no others need be asked.
+//! share the most bits with it, so that no others need be asked how many bits decide. Those that
+//! match the value are found from the longest to the shortest: what comes before one of them in the
+//! order, and is no longer than the bits it shares with the value, is the next.
 
 use crate::sorted::Sorted;
 
@@ -78,6 +80,22 @@ fn common(a: u128, b: u128) -> u8 {
     u8::try_from((a ^ b).leading_zeros()).unwrap_or(128)
 }
 
+/// What a value can match.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Found {
+    /// Bit `n - 1` is set if a prefix of length `n` matches.
+    lengths: u128,
+    /// How many leading bits decided that.
+    pub(crate) bits: u8,
+}
+
+impl Found {
+    /// Whether a prefix of this length, which is not 0, matches.
+    pub(crate) const fn has(&self, len: u8) -> bool {
+        self.lengths >> (len - 1) & 1 == 1
+    }
+}
+
 /// A set of prefixes, each with the number of rules that have it.
 #[derive(Clone, Debug)]
 pub(crate) struct Prefixes<P>(Sorted<P, u32>);
@@ -100,6 +118,25 @@ impl<P: Prefix> Prefixes<P> {
         if len > 0 {
             self.0.discount(P::new(value, len));
         }
+    }
+
+    /// Which prefixes match `value`, which is `width` bits wide. Cost: a search for each that does,
+    /// and for some that nearly do.
+    pub(crate) fn lookup(&self, value: u128, width: u8) -> Found {
+        let mut found = Found { lengths: 0, bits: self.decisive(value, width) };
+        let mut most = width;
+        while most > 0
+            && let (Some(prefix), _) = self.0.around(P::new(value, most))
+        {
+            let shared = common(prefix.bits(), value);
+            if shared >= prefix.len() {
+                found.lengths |= 1 << (prefix.len() - 1);
+                most = prefix.len() - 1;
+            } else {
+                most = shared;
+            }
+        }
+        found
     }
 
     /// How many leading bits of `value`, which is `width` bits wide, decide which prefixes it
@@ -135,7 +172,12 @@ mod tests {
         let mut prefixes = Prefixes::<P>::EMPTY;
         list.iter().chain(gone).for_each(|(prefix, len)| prefixes.insert(*prefix, *len));
         gone.iter().for_each(|(prefix, len)| prefixes.remove(*prefix, *len));
-        assert_eq!(prefixes.decisive(value, 32), fewest(list, value));
+        let found = prefixes.lookup(value, 32);
+        assert_eq!(found.bits, fewest(list, value));
+        for len in 1..=32 {
+            let matches = |(bits, l): &(u128, u8)| *l == len && value & leading(len) == *bits;
+            assert_eq!(found.has(len), list.iter().any(matches), "length {len}");
+        }
     }
 
     proptest! {

@@ -11,11 +11,11 @@
 use std::sync::Arc;
 
 /// Entries of a node at most.
-const MOST: usize = 32;
+const MOST: usize = 16;
 /// A node with fewer entries joins a neighbour if they fit into one.
 const FEW: usize = MOST / 4;
 /// Entries by which a node's memory grows.
-const STEP: usize = 8;
+const STEP: usize = 4;
 
 /// A map in the order of its keys.
 #[derive(Debug)]

@@ -38,6 +38,7 @@ use api::Match;
 use packet::{Key, Span};
 
 use crate::conjunction::{Clauses, Soft};
+use crate::limit::{Limited, TableLimit};
 use crate::mask::{Mask, Seed};
 use crate::rule::Rule;
 use crate::sorted::Sorted;
@@ -54,6 +55,7 @@ pub struct Table {
     /// All of them by their rank.
     ranks: Sorted<u64, Arc<Rule>>,
     len: usize,
+    limit: Limited,
 }
 
 /// What a lookup has looked at so far: a mask that only grows.
@@ -83,7 +85,13 @@ impl<L: Looked> Looked for Beside<'_, L> {
 impl Table {
     /// An empty table that hashes with `seed`.
     pub const fn new(seed: Seed) -> Self {
-        Self { hard: Tuples::new(seed), soft: Tuples::new(seed), ranks: Sorted::EMPTY, len: 0 }
+        Self {
+            hard: Tuples::new(seed),
+            soft: Tuples::new(seed),
+            ranks: Sorted::EMPTY,
+            len: 0,
+            limit: Limited::EMPTY,
+        }
     }
 
     /// How many rules there are.
@@ -234,30 +242,63 @@ impl Table {
 
     /// Adds a rule in place of the one with the same match and priority, which it answers with.
     pub fn insert(&mut self, rule: Arc<Rule>) -> Option<Arc<Rule>> {
-        let old = if rule.is_clause() {
-            let old = self.hard.remove_same(&rule);
-            let soft = self.soft.insert(Arc::new(Soft::new(Arc::clone(&rule))));
-            old.or_else(|| soft.map(|soft| Arc::clone(soft.rule())))
-        } else {
-            let old = self.soft.remove_same(&rule).map(|soft| Arc::clone(soft.rule()));
-            old.or(self.hard.insert(Arc::clone(&rule)))
-        };
-        if let Some(old) = &old {
-            self.ranks.remove(old.rank());
-        } else {
-            self.len += 1;
-        }
-        self.ranks.insert(rule.rank(), rule);
+        let old = self.find(&rule.mask, &rule.values, rule.priority).cloned();
+        self.put(rule, old.as_deref());
         old
+    }
+
+    /// Adds a rule in place of `old`, which must be what [`Table::find`] says of its match and its
+    /// priority.
+    pub(crate) fn put(&mut self, rule: Arc<Rule>, old: Option<&Rule>) {
+        let is_clause = rule.is_clause();
+        let same_kind = old.filter(|old| old.is_clause() == is_clause);
+        match old {
+            None => self.len += 1,
+            Some(old) => {
+                self.ranks.remove(old.rank());
+                self.limit.left(old);
+                if same_kind.is_none() {
+                    self.forget(old);
+                }
+            }
+        }
+        self.ranks.insert(rule.rank(), Arc::clone(&rule));
+        self.limit.entered(&rule);
+        if is_clause {
+            self.soft.put(Arc::new(Soft::new(rule)), same_kind);
+        } else {
+            self.hard.put(rule, same_kind);
+        }
     }
 
     /// Removes a rule, if it is in the table.
     pub fn remove(&mut self, rule: &Rule) -> Option<Arc<Rule>> {
-        let soft = |table: &mut Self| table.soft.remove(rule).map(|soft| Arc::clone(soft.rule()));
-        let removed = self.hard.remove(rule).or_else(|| soft(self))?;
+        let removed = self.forget(rule)?;
         self.ranks.remove(removed.rank());
+        self.limit.left(&removed);
         self.len -= 1;
         Some(removed)
+    }
+
+    /// Removes a rule from its tuple.
+    fn forget(&mut self, rule: &Rule) -> Option<Arc<Rule>> {
+        let hard = self.hard.remove(rule);
+        hard.or_else(|| self.soft.remove(rule).map(|soft| Arc::clone(soft.rule())))
+    }
+
+    /// How many flows it holds, if that has been said.
+    pub const fn limit(&self) -> Option<TableLimit> {
+        self.limit.limit()
+    }
+
+    /// Says how many flows it holds. Cost: a look at every rule, if some are to be evicted.
+    pub(crate) fn set_limit(&mut self, limit: Option<TableLimit>) {
+        self.limit = Limited::new(limit, self.rules());
+    }
+
+    /// The rule that is to go when there is no room for a new one.
+    pub(crate) fn first_to_go(&self) -> Option<&Arc<Rule>> {
+        self.limit.first_to_go()
     }
 
     /// Asserts the invariants, for tests.

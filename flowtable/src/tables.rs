@@ -13,6 +13,7 @@ use crate::actions::Lists;
 use crate::change::{Changes, History};
 use crate::group::GroupEntry;
 use crate::groups::Groups;
+use crate::limit::TableLimit;
 use crate::mac::{Epoch, MacTable};
 use crate::mask::{Mask, Seed};
 use crate::meter::Meter;
@@ -313,6 +314,8 @@ pub struct Applied {
     pub added: Vec<Arc<Rule>>,
     /// Rules that are gone, modified ones (in their old version) included.
     pub removed: Vec<Arc<Rule>>,
+    /// Which of them had to make room for others.
+    pub evicted: Vec<RuleId>,
     /// New groups, and new versions of modified ones.
     pub groups: Vec<Arc<GroupEntry>>,
 }
@@ -420,7 +423,7 @@ impl Edit {
         let table = change.table.ok_or(Refused::NoTable)?;
         let actions = change.actions.as_ref().ok_or(Refused::NoActions)?;
         self.require(bridge, actions)?;
-        let (id, limit) = (self.tables.take_rule_id(), self.tables.table_limit);
+        let id = self.tables.take_rule_id();
         let into = self.table_mut(bridge, table)?;
         let mask = into.mask(&change.matching);
         let values = mask.values_of(&change.matching);
@@ -431,9 +434,7 @@ impl Edit {
             {
                 return Err(Refused::Overlap { cookie: rule.cookie });
             }
-            if into.len() >= limit {
-                return Err(Refused::TableFull { table, limit });
-            }
+            self.make_room(bridge, table)?;
         }
         // OpenFlow 1.3 §6.4: a flow that replaces one goes on counting, unless it says
         // reset_counts.
@@ -456,7 +457,45 @@ impl Edit {
             stats: keep.map_or_else(Arc::<RuleStats>::default, |old| Arc::clone(&old.stats)),
         };
         self.changes.rule(bridge, table, &change.matching);
-        self.enter(bridge, rule)
+        self.enter(bridge, rule, old)
+    }
+
+    /// Sees to it that a table has room for one more flow, if need be by giving up another one.
+    fn make_room(&mut self, bridge: BridgeId, table: TableId) -> Result<(), Refused> {
+        let most = self.tables.table_limit;
+        let into = self.table_mut(bridge, table)?;
+        let limit = into.limit().map_or(most, |limit| limit.flows.min(most));
+        if into.len() < limit {
+            return Ok(());
+        }
+        let first = into.first_to_go().cloned().ok_or(Refused::TableFull { table, limit })?;
+        self.evict(bridge, &first)
+    }
+
+    fn evict(&mut self, bridge: BridgeId, rule: &Rule) -> Result<(), Refused> {
+        self.applied.evicted.push(rule.id);
+        self.remove_rule(bridge, rule)
+    }
+
+    /// Says how many flows a table holds and what happens to the next; `None` is what all tables
+    /// have. Those that are too many by now are evicted, if the table does that.
+    ///
+    /// Cost: a look at every rule of a table that evicts.
+    pub fn limit_table(
+        &mut self,
+        bridge: BridgeId,
+        table: TableId,
+        limit: Option<TableLimit>,
+    ) -> Result<(), Refused> {
+        self.table_mut(bridge, table)?.set_limit(limit);
+        let Some(TableLimit { flows, .. }) = limit else { return Ok(()) };
+        while let into = self.table_mut(bridge, table)?
+            && into.len() > flows
+            && let Some(first) = into.first_to_go().cloned()
+        {
+            self.evict(bridge, &first)?;
+        }
+        Ok(())
     }
 
     /// Refuses actions that lead to groups or through meters that are not there.
@@ -476,12 +515,13 @@ impl Edit {
         rule: &Arc<Rule>,
         now: Millis,
     ) -> Result<(), Refused> {
-        let (table, limit) = (rule.table, self.tables.table_limit);
+        let table = rule.table;
         let into = self.table_mut(bridge, table)?;
         let old = into.find(&rule.mask, &rule.values, rule.priority).cloned();
-        if old.is_none() && into.len() >= limit {
-            return Err(Refused::TableFull { table, limit });
+        if old.is_none() {
+            self.make_room(bridge, table)?;
         }
+        let into = self.table_mut(bridge, table)?;
         let (matching, actions) = (rule.matching(), &rule.actions);
         let rule = Rule {
             mask: into.mask(&matching),
@@ -491,7 +531,7 @@ impl Edit {
             ..Rule::clone(rule)
         };
         self.changes.rule(bridge, table, &matching);
-        self.enter(bridge, rule)
+        self.enter(bridge, rule, old)
     }
 
     pub(crate) fn take_group_serial(&mut self) -> u32 {
@@ -531,7 +571,7 @@ impl Edit {
                 new.stats = Arc::default();
             }
             self.changes.rule(bridge, table, &old.matching());
-            self.enter(bridge, new)?;
+            self.enter(bridge, new, Some(old))?;
         }
         Ok(())
     }
@@ -553,11 +593,15 @@ impl Edit {
     }
 
     /// Puts a rule into its table, in place of the one with its match and priority.
-    fn enter(&mut self, bridge: BridgeId, rule: Rule) -> Result<(), Refused> {
+    fn enter(
+        &mut self,
+        bridge: BridgeId,
+        rule: Rule,
+        old: Option<Arc<Rule>>,
+    ) -> Result<(), Refused> {
         let rule = Arc::new(rule);
-        if let Some(old) = self.table_mut(bridge, rule.table)?.insert(Arc::clone(&rule)) {
-            self.left(old);
-        }
+        self.table_mut(bridge, rule.table)?.put(Arc::clone(&rule), old.as_deref());
+        old.into_iter().for_each(|old| self.left(old));
         self.tables.rules.insert(rule.id.0, Arc::clone(&rule));
         self.applied.added.push(rule);
         Ok(())
@@ -625,7 +669,7 @@ impl Edit {
             return Err(Refused::Taken);
         }
         rule.actions = self.tables.actions.share(&rule.actions);
-        self.enter(bridge, rule)
+        self.enter(bridge, rule, None)
     }
 
     /// The tables as they were at `generation`.

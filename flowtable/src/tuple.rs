@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use packet::Key;
 
+use crate::addresses::{Addresses, Asked, FIELDS, prefix_len};
 use crate::mask::{Mask, STAGES, Seed};
 use crate::prefixes::{Prefixes, Short};
 use crate::ranges::Ranges;
 use crate::rule::Rule;
 use crate::sorted::Sorted;
 use crate::table::Looked;
-use crate::tries::{Asked, FIELDS, Tries, prefix_len};
 
 /// The stage of addresses.
 const NETWORK: usize = 2;
@@ -53,6 +53,18 @@ pub(crate) struct Tuple<R> {
     ranges: Option<Box<Ranges>>,
     /// How many rules have each priority.
     priorities: Sorted<u16, u32>,
+    /// What all rules say before addresses come, if that is an Ethertype and nothing else.
+    eth_type: EthType,
+}
+
+/// The Ethertypes that the rules of a tuple match, if they match nothing else before addresses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum EthType {
+    /// No rule yet.
+    Free,
+    Only(u16),
+    /// Several, or there is more than that to be matched.
+    Unclear,
 }
 
 /// The rules of one hash, in the order in which they win: nearly always one, or some that differ in
@@ -156,6 +168,10 @@ impl<R: Entry> Tuple<R> {
             ports_len: u8::try_from(32 - ports.trailing_zeros().min(32)).unwrap_or(0),
             ranges: ranges.then(|| Box::new(Ranges::new(mask.ranged()))),
             priorities: Sorted::EMPTY,
+            eth_type: match (mask.stage(0), mask.stage(1)) {
+                ([], [1]) if mask.bits()[1] == 0xffff => EthType::Free,
+                _ => EthType::Unclear,
+            },
             mask,
         }
     }
@@ -163,6 +179,15 @@ impl<R: Entry> Tuple<R> {
     /// Whether there is no rule.
     pub(crate) const fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// The Ethertype that all rules match, if that and addresses are all there is before the last
+    /// stages.
+    pub(crate) const fn eth_type(&self) -> Option<u16> {
+        match self.eth_type {
+            EthType::Only(only) => Some(only),
+            _ => None,
+        }
     }
 
     /// Shows the rules to `found` that a packet with this key agrees with: once, or once for each
@@ -176,6 +201,8 @@ impl<R: Entry> Tuple<R> {
         mut found: impl FnMut(Met<'a, R>),
     ) {
         let mut hasher = seed.hasher();
+        // Who comes here with an Ethertype that all rules have has compared it.
+        let is_typed = matches!(self.eth_type, EthType::Only(_));
         for stage in 0..=self.last_stage {
             if stage == NETWORK && asked.exclude(&self.lengths, key, looked) {
                 return self.looked_before(stage, looked);
@@ -188,8 +215,11 @@ impl<R: Entry> Tuple<R> {
                 let word = usize::from(*word);
                 hasher.write_u64(key[word] & self.mask.bits()[word]);
             }
-            let is_known = stage == self.last_stage || words.is_empty();
-            if !is_known && self.stages[stage].get(hasher.finish()).is_none() {
+            let is_known = words.is_empty() || is_typed && stage < NETWORK;
+            if !is_known
+                && stage < self.last_stage
+                && self.stages[stage].get(hasher.finish()).is_none()
+            {
                 return self.looked_before(stage + 1, looked);
             }
         }
@@ -302,9 +332,9 @@ impl<R: Entry> Tuple<R> {
     }
 
     /// Adds a rule; there is none with its values and its priority.
-    pub(crate) fn insert(&mut self, entry: R, seed: Seed, tries: &mut Tries) {
+    pub(crate) fn insert(&mut self, entry: R, seed: Seed, addresses: &mut Addresses) {
         let rule = Arc::clone(entry.rule());
-        self.count(&rule, seed, tries, true);
+        self.count(&rule, seed, addresses, true);
         let hash = seed.hash(rule.values.iter().copied());
         self.rules.insert_with(hash, |same| match same {
             None => Same::One(entry),
@@ -322,8 +352,8 @@ impl<R: Entry> Tuple<R> {
     }
 
     /// Removes a rule that is there.
-    pub(crate) fn remove(&mut self, rule: &Rule, seed: Seed, tries: &mut Tries) {
-        self.count(rule, seed, tries, false);
+    pub(crate) fn remove(&mut self, rule: &Rule, seed: Seed, addresses: &mut Addresses) {
+        self.count(rule, seed, addresses, false);
         let hash = seed.hash(rule.values.iter().copied());
         match self.rules.get(hash).and_then(|same| same.without(rule.rank())) {
             None => drop(self.rules.remove(hash)),
@@ -332,12 +362,21 @@ impl<R: Entry> Tuple<R> {
     }
 
     /// Adds a rule to what is counted beside the rules themselves, or takes it out.
-    fn count(&mut self, rule: &Rule, seed: Seed, tries: &mut Tries, add: bool) {
+    fn count(&mut self, rule: &Rule, seed: Seed, addresses: &mut Addresses, add: bool) {
         let step = if add { Sorted::count } else { Sorted::discount };
         let step_priority = if add { Sorted::count } else { Sorted::discount };
         step_priority(&mut self.priorities, rule.priority);
         self.highest = self.priorities.last().map_or(0, |(priority, _)| *priority);
 
+        if add && let Some(first) = rule.values.first() {
+            #[expect(clippy::cast_possible_truncation, reason = "the mask has no other bits there")]
+            let own = EthType::Only(*first as u16);
+            self.eth_type = match self.eth_type {
+                EthType::Free => own,
+                known if known == own => own,
+                _ => EthType::Unclear,
+            };
+        }
         let mut hasher = seed.hasher();
         let mut values = rule.values.iter();
         for stage in 0..self.last_stage {
@@ -349,7 +388,7 @@ impl<R: Entry> Tuple<R> {
         }
         if self.lengths != [0; FIELDS.len()] || self.ports_len > 0 {
             let key = self.mask.expand(&rule.values);
-            tries.count(&self.lengths, &key, add);
+            addresses.count(&self.lengths, &key, add);
             let step = if add { Prefixes::insert } else { Prefixes::remove };
             step(&mut self.ports, ports_of(&key), self.ports_len);
         }

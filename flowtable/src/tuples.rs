@@ -5,10 +5,10 @@ use std::sync::Arc;
 use api::Match;
 use packet::Key;
 
+use crate::addresses::{Addresses, Asked, FIELDS};
 use crate::mask::{Mask, Seed};
 use crate::rule::Rule;
 use crate::table::Looked;
-use crate::tries::{Asked, Tries};
 use crate::tuple::{Entry, Met, Tuple};
 
 /// Tuples of which no two have the same mask.
@@ -20,14 +20,29 @@ pub(crate) struct Tuples<R> {
     hashes: Vec<u64>,
     /// In descending order of what is highest in them.
     order: Vec<Turn>,
-    tries: Tries,
+    addresses: Addresses,
 }
 
-/// When a tuple's turn comes in a lookup.
-#[derive(Clone, Copy, Debug)]
+/// When a tuple's turn comes in a lookup, and what passes over most of them without looking into
+/// them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Turn {
     highest: u16,
+    /// The Ethertype of all rules, if that and addresses come first; else zero.
+    eth_type: u16,
+    lengths: [u8; FIELDS.len()],
     tuple: u32,
+}
+
+impl Turn {
+    fn of<R: Entry>(at: usize, tuple: &Tuple<R>) -> Self {
+        Self {
+            highest: tuple.highest,
+            eth_type: tuple.eth_type().unwrap_or(0),
+            lengths: tuple.lengths,
+            tuple: u32::try_from(at).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 impl<R: Entry> Tuples<R> {
@@ -38,7 +53,7 @@ impl<R: Entry> Tuples<R> {
             tuples: Vec::new(),
             hashes: Vec::new(),
             order: Vec::new(),
-            tries: Tries::EMPTY,
+            addresses: Addresses::EMPTY,
         }
     }
 
@@ -49,7 +64,7 @@ impl<R: Entry> Tuples<R> {
 
     /// Begins a lookup.
     pub(crate) fn walk(&self) -> Walk<'_, R> {
-        Walk { tuples: self, turn: 0, asked: Asked::new(&self.tries) }
+        Walk { tuples: self, turn: 0, asked: Asked::new(&self.addresses), typed: false }
     }
 
     /// The mask of a match, if it is that of a tuple.
@@ -102,27 +117,28 @@ impl<R: Entry> Tuples<R> {
         (None, others)
     }
 
-    /// Adds a rule in place of the one with the same match and priority, which it answers with.
-    pub(crate) fn insert(&mut self, entry: R) -> Option<R> {
+    /// Adds a rule, in place of `old` if there is one with its match and its priority.
+    pub(crate) fn put(&mut self, entry: R, old: Option<&Rule>) {
         let rule = entry.rule();
         let hash = rule.mask.hash();
         let at = self.at(hash, |mask| *mask == *rule.mask).unwrap_or_else(|| {
-            let tuple = u32::try_from(self.tuples.len()).unwrap_or(u32::MAX);
-            self.tuples.push(Arc::new(Tuple::new(Arc::clone(&rule.mask))));
+            let tuple = Tuple::new(Arc::clone(&rule.mask));
+            self.order.push(Turn::of(self.tuples.len(), &tuple));
+            self.tuples.push(Arc::new(tuple));
             self.hashes.push(hash);
-            self.order.push(Turn { highest: 0, tuple });
             self.tuples.len() - 1
         });
-        let old = self.tuples[at].find(&rule.values, rule.priority, self.seed).cloned();
         let tuple = Arc::make_mut(&mut self.tuples[at]);
-        match &old {
-            Some(old) => tuple.replace(old.rule(), entry, self.seed),
+        match old {
+            Some(old) => tuple.replace(old, entry, self.seed),
             None => {
-                tuple.insert(entry, self.seed, &mut self.tries);
-                self.settle(at);
+                let before = Turn::of(at, tuple);
+                tuple.insert(entry, self.seed, &mut self.addresses);
+                if before != Turn::of(at, tuple) {
+                    self.settle(at);
+                }
             }
         }
-        old
     }
 
     /// Removes a rule, if it is there.
@@ -131,7 +147,7 @@ impl<R: Entry> Tuples<R> {
         let found = self.tuples[at].find(&rule.values, rule.priority, self.seed);
         let removed = found.filter(|found| found.rule().id == rule.id)?.clone();
         let tuple = Arc::make_mut(&mut self.tuples[at]);
-        tuple.remove(removed.rule(), self.seed, &mut self.tries);
+        tuple.remove(removed.rule(), self.seed, &mut self.addresses);
         self.settle(at);
         if self.tuples[at].is_empty() {
             self.forget(at);
@@ -139,18 +155,13 @@ impl<R: Entry> Tuples<R> {
         Some(removed)
     }
 
-    /// Removes the rule with the same match and priority as `rule`, if there is one.
-    pub(crate) fn remove_same(&mut self, rule: &Rule) -> Option<R> {
-        let same = Arc::clone(self.find(&rule.mask, &rule.values, rule.priority)?.rule());
-        self.remove(&same)
-    }
-
     /// Moves a tuple's turn to where its highest priority belongs.
     fn settle(&mut self, at: usize) {
-        let highest = self.tuples[at].highest;
+        let own = Turn::of(at, &self.tuples[at]);
+        let highest = own.highest;
         let is_it = |turn: &Turn| turn.tuple as usize == at;
         let Some(mut place) = self.order.iter().position(is_it) else { return };
-        self.order[place].highest = highest;
+        self.order[place] = own;
         while place > 0 && self.order[place - 1].highest < highest {
             self.order.swap(place - 1, place);
             place -= 1;
@@ -177,7 +188,7 @@ impl<R: Entry> Tuples<R> {
         assert!(self.order.is_sorted_by(|a, b| a.highest >= b.highest), "invariant 2");
         assert_eq!(self.order.len(), self.tuples.len());
         for turn in &self.order {
-            assert_eq!(self.tuples[turn.tuple as usize].highest, turn.highest);
+            assert_eq!(*turn, Turn::of(turn.tuple as usize, &self.tuples[turn.tuple as usize]));
         }
         for (at, tuple) in self.tuples.iter().enumerate() {
             let others = &self.tuples[..at];
@@ -194,6 +205,8 @@ pub(crate) struct Walk<'a, R> {
     tuples: &'a Tuples<R>,
     turn: usize,
     asked: Asked<'a>,
+    /// Whether the Ethertype has been noted.
+    typed: bool,
 }
 
 impl<'a, R: Entry> Walk<'a, R> {
@@ -214,6 +227,17 @@ impl<'a, R: Entry> Walk<'a, R> {
     ) {
         let Some(turn) = self.tuples.order.get(self.turn) else { return };
         self.turn += 1;
+        if turn.eth_type != 0 {
+            if !self.typed {
+                looked.at(Key::ETH_TYPE.word(), 0xffff);
+                self.typed = true;
+            }
+            if key.word(Key::ETH_TYPE) != u64::from(turn.eth_type)
+                || self.asked.exclude(&turn.lengths, key, looked)
+            {
+                return;
+            }
+        }
         let tuple = &self.tuples.tuples[turn.tuple as usize];
         tuple.lookup(key, self.tuples.seed, &mut self.asked, looked, found);
     }

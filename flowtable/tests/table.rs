@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use api::testing::any_match;
 use api::{Action, Field, FlowFlags, Match, PortRange};
-use flowtable::{Mask, Millis, Refused, Rule, RuleId, Seed, Table, Tables};
+use flowtable::{
+    BridgeId, Edit, Mask, Millis, Overflow, Refused, Rule, RuleId, Seed, Table, TableLimit, Tables,
+};
 use packet::Key;
 use proptest::prelude::*;
 use testnet::packets::any_key;
@@ -358,4 +360,101 @@ fn a_table_that_is_full_takes_no_more_and_keeps_what_it_has() {
     add("in_port=4,actions=drop").unwrap();
     let tables = edit.finish().0;
     assert_eq!(tables.bridge(bridge).unwrap().rules().count(), 4);
+}
+
+/// Tables with a bridge whose table 0 holds so many flows and evicts others for the next.
+fn evicting(flows: usize) -> (Edit, BridgeId) {
+    let mut edit = Tables::new(Seed(1)).edit();
+    let bridge = edit.add_bridge("br0".into()).unwrap();
+    let limit = TableLimit { flows, overflow: Overflow::Evict };
+    edit.limit_table(bridge, 0, Some(limit)).unwrap();
+    (edit, bridge)
+}
+
+fn add(edit: &mut Edit, bridge: BridgeId, flow: &str) -> Result<(), Refused> {
+    edit.flow_mod(bridge, &flow.parse().unwrap(), Millis(1000))
+}
+
+fn ports_in(edit: &Edit, bridge: BridgeId) -> Vec<u64> {
+    let rules = edit.tables().bridge(bridge).unwrap().rules();
+    let mut ports: Vec<_> = rules.map(|rule| rule.matching().key().word(Key::IN_PORT)).collect();
+    ports.sort_unstable();
+    ports
+}
+
+#[test]
+fn a_table_that_evicts_gives_up_what_matters_least_and_ends_soonest() {
+    let (mut edit, bridge) = evicting(4);
+    for flow in [
+        "in_port=1,importance=1,hard_timeout=90,actions=drop",
+        "in_port=2,importance=1,idle_timeout=30,actions=drop",
+        "in_port=3,importance=7,hard_timeout=5,actions=drop",
+        "in_port=4,actions=drop",
+    ] {
+        add(&mut edit, bridge, flow).unwrap();
+    }
+    for (flow, left) in [
+        ("in_port=5,actions=drop", [1, 3, 4, 5]),
+        ("in_port=6,actions=drop", [3, 4, 5, 6]),
+        ("in_port=6,importance=9,hard_timeout=1,actions=drop", [3, 4, 5, 6]),
+        ("in_port=7,actions=drop", [4, 5, 6, 7]),
+        ("in_port=8,actions=drop", [4, 5, 7, 8]),
+    ] {
+        add(&mut edit, bridge, flow).unwrap();
+        assert_eq!(ports_in(&edit, bridge), left, "{flow}");
+    }
+    let full = Err(Refused::TableFull { table: 0, limit: 4 });
+    assert_eq!(add(&mut edit, bridge, "in_port=9,actions=drop"), full, "no timeout, no eviction");
+    let (tables, applied) = edit.finish();
+    assert_eq!(applied.evicted.len(), 4);
+    let is_removed = |id: &RuleId| applied.removed.iter().any(|rule| rule.id == *id);
+    assert!(applied.evicted.iter().all(is_removed));
+    assert!(applied.evicted.iter().all(|id| tables.rule(*id).is_none()));
+}
+
+#[test]
+fn a_flow_that_was_used_ends_later_than_one_that_was_not() {
+    let (mut edit, bridge) = evicting(2);
+    add(&mut edit, bridge, "in_port=1,idle_timeout=30,actions=drop").unwrap();
+    add(&mut edit, bridge, "in_port=2,idle_timeout=30,actions=drop").unwrap();
+    let first = edit.tables().bridge(bridge).unwrap().rules().next().unwrap();
+    first.stats.credit(1, 60, Millis(9000));
+    add(&mut edit, bridge, "in_port=3,actions=drop").unwrap();
+    assert_eq!(ports_in(&edit, bridge), [1, 3]);
+}
+
+#[test]
+fn a_lower_limit_evicts_what_is_too_many_and_refusing_leaves_it() {
+    let mut edit = Tables::new(Seed(1)).edit();
+    let bridge = edit.add_bridge("br0".into()).unwrap();
+    for port in 1..=5 {
+        let flow = format!("in_port={port},importance={port},idle_timeout=9,actions=drop");
+        add(&mut edit, bridge, &flow).unwrap();
+    }
+    let limit = |overflow| Some(TableLimit { flows: 2, overflow });
+    edit.limit_table(bridge, 0, limit(Overflow::Refuse)).unwrap();
+    assert_eq!(ports_in(&edit, bridge), [1, 2, 3, 4, 5]);
+    let full = Err(Refused::TableFull { table: 0, limit: 2 });
+    assert_eq!(add(&mut edit, bridge, "in_port=6,actions=drop"), full);
+    edit.limit_table(bridge, 0, limit(Overflow::Evict)).unwrap();
+    assert_eq!(ports_in(&edit, bridge), [4, 5]);
+    edit.limit_table(bridge, 0, None).unwrap();
+    add(&mut edit, bridge, "in_port=6,actions=drop").unwrap();
+    assert_eq!(ports_in(&edit, bridge), [4, 5, 6]);
+}
+
+#[test]
+fn flows_that_overlap_are_told_by_the_tuple_or_by_their_priority() {
+    let mut edit = Tables::new(Seed(1)).edit();
+    let bridge = edit.add_bridge("br0".into()).unwrap();
+    add(&mut edit, bridge, "priority=5,cookie=0x5,ip,nw_dst=10.0.0.0/8,actions=drop").unwrap();
+    let overlap = Err(Refused::Overlap { cookie: 5 });
+    for (flow, expected) in [
+        ("priority=5,tcp,nw_dst=10.1.0.0/16,check_overlap,actions=drop", overlap.clone()),
+        ("priority=5,in_port=1,check_overlap,actions=drop", overlap),
+        ("priority=6,in_port=1,check_overlap,actions=drop", Ok(())),
+        ("priority=5,tcp,nw_dst=11.1.0.0/16,check_overlap,actions=drop", Ok(())),
+    ] {
+        assert_eq!(add(&mut edit, bridge, flow), expected, "{flow}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use packet::{Key, Span};
 
-use crate::prefixes::{Long, Prefixes, Short};
+use crate::prefixes::{Found, Long, Prefixes, Short};
 use crate::table::Looked;
 
 /// The fields that are matched by prefixes.
@@ -10,7 +10,7 @@ pub(crate) const FIELDS: [Span; 4] = [Key::NW_SRC, Key::NW_DST, Key::IPV6_SRC, K
 
 /// The prefixes of each of [`FIELDS`].
 #[derive(Clone, Debug)]
-pub(crate) struct Tries {
+pub(crate) struct Addresses {
     v4: [Prefixes<Short>; 2],
     v6: [Prefixes<Long>; 2],
 }
@@ -20,7 +20,7 @@ fn value(key: &Key, span: Span) -> u128 {
     key.get(span) << (128 - span.bits())
 }
 
-impl Tries {
+impl Addresses {
     /// No prefixes.
     pub(crate) const EMPTY: Self =
         Self { v4: [Prefixes::EMPTY, Prefixes::EMPTY], v6: [Prefixes::EMPTY, Prefixes::EMPTY] };
@@ -37,11 +37,11 @@ impl Tries {
         }
     }
 
-    fn decisive(&self, n: usize, key: &Key) -> u8 {
+    fn lookup(&self, n: usize, key: &Key) -> Found {
         let (value, width) = (value(key, FIELDS[n]), FIELDS[n].bits());
         match n {
-            0 | 1 => self.v4[n].decisive(value, width),
-            _ => self.v6[n - 2].decisive(value, width),
+            0 | 1 => self.v4[n].lookup(value, width),
+            _ => self.v6[n - 2].lookup(value, width),
         }
     }
 }
@@ -49,32 +49,41 @@ impl Tries {
 /// The prefixes of a table during one lookup: each field is asked about at most once.
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
-    tries: &'a Tries,
-    decisive: [Option<u8>; FIELDS.len()],
+    addresses: &'a Addresses,
+    found: [Option<Found>; FIELDS.len()],
+    /// How many leading bits of each have been noted.
+    noted: [u8; FIELDS.len()],
 }
 
 impl<'a> Asked<'a> {
-    pub(crate) const fn new(tries: &'a Tries) -> Self {
-        Self { tries, decisive: [None; FIELDS.len()] }
+    pub(crate) const fn new(addresses: &'a Addresses) -> Self {
+        Self { addresses, found: [None; FIELDS.len()], noted: [0; FIELDS.len()] }
     }
 
     /// Whether an address has no prefix of these lengths; if so, the bits that show it have been
-    /// noted.
+    /// noted: those of the address for which they are fewest.
     pub(crate) fn exclude(
         &mut self,
         lengths: &[u8; FIELDS.len()],
         key: &Key,
         looked: &mut impl Looked,
     ) -> bool {
+        let mut fewest = None;
         for (n, len) in lengths.iter().enumerate().filter(|(_, len)| **len > 0) {
-            let bits = *self.decisive[n].get_or_insert_with(|| self.tries.decisive(n, key));
-            // A decision that took as many bits is one that the tuple itself makes as well.
-            if bits < *len {
-                look_at_leading(FIELDS[n], bits, looked);
-                return true;
+            let found = self.found[n].get_or_insert_with(|| self.addresses.lookup(n, key));
+            if !found.has(*len) {
+                let bits = found.bits.min(*len);
+                if bits <= self.noted[n] {
+                    return true;
+                }
+                fewest = fewest.min(Some((bits, n))).or(Some((bits, n)));
             }
         }
-        false
+        if let Some((bits, n)) = fewest {
+            look_at_leading(FIELDS[n], bits, looked);
+            self.noted[n] = bits;
+        }
+        fewest.is_some()
     }
 }
 
