@@ -11,11 +11,14 @@ use crate::workspace::Workspace;
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// `datapath` or `veth`.
+    /// `datapath`, `classify`, `flowmod` or `veth`.
     name: String,
-    /// A few minutes at most; whether a reach is met is judged without this.
+    /// Twelve minutes at most; whether a reach is met is judged without this.
     #[arg(long)]
     quick: bool,
+    /// Only rows with this in their names.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
 }
 
 /// Builds what is measured and what measures, and lets it.
@@ -45,6 +48,7 @@ pub(crate) fn run(
         // Its table and its progress are for whoever waits, so they go to no file.
         let mut bench = Command::new(programs.join("bench"));
         bench.arg(&options.name).args(options.quick.then_some("--quick"));
+        bench.args(options.only.iter().flat_map(|only| ["--only", only]));
         bench.arg("--programs").arg(&programs).arg("--results").arg(workspace.target("bench"));
         let program = bench.get_program().to_string_lossy().into_owned();
         let status = bench.status().map_err(|source| Error::Start { program, source })?;

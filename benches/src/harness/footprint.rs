@@ -14,10 +14,19 @@ use crate::harness::sample::interleave;
 use crate::harness::{Plan, say, usage};
 
 const NOBODY: &str = "";
+const MEMORY: &str = "resident memory, two ports";
+const IDLE: &str = "idle, ten ports";
 
 /// Measures its memory and its time.
 pub fn rows(plan: &Plan) -> Result<Vec<Row>> {
-    Ok(vec![memory(plan)?, idle(plan)?])
+    let mut rows = Vec::new();
+    if plan.wants(MEMORY) {
+        rows.push(memory(plan)?);
+    }
+    if plan.wants(IDLE) {
+        rows.push(idle(plan)?);
+    }
+    Ok(rows)
 }
 
 /// So many hosts, each at a port of `kind`.
@@ -43,7 +52,7 @@ fn memory(plan: &Plan) -> Result<Row> {
     #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^53 bytes")]
     let mib = bytes as f64 / f64::from(1 << 20);
     let goal = Goal::AtMost(80.0, 40.0);
-    let row = Row::new("resident memory, two ports", NOBODY, "MiB", goal, vec![mib], Vec::new());
+    let row = Row::new(MEMORY, NOBODY, "MiB", goal, vec![mib], Vec::new());
     Ok(row.note("one afxdp, one pod; huge pages included"))
 }
 
@@ -73,7 +82,7 @@ fn idle(plan: &Plan) -> Result<Row> {
     let soft = (soft(&awake) - soft(&frozen)).max(0.0);
     let goal = Goal::AtMost(2.0, 0.5);
     let samples = vec![process + soft];
-    let row = Row::new("idle, ten ports", NOBODY, "% of a CPU", goal, samples, Vec::new());
+    let row = Row::new(IDLE, NOBODY, "% of a CPU", goal, samples, Vec::new());
     Ok(row.note(format!("process {process:.3}, soft interrupts {soft:.2}")))
 }
 

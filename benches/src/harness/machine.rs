@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use rustix::thread::{Pid, sched_getaffinity};
+use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
 
 use crate::harness::process::Line;
@@ -62,4 +62,14 @@ fn available_cpus() -> Result<Vec<usize>> {
 pub fn last_cpu() -> Result<usize> {
     let cpus = available_cpus()?;
     cpus.last().copied().filter(|_| cpus.len() > 1).context("measuring takes two processors")
+}
+
+/// From here on this process, and what it starts, is on other processors than `cpu`, unless that
+/// says so itself.
+pub fn leave(cpu: usize) -> Result<()> {
+    let mut others = CpuSet::new();
+    for other in available_cpus()?.into_iter().filter(|other| *other != cpu) {
+        others.set(other);
+    }
+    sched_setaffinity(None::<Pid>, &others).context("leaving a processor")
 }

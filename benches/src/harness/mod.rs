@@ -9,10 +9,13 @@
 //! | bench | file |
 //! |---|---|
 //! | `datapath` | [`datapath`]: packets from memory to memory; and [`footprint`] |
+//! | `classify` | [`classify`]: many flows, and [`rules`] of our own; and [`cold`] |
+//! | `flowmod` | [`flowmod`]: changes of flows, and what they cost others |
 //! | `veth` | [`veth`]: between network namespaces |
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
@@ -21,14 +24,23 @@ use serde::Serialize;
 use crate::harness::machine::Machine;
 use crate::harness::row::Row;
 
+pub mod blocks;
 pub mod captures;
+pub mod case;
+pub mod classify;
+pub mod cold;
 pub mod datapath;
+pub mod disturbance;
+pub mod flowmod;
 pub mod footprint;
 pub mod machine;
 pub mod ours;
 pub mod ovs;
+pub mod pair;
 pub mod process;
+pub mod progress;
 pub mod row;
+pub mod rules;
 pub mod sample;
 pub mod traffic;
 pub mod usage;
@@ -48,6 +60,10 @@ pub struct Arguments {
     #[arg(long)]
     pub quick: bool,
 
+    /// Only rows with this in their names
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+
     /// Where `vswitchd` and `pktgen` are; beside this program if it is not given
     #[arg(long, value_name = "FOLDER")]
     pub programs: Option<PathBuf>,
@@ -62,6 +78,10 @@ pub struct Arguments {
 pub enum Name {
     /// Packets from memory to memory beside OVS-DPDK; memory; what an idle switch costs
     Datapath,
+    /// Many flows, many megaflows, and long lists of rules beside OVS-DPDK
+    Classify,
+    /// Changes of flows, alone and under load; an attack by them; memory
+    Flowmod,
     /// Between two network namespaces beside OVS with AF_XDP ports
     Veth,
 }
@@ -70,6 +90,8 @@ impl Name {
     const fn text(self) -> &'static str {
         match self {
             Self::Datapath => "datapath",
+            Self::Classify => "classify",
+            Self::Flowmod => "flowmod",
             Self::Veth => "veth",
         }
     }
@@ -80,10 +102,24 @@ impl Name {
 pub struct Plan {
     /// Whether there are a few minutes only.
     pub quick: bool,
+    /// What the names of rows must contain, if not all are wanted.
+    pub only: Option<String>,
     /// Where the programs are.
     pub programs: PathBuf,
     /// The processor for what is measured.
     pub cpu: usize,
+}
+
+impl Plan {
+    /// Whether the row of this name is wanted.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| name.contains(only))
+    }
+
+    /// How long the rows may take if they must be quick: so many seconds.
+    pub const fn limit(&self, seconds: u64) -> Option<Duration> {
+        if self.quick { Some(Duration::from_secs(seconds)) } else { None }
+    }
 }
 
 /// What was found.
@@ -94,7 +130,7 @@ pub struct Findings {
     /// The figures.
     pub rows: Vec<Row>,
     /// What one must know to read them.
-    pub about: &'static str,
+    pub about: String,
 }
 
 /// Measures, prints the table, and writes the results. Answers whether all that must be reached is.
@@ -103,10 +139,13 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let beside = || Some(std::env::current_exe().ok()?.parent()?.to_owned());
     let programs = arguments.programs.clone().or_else(beside).context("where are the programs?")?;
     let programs = programs.canonicalize().with_context(|| programs.display().to_string())?;
-    let plan = Plan { quick: arguments.quick, programs, cpu: machine::last_cpu()? };
+    let Arguments { quick, ref only, .. } = *arguments;
+    let plan = Plan { quick, only: only.clone(), programs, cpu: machine::last_cpu()? };
     let machine = Machine::here()?;
     let findings = match arguments.name {
         Name::Datapath => datapath::run(&plan)?,
+        Name::Classify => classify::run(&plan)?,
+        Name::Flowmod => flowmod::run(&plan)?,
         Name::Veth => veth::run(&plan)?,
     };
     println!("{}({})", row::table(&findings.rows), findings.about);

@@ -1,11 +1,14 @@
 //! Ours: `vswitchd`, told everything by its file and its socket, as an operator would.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use api::request::{BridgeAdd, FlowChange, PortAdd, PortDel, PortKind, PortStats, PortVlan};
+use api::request::{
+    BridgeAdd, FlowAppend, FlowBegin, FlowChange, FlowCommit, PortAdd, PortDel, PortKind,
+    PortStats, PortVlan,
+};
 use api::{Client, reply, request};
 
 use crate::clock;
@@ -14,22 +17,56 @@ use crate::harness::usage::CpuTime;
 
 const BRIDGE: &str = "br0";
 
+/// How long an answer may take: a million flows are many.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Bytes of flows in one request, of the 4 MiB that a line may have.
+const PART: usize = 1 << 20;
+
 /// A running `vswitchd` with the bridge `br0`.
 #[derive(Debug)]
 pub struct Ours {
     switch: Process,
     client: Client,
-    _folder: Folder,
+    folder: Folder,
+}
+
+/// How large its tables are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Flows in one table.
+    pub flows: u32,
+    /// Megaflows of its worker.
+    pub megaflows: u32,
+    /// Sessions of its worker.
+    pub sessions: u32,
+}
+
+impl Limits {
+    /// What an operator would write into the file.
+    pub fn text(self) -> String {
+        let Self { flows, megaflows, sessions } = self;
+        format!("[limits]\nflows = {flows}\nmegaflows = {megaflows}\nsessions = {sessions}\n")
+    }
 }
 
 impl Ours {
     /// Starts it in a namespace, as it comes but for its one worker, which is on `cpu`, and with
     /// short-cuts between pods or without.
     pub fn start(programs: &Path, namespace: &str, cpu: usize, short_cuts: bool) -> Result<Self> {
+        Self::configured(programs, namespace, cpu, &format!("short_cuts = {short_cuts}\n"))
+    }
+
+    /// Starts it with tables of such sizes.
+    pub fn sized(programs: &Path, namespace: &str, cpu: usize, limits: Limits) -> Result<Self> {
+        Self::configured(programs, namespace, cpu, &limits.text())
+    }
+
+    /// With so much behind `[workers]`.
+    fn configured(programs: &Path, namespace: &str, cpu: usize, rest: &str) -> Result<Self> {
         let folder = Folder::new("ours")?;
         let (file, socket) = (folder.path().join("config.toml"), folder.path().join("s.sock"));
-        let workers = format!("[workers]\ncpus = [{cpu}]\nshort_cuts = {short_cuts}\n");
-        let config = format!("socket = {socket:?}\nstate = \"\"\n{workers}");
+        let config =
+            format!("socket = {socket:?}\nstate = \"\"\n[workers]\ncpus = [{cpu}]\n{rest}");
         fs::write(&file, config)?;
         let mut switch = Line::new(programs.join("vswitchd"))
             .words("--config")
@@ -39,9 +76,9 @@ impl Ours {
             .start(&folder.path().join("switch"))?;
         let client = await_for("vswitchd answers", 10, || {
             switch.check()?;
-            Ok(Client::connect(&socket, Duration::from_secs(30)).ok())
+            Ok(Client::connect(&socket, PATIENCE).ok())
         })?;
-        let mut this = Self { switch, client, _folder: folder };
+        let mut this = Self { switch, client, folder };
         this.client.call(BridgeAdd { name: BRIDGE.to_owned() })?;
         Ok(this)
     }
@@ -49,12 +86,40 @@ impl Ours {
     /// Replaces all flows.
     pub fn flows(&mut self, flows: &[String]) -> Result<()> {
         let delete = ["delete".to_owned()];
-        let flows = delete.into_iter().chain(flows.iter().cloned()).collect();
-        let changed = self.client.call(FlowChange { bridge: None, flows })?;
+        let flows: Vec<_> = delete.into_iter().chain(flows.iter().cloned()).collect();
+        let mut parts = parts(&flows);
+        let changed = match (parts.next(), parts.next()) {
+            (Some(only), None) => {
+                self.client.call(FlowChange { bridge: None, flows: only.to_vec() })?
+            }
+            (first, second) => {
+                self.client.call(FlowBegin { bridge: None })?;
+                for part in first.into_iter().chain(second).chain(parts) {
+                    self.client.call(FlowAppend { flows: part.to_vec() })?;
+                }
+                self.client.call(FlowCommit {})?
+            }
+        };
         if !changed.late.is_empty() {
             bail!("workers are late: {:?}", changed.late);
         }
         Ok(())
+    }
+
+    /// Changes flows by one request, as lines with their verbs.
+    pub fn change(&mut self, lines: Vec<String>) -> Result<()> {
+        self.client.call(FlowChange { bridge: None, flows: lines })?;
+        Ok(())
+    }
+
+    /// Another client of it.
+    pub fn client(&self) -> Result<Client> {
+        Ok(Client::connect(&self.socket(), PATIENCE)?)
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("s.sock")
     }
 
     /// Adds a port.
@@ -104,5 +169,38 @@ impl Ours {
     /// Stops it where it is, or lets it go on.
     pub fn freeze(&self, frozen: bool) -> Result<()> {
         self.switch.freeze(frozen)
+    }
+}
+
+/// Flows in as many requests as they take.
+fn parts(flows: &[String]) -> impl Iterator<Item = &[String]> {
+    let mut rest = flows;
+    std::iter::from_fn(move || {
+        let mut room = PART;
+        let fits = rest.iter().take_while(|flow| {
+            let fits = room > 0;
+            room = room.saturating_sub(flow.len() + 3);
+            fits
+        });
+        let (part, others) = rest.split_at(fits.count());
+        rest = others;
+        Some(part).filter(|part| !part.is_empty())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_flows_go_in_parts() {
+        let flow = "priority=1,ip,actions=drop".to_owned();
+        let flows = vec![flow; 100_000];
+        let split: Vec<_> = parts(&flows).collect();
+        assert_eq!(split.concat(), flows);
+        assert!(split.len() > 2);
+        assert!(split.iter().all(|part| part.concat().len() <= PART + 100));
+        assert_eq!(parts(&flows[..3]).count(), 1);
+        assert_eq!(parts(&[]).count(), 0);
     }
 }

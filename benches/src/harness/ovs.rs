@@ -1,5 +1,6 @@
 //! The peer: Open vSwitch with its userspace datapath, in a folder and a namespace of its own.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -16,8 +17,19 @@ use crate::harness::usage::CpuTime;
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 const WITH_DPDK: &str = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
 const WITHOUT_DPDK: &str = "/usr/lib/openvswitch-switch/ovs-vswitchd";
-/// Memory in huge pages that DPDK is given.
-const DPDK_MIB: u32 = 512;
+/// Memory in huge pages.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HugeMemory {
+    /// MiB that DPDK is given.
+    pub dpdk_mib: u32,
+    /// MiB that are left for ours: both sides' packets are to lie in huge pages.
+    pub ours_mib: u32,
+}
+
+impl HugeMemory {
+    /// Enough for ten thousand packets.
+    pub const SMALL: Self = Self { dpdk_mib: 512, ours_mib: 128 };
+}
 
 /// A running OVS with the bridge `br0`. Fields are dropped from top to bottom: the switch first.
 #[derive(Debug)]
@@ -27,11 +39,15 @@ pub struct Ovs {
     huge_pages: Option<HugePages>,
     folder: Folder,
     namespace: String,
+    /// Whether nobody looks after its cache.
+    settled: Cell<bool>,
 }
 
 impl Ovs {
-    /// Starts it in a namespace, its one polling thread on `cpu`.
-    pub fn start(namespace: &str, cpu: usize, dpdk: bool) -> Result<Self> {
+    /// Starts it in a namespace, its one polling thread on `cpu`; with DPDK if there is memory for
+    /// it.
+    pub fn start(namespace: &str, cpu: usize, memory: Option<HugeMemory>) -> Result<Self> {
+        let dpdk = memory.is_some();
         let folder = Folder::new(if dpdk { "dpdk" } else { "ovs" })?;
         let path = folder.path().to_owned();
         let line = |program: &str| environment(Line::new(program), &path);
@@ -43,16 +59,17 @@ impl Ovs {
             .arg(format!("--unixctl={}", path.join("db.ctl").display()))
             .start(&path.join("database"))?;
         await_for("the database's socket", 10, || Ok(socket.exists().then_some(())))?;
-        let huge_pages = dpdk.then(|| HugePages::mount(&path)).transpose()?;
+        let huge_pages = memory.map(|memory| HugePages::mount(&path, memory)).transpose()?;
         let address = format!("unix:{}", socket.display());
         let mut set = line("ovs-vsctl")
             .arg(format!("--db={address}"))
             .words("--no-wait init -- set Open_vSwitch . other_config:max-idle=3600000")
+            .words("other_config:flow-limit=2000000")
             .arg(format!("other_config:pmd-cpu-mask={:#x}", 1u64 << cpu));
         if let Some(pages) = &huge_pages {
             set = set
                 .words("other_config:dpdk-init=true other_config:dpdk-lcore-mask=0x1")
-                .arg(format!("other_config:dpdk-socket-mem={DPDK_MIB}"))
+                .arg(format!("other_config:dpdk-socket-mem={}", pages.dpdk_mib))
                 .arg(format!("other_config:dpdk-extra=\"{}\"", pages.options()));
         }
         set.run()?;
@@ -70,6 +87,7 @@ impl Ovs {
             huge_pages,
             folder,
             namespace: namespace.to_owned(),
+            settled: Cell::new(false),
         };
         await_for("OVS answers", 30, || {
             this.switch.check()?;
@@ -90,8 +108,47 @@ impl Ovs {
     pub fn flows(&self, flows: &[String]) -> Result<()> {
         let file = self.folder.path().join("flows");
         fs::write(&file, flows.join("\n") + "\n")?;
-        let line = Line::new("ovs-ofctl").words("--bundle replace-flows br0").arg(&file);
+        self.del_flows()?;
+        self.add_flows(&file)
+    }
+
+    /// Removes all flows.
+    pub fn del_flows(&self) -> Result<()> {
+        self.line(Line::new("ovs-ofctl").words("del-flows br0")).run().map(drop)
+    }
+
+    /// Adds the flows of a file, all or none.
+    pub fn add_flows(&self, file: &Path) -> Result<()> {
+        let line = Line::new("ovs-ofctl").words("--bundle add-flows br0").arg(file);
         self.line(line).run().map(drop)
+    }
+
+    /// Lets its cache have as many flows as it takes, and leaves them alone; or looks after them
+    /// again.
+    ///
+    /// Otherwise the limit begins at 10 000 and follows how long it takes to look after them, on the
+    /// processor that everything else has.
+    pub fn settle_cache(&self, settled: bool) -> Result<()> {
+        // It never answers if it is asked to resume what goes on.
+        if self.settled.replace(settled) == settled {
+            return Ok(());
+        }
+        if settled {
+            self.ask("upcall/set-flow-limit", &["2000000"])?;
+        }
+        let method = if settled { "revalidator/pause" } else { "revalidator/resume" };
+        self.ask(method, &[]).map(drop)
+    }
+
+    /// Forgets what it has cached.
+    pub fn purge(&self) -> Result<()> {
+        self.ask("revalidator/purge", &[]).map(drop)
+    }
+
+    /// Thousands of ticks a second of the processor's clock, as DPDK found out.
+    pub fn tsc_khz(&self) -> Result<u64> {
+        let log = fs::read_to_string(self.folder.path().join("switch.err"))?;
+        number_behind(&log, "TSC frequency:").context("OVS does not say how fast the clock is")
     }
 
     /// Adds a port of this kind, with further settings of its interface.
@@ -119,15 +176,32 @@ impl Ovs {
         number_behind(&text, "flows:").with_context(|| format!("no flows in {text}"))
     }
 
-    /// Packets that have come in by one port and gone out by another, by their numbers.
-    pub fn passed(&self, inside: u16, outside: u16) -> Result<(u64, u64)> {
+    /// Packets that have come in by some ports and gone out by another, by their numbers.
+    pub fn passed(&self, inside: &[u16], outside: u16) -> Result<(u64, u64)> {
         let text = self.line(Line::new("ovs-ofctl").words("dump-ports br0")).run()?;
         let count = |port: u16, way: &str| {
             let (_, behind) = text.split_once(&format!("port  {port}: "))?;
             number_behind(behind.split_once(way)?.1, "pkts=")
         };
-        let counts = count(inside, "rx").zip(count(outside, "tx"));
+        let received = inside.iter().map(|port| count(*port, "rx")).sum::<Option<u64>>();
+        let counts = received.zip(count(outside, "tx"));
         counts.with_context(|| format!("no such ports in {text}"))
+    }
+
+    /// What its polling threads have done since they were last cleared: packets that were looked up
+    /// in the tables, and ticks that went into packets.
+    pub fn misses(&self) -> Result<(u64, u64)> {
+        let text = self.ask("dpif-netdev/pmd-stats-show", &[])?;
+        let sum = |word: &str| {
+            let counts = text.match_indices(word);
+            counts.filter_map(|(at, word)| number_behind(&text[at..], word)).sum()
+        };
+        Ok((sum("miss with success upcall:"), sum("processing cycles:")))
+    }
+
+    /// Sets the counters of [`Ovs::misses`] to zero.
+    pub fn clear_misses(&self) -> Result<()> {
+        self.ask("dpif-netdev/pmd-stats-clear", &[]).map(drop)
     }
 
     /// Packets that its polling threads have received, and when.
@@ -142,6 +216,11 @@ impl Ovs {
     /// The time its threads have had.
     pub fn cpu_time(&self) -> Result<CpuTime> {
         CpuTime::of(self.switch.id())
+    }
+
+    /// Its process's number.
+    pub fn id(&self) -> u32 {
+        self.switch.id()
     }
 
     /// Stops it where it is, or lets it go on.
@@ -201,6 +280,7 @@ fn number_behind(text: &str, word: &str) -> Option<u64> {
 struct HugePages {
     mount: PathBuf,
     prefix: String,
+    dpdk_mib: u32,
     /// How many there were, if we have asked for more.
     before: Option<u64>,
 }
@@ -208,29 +288,29 @@ struct HugePages {
 impl HugePages {
     const ALL: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
     const FREE: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
-    /// What is left for the others.
-    const SPARE: u64 = 64;
 
-    fn mount(folder: &Path) -> Result<Self> {
+    fn mount(folder: &Path, memory: HugeMemory) -> Result<Self> {
         let read = |path: &str| {
             let text = fs::read_to_string(path).with_context(|| path.to_owned())?;
             text.trim().parse::<u64>().with_context(|| path.to_owned())
         };
         let (all, free) = (read(Self::ALL)?, read(Self::FREE)?);
-        let needed = u64::from(DPDK_MIB / 2) + Self::SPARE;
+        let HugeMemory { dpdk_mib, ours_mib } = memory;
+        let needed = u64::from(dpdk_mib.div_ceil(2) + ours_mib.div_ceil(2));
         let before = (free < needed).then_some(all);
         if before.is_some() {
             fs::write(Self::ALL, (all + needed - free).to_string())
                 .context("asking for huge pages: is this root?")?;
             let free = read(Self::FREE)?;
             if free < needed {
-                bail!("DPDK needs {needed} huge pages, {free} are to be had: free some memory");
+                let _ = fs::write(Self::ALL, all.to_string());
+                bail!("it takes {needed} free huge pages, {free} are to be had: free some memory");
             }
         }
         let mount = folder.join("huge");
         fs::create_dir_all(&mount)?;
         let prefix = format!("vsb{}", std::process::id());
-        let this = Self { mount, prefix, before };
+        let this = Self { mount, prefix, dpdk_mib, before };
         Line::new("mount").words("-t hugetlbfs -o pagesize=2M none").arg(&this.mount).run()?;
         Ok(this)
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::harness::sample::{median, ratio, spread};
+use crate::harness::sample::{confidence, median, ratios, spread};
 
 /// What is to be reached.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,8 +11,12 @@ pub enum Goal {
     TimesMore(f64, f64),
     /// At most so many times the peer's.
     TimesLess(f64, f64),
+    /// At least so many times the peer's, which must be; what we aim at stands in a row of its own.
+    Beside(f64),
     /// At most so much, whatever a peer does.
     AtMost(f64, f64),
+    /// At most so much is what we aim at; nothing must be.
+    Aim(f64),
     /// Nothing: it is there to be known.
     Known,
 }
@@ -32,6 +36,10 @@ pub struct Row {
     pub unit: &'static str,
     /// The median of the ratios of ours to theirs, measured side by side.
     pub ratio: Option<f64>,
+    /// That median lies 19 times of 20 between this
+    pub ratio_low: Option<f64>,
+    /// and this.
+    pub ratio_high: Option<f64>,
     /// What must be.
     pub reach: Option<f64>,
     /// What we aim at.
@@ -64,11 +72,14 @@ impl Row {
             Some(of(samples)).filter(|value| !samples.is_empty() && value.is_finite())
         };
         let ours_median = some(&ours, median);
-        let ratio = Some(ratio(&ours, &theirs)).filter(|ratio| ratio.is_finite());
+        let ratios = ratios(&ours, &theirs);
+        let (ratio, bounds) = (some(&ratios, median), confidence(&ratios).unzip());
         let (reach, aim, value, wins): (_, _, _, fn(f64, f64) -> bool) = match goal {
             Goal::TimesMore(reach, aim) => (Some(reach), Some(aim), ratio, |a, b| a >= b),
             Goal::TimesLess(reach, aim) => (Some(reach), Some(aim), ratio, |a, b| a <= b),
+            Goal::Beside(reach) => (Some(reach), None, ratio, |a, b| a >= b),
             Goal::AtMost(reach, aim) => (Some(reach), Some(aim), ours_median, |a, b| a <= b),
+            Goal::Aim(aim) => (None, Some(aim), ours_median, |_, _| true),
             Goal::Known => (None, None, ratio, |_, _| true),
         };
         let pass = reach.is_none_or(|reach| value.is_some_and(|value| wins(value, reach)));
@@ -79,6 +90,8 @@ impl Row {
             theirs: some(&theirs, median),
             unit,
             ratio,
+            ratio_low: bounds.0,
+            ratio_high: bounds.1,
             reach,
             aim,
             pass,
@@ -96,10 +109,12 @@ impl Row {
         Self { pass: false, note: why.to_owned(), ..row }
     }
 
-    /// The same with a note.
+    /// The same with a note, behind those it has.
     #[must_use]
-    pub fn note(self, note: impl Into<String>) -> Self {
-        Self { note: note.into(), ..self }
+    pub fn note(mut self, note: impl AsRef<str>) -> Self {
+        let between = if self.note.is_empty() || note.as_ref().is_empty() { "" } else { "; " };
+        self.note = self.note + between + note.as_ref();
+        self
     }
 }
 
@@ -112,7 +127,7 @@ pub fn table(rows: &[Row]) -> String {
         }
         _ => number(value),
     };
-    let titles = ["", "unit", "ours", "peer", "ratio", "reach", "aim", ""];
+    let titles = ["", "unit", "ours", "peer", "ratio", "95 %", "reach", "aim", ""];
     let mut lines = vec![titles.map(str::to_owned)];
     lines.extend(rows.iter().map(|row| {
         let verdict = match (row.pass, row.reach) {
@@ -126,12 +141,13 @@ pub fn table(rows: &[Row]) -> String {
             side(row.ours, row.ours_spread),
             side(row.theirs, row.theirs_spread),
             row.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
+            bounds(row),
             number(row.reach),
             number(row.aim),
             verdict.to_owned(),
         ]
     }));
-    let mut widths = [0; 8];
+    let mut widths = [0; 9];
     for line in &lines {
         for (width, cell) in widths.iter_mut().zip(line) {
             *width = (*width).max(cell.chars().count());
@@ -149,6 +165,12 @@ pub fn table(rows: &[Row]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// What the ratio lies between.
+fn bounds(row: &Row) -> String {
+    let bounds = row.ratio_low.zip(row.ratio_high);
+    bounds.map_or_else(String::new, |(low, high)| format!("{low:.2}-{high:.2}"))
 }
 
 /// A number with as many digits as one reads.
@@ -176,6 +198,9 @@ mod tests {
         assert!(!row(Goal::TimesLess(1.0, 0.6), &[2.1], &[2.0]).pass);
         assert!(row(Goal::AtMost(80.0, 40.0), &[80.0], &[]).pass);
         assert!(!row(Goal::AtMost(80.0, 40.0), &[81.0], &[]).pass);
+        assert!(row(Goal::Beside(2.0), &[4.0], &[2.0]).pass);
+        assert!(!row(Goal::Beside(2.0), &[3.9], &[2.0]).pass);
+        assert!(row(Goal::Aim(50.0), &[70.0], &[]).pass, "an aim need not be reached");
         assert!(row(Goal::Known, &[1.0], &[]).pass);
         assert!(!row(Goal::TimesMore(1.0, 1.0), &[], &[]).pass, "nothing is not enough");
         assert!(!row(Goal::TimesMore(1.0, 1.0), &[5.0], &[]).pass, "nor is having no peer");
@@ -192,6 +217,16 @@ mod tests {
     }
 
     #[test]
+    fn a_row_says_how_sure_it_is() {
+        let (ours, theirs) = (vec![4.0, 5.0, 6.0, 5.0], vec![2.0; 4]);
+        let row = Row::new("c", "p", "Mpps", Goal::TimesMore(1.5, 2.0), ours, theirs);
+        assert_eq!((row.ratio, row.ratio_low, row.ratio_high), (Some(2.5), Some(2.0), Some(3.0)));
+        let row = row.note("one").note("").note("two");
+        assert_eq!(row.note, "one; two");
+        assert!(table(&[row]).contains("2.50  2.00-3.00"));
+    }
+
+    #[test]
     fn a_table_is_aligned_and_says_what_failed() {
         let good = Row::new(
             "p2p, 1 flow",
@@ -205,9 +240,9 @@ mod tests {
         let text = table(&[good, bad]);
         assert_eq!(
             text,
-            "             unit  ours  peer  ratio  reach   aim\n\
-             p2p, 1 flow  Mpps  40.0  20.0   2.00   1.50  2.00  pass\n\
-             l3           Mpps                      1.50  2.00  FAIL  frame 3 is ...\n"
+            "             unit  ours  peer  ratio  95 %  reach   aim\n\
+             p2p, 1 flow  Mpps  40.0  20.0   2.00         1.50  2.00  pass\n\
+             l3           Mpps                            1.50  2.00  FAIL  frame 3 is ...\n"
         );
     }
 }

@@ -13,12 +13,14 @@ pub enum Work {
     Across,
     /// By the destination's prefix, as a router: other Ethernet addresses, one hop less.
     Route,
+    /// By the destination's prefix, as it is: one rule that looks at more than the port.
+    Prefix,
     /// By addresses and ports, a rule for each flow; what fits none is dropped.
     Rules,
 }
 
 impl Work {
-    /// All of it.
+    /// What is measured with few flows.
     pub const ALL: [Self; 3] = [Self::Across, Self::Route, Self::Rules];
 
     /// What it is called.
@@ -26,6 +28,7 @@ impl Work {
         match self {
             Self::Across => "port to port",
             Self::Route => "L3: two MACs, dec_ttl",
+            Self::Prefix => "one prefix",
             Self::Rules => "5-tuple rules",
         }
     }
@@ -39,17 +42,24 @@ impl Work {
                 "in_port=1,ip,nw_dst=10.1.0.0/16,actions=set_field:02:00:00:00:00:aa->eth_src,\
                  set_field:02:00:00:00:00:bb->eth_dst,dec_ttl,output:2",
             ),
+            Self::Prefix => only("ip,nw_dst=10.1.0.0/16,actions=output:2"),
             Self::Rules => {
-                let rule = |flow| {
-                    let Tuple { src, dst, src_port, dst_port } = Tuple::of(flow);
-                    format!(
-                        "priority=100,udp,nw_src={src},nw_dst={dst},tp_src={src_port},\
-                         tp_dst={dst_port},actions=output:2"
-                    )
-                };
+                let rule = |flow| rule(flow, "output:2");
                 let last = "priority=0,actions=drop".to_owned();
-                (0..count).map(rule).chain([last]).collect()
+                let mut rules: Vec<_> = (0..count).map(rule).chain([last]).collect();
+                shuffle(&mut rules, u64::from(count));
+                rules
             }
+        }
+    }
+
+    /// How many ticks of the processor's clock a packet is to take at most with few flows: what VPP
+    /// takes on an idle machine.
+    pub const fn ticks(self) -> Option<f64> {
+        match self {
+            Self::Across => Some(50.0),
+            Self::Route => Some(77.0),
+            Self::Prefix | Self::Rules => None,
         }
     }
 
@@ -57,10 +67,24 @@ impl Work {
     /// everything, one for each.
     pub const fn megaflows(self, count: u32) -> u32 {
         match self {
-            Self::Across | Self::Route => 1,
+            Self::Across | Self::Route | Self::Prefix => 1,
             Self::Rules => count,
         }
     }
+}
+
+/// The rule about one flow of packets.
+pub fn rule(flow: u32, actions: &str) -> String {
+    let Tuple { src, dst, src_port, dst_port } = Tuple::of(flow);
+    format!(
+        "priority=100,udp,nw_src={src},nw_dst={dst},tp_src={src_port},tp_dst={dst_port},\
+         actions={actions}"
+    )
+}
+
+/// Flows in an order as good as any other: no switch is to gain from one.
+pub fn shuffle(flows: &mut [String], seed: u64) {
+    Random::new(seed).shuffle(flows);
 }
 
 /// What tells flows of packets apart.

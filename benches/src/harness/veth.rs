@@ -69,7 +69,7 @@ pub fn run(plan: &Plan) -> Result<Findings> {
         rows.push(calls(&mut sides, at)?);
     }
     let about = "switches on one processor, pktgen on another, iperf3 where it likes";
-    Ok(Findings { versions, rows, about })
+    Ok(Findings { versions, rows, about: about.to_owned() })
 }
 
 /// A kind of switch and port.
@@ -212,7 +212,7 @@ impl Side {
 
     fn ovs(plan: &Plan) -> Result<Self> {
         let mut side = Self::new(plan, Kind::Peer, |net, hosts| {
-            let ovs = Ovs::start(net.namespace(), plan.cpu, false)?;
+            let ovs = Ovs::start(net.namespace(), plan.cpu, None)?;
             ovs.flows(&flows())?;
             for host in hosts {
                 // Without it OVS passes on checksums that are not made yet.

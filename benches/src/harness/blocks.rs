@@ -1,0 +1,148 @@
+//! Blocks of measuring: ours and theirs in turn, those that were disturbed again.
+
+use anyhow::Result;
+
+use crate::harness::disturbance::Disturbance;
+
+/// What a block has shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Block {
+    /// The figure.
+    pub value: f64,
+    /// What disturbed it.
+    pub disturbance: Disturbance,
+}
+
+/// How often a disturbed block is taken again at most.
+const AGAIN: usize = 2;
+
+/// How many blocks there are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Count {
+    /// Rounds, each of four: ours, theirs, theirs, ours.
+    pub rounds: usize,
+    /// How many more may be taken in place of disturbed ones.
+    pub spare: usize,
+}
+
+/// Blocks in pairs, one of ours and one of theirs beside it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Blocks {
+    /// Ours.
+    pub ours: Vec<f64>,
+    /// Theirs.
+    pub theirs: Vec<f64>,
+    /// What to know of them; nothing if all were calm.
+    pub note: String,
+}
+
+impl Blocks {
+    /// Takes turns. `turn` is told whether it is ours, which block it is, and of how many.
+    ///
+    /// A disturbed block is taken again as long as there are spare ones. A pair with one that was
+    /// disturbed all the same does not count, unless fewer than two others are left: then all do,
+    /// and the note says so.
+    pub fn take(
+        count: Count,
+        mut turn: impl FnMut(bool, usize, usize) -> Result<Block>,
+    ) -> Result<Self> {
+        let (all, mut spare, mut rejected) = (4 * count.rounds, count.spare, 0);
+        let mut sides = [Vec::new(), Vec::new()];
+        for number in 0..all {
+            let mine = matches!(number % 4, 0 | 3);
+            let mut block = turn(mine, number + 1, all)?;
+            for _ in 0..spare.min(AGAIN) {
+                if block.disturbance.is_tolerable() {
+                    break;
+                }
+                (spare, rejected) = (spare - 1, rejected + 1);
+                block = turn(mine, number + 1, all)?;
+            }
+            sides[usize::from(!mine)].push(block);
+        }
+        let [ours, theirs] = sides;
+        Ok(Self::of_pairs(&ours, &theirs, rejected))
+    }
+
+    fn of_pairs(ours: &[Block], theirs: &[Block], rejected: usize) -> Self {
+        let is_calm = |block: &Block| block.disturbance.is_tolerable();
+        let pairs = || ours.iter().zip(theirs);
+        let calm: Vec<_> =
+            pairs().filter(|(ours, theirs)| is_calm(ours) && is_calm(theirs)).collect();
+        let (all, left) = (ours.len(), calm.len());
+        let mut notes = Vec::new();
+        if rejected > 0 {
+            notes.push(format!("{rejected} disturbed blocks taken again"));
+        }
+        let worst = || {
+            let blocks = ours.iter().chain(theirs).map(|block| block.disturbance);
+            blocks.max_by(|a, b| (a.waited + a.stolen).total_cmp(&(b.waited + b.stolen)))
+        };
+        let counted = match left {
+            _ if left == all => calm,
+            2.. => {
+                notes.push(format!("{} of {all} pairs left out, disturbed", all - left));
+                calm
+            }
+            _ => {
+                let worst = worst().map_or_else(String::new, |worst| worst.to_string());
+                notes.push(format!("{} of {all} pairs disturbed ({worst})", all - left));
+                pairs().collect()
+            }
+        };
+        let (ours, theirs) =
+            counted.into_iter().map(|(ours, theirs)| (ours.value, theirs.value)).unzip();
+        Self { ours, theirs, note: notes.join(", ") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALM: Disturbance = Disturbance { stolen: 0.0, waited: 0.0, preempted: 1.0 };
+    const WILD: Disturbance = Disturbance { waited: 0.2, ..CALM };
+
+    #[test]
+    fn turns_are_ours_theirs_theirs_ours() {
+        let mut seen = String::new();
+        let blocks = Blocks::take(Count { rounds: 2, spare: 0 }, |mine, number, all| {
+            seen.push(if mine { 'a' } else { 'b' });
+            assert_eq!((seen.len(), all), (number, 8));
+            Ok(Block { value: 1.0, disturbance: CALM })
+        });
+        assert_eq!(seen, "abbaabba");
+        let blocks = blocks.unwrap();
+        assert_eq!((blocks.ours.len(), blocks.theirs.len(), &*blocks.note), (4, 4, ""));
+    }
+
+    #[test]
+    fn a_disturbed_block_is_taken_again() {
+        let mut turns = 0;
+        let blocks = Blocks::take(Count { rounds: 1, spare: 2 }, |_, number, _| {
+            turns += 1;
+            let disturbance = if turns == 2 { WILD } else { CALM };
+            let value = if turns == 2 { 99.0 } else { f64::from(u8::try_from(number).unwrap()) };
+            Ok(Block { value, disturbance })
+        });
+        let blocks = blocks.unwrap();
+        assert_eq!((turns, &*blocks.note), (5, "1 disturbed blocks taken again"));
+        assert_eq!((&*blocks.ours, &*blocks.theirs), (&[1.0, 4.0][..], &[2.0, 3.0][..]));
+    }
+
+    #[test]
+    fn pairs_that_stay_disturbed_are_left_out_or_told_of() {
+        let take = |wild: &[usize]| {
+            let turn = |_, number: usize, _| {
+                let disturbance = if wild.contains(&number) { WILD } else { CALM };
+                Ok(Block { value: 1.0, disturbance })
+            };
+            Blocks::take(Count { rounds: 2, spare: 0 }, turn).unwrap()
+        };
+        let one = take(&[2]);
+        assert_eq!((one.ours.len(), &*one.note), (3, "1 of 4 pairs left out, disturbed"));
+        let most = take(&[1, 3, 6]);
+        assert_eq!(most.ours.len(), 4);
+        assert!(most.note.starts_with("3 of 4 pairs disturbed (stolen 0.0 %, waiting 20.0 %"));
+    }
+}
