@@ -1,6 +1,7 @@
 //! The command line of `pktgen`.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -26,6 +27,8 @@ pub struct Arguments {
 pub enum Command {
     /// Send packets of UDP that carry their number and when they were sent
     Send(SendOptions),
+    /// Send the packets of a capture again and again, as they are
+    Replay(ReplayOptions),
     /// Receive them, and count what is lost, doubled, reordered and damaged
     Sink(SinkOptions),
     /// Send one packet after the other, each when the one before has come back
@@ -124,6 +127,25 @@ pub struct SendOptions {
     /// Puts the flows into another order, each once a round
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
+}
+
+/// Options of `pktgen replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayOptions {
+    /// Where.
+    #[command(flatten)]
+    pub end: EndOptions,
+    /// When to end.
+    #[command(flatten)]
+    pub ending: EndingOptions,
+
+    /// The capture, in the classic pcap format
+    #[arg(long, value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Packets a second; as fast as the interface takes them if it is not given
+    #[arg(short, long, value_name = "PPS", value_parser = positive)]
+    pub rate: Option<f64>,
 }
 
 /// Options of `pktgen sink`.

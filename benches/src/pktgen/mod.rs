@@ -19,6 +19,7 @@ pub mod link;
 pub mod order;
 pub mod packet_socket;
 pub mod pingpong;
+pub mod replay;
 pub mod report;
 pub mod send;
 pub mod sink;
@@ -31,6 +32,7 @@ pub mod xdp;
 pub fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         Command::Send(options) => print(options.end.format, send::run(options)?),
+        Command::Replay(options) => print(options.end.format, replay::run(options)?),
         Command::Sink(options) => print(options.end.format, sink::run(options)?),
         Command::Pingpong(options) => print(options.end.format, pingpong::run(options)?),
     }

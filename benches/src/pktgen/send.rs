@@ -99,13 +99,15 @@ fn low_bits(number: u64) -> u32 {
 }
 
 /// How fast to send.
-struct Pace {
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
     /// Nanoseconds from one packet to the next; none if there is no limit.
     gap: Option<f64>,
 }
 
 impl Pace {
-    fn new(rate: Option<f64>) -> Self {
+    /// So many packets a second; as many as can be if there is no rate.
+    pub fn new(rate: Option<f64>) -> Self {
         Self { gap: rate.map(|rate| 1e9 / rate) }
     }
 
@@ -116,7 +118,7 @@ impl Pace {
         clippy::cast_sign_loss,
         reason = "`as` saturates, and a rate need not be exact"
     )]
-    fn due(&self, begun: u64, sent: u64) -> u64 {
+    pub fn due(&self, begun: u64, sent: u64) -> u64 {
         let Some(gap) = self.gap else { return u64::MAX };
         let elapsed = clock::now_ns().saturating_sub(begun);
         ((elapsed as f64 / gap) as u64 + 1).saturating_sub(sent)
@@ -124,7 +126,7 @@ impl Pace {
 
     /// Sleeps until the next packet if that is worth it.
     #[expect(clippy::cast_precision_loss, reason = "a rate need not be exact")]
-    fn rest(&self, begun: u64, sent: u64) {
+    pub fn rest(&self, begun: u64, sent: u64) {
         const WORTH: u64 = 100_000;
         let next = begun + self.gap.map_or(0, |gap| nanos(gap * sent as f64 / 1e9));
         let left = next.saturating_sub(clock::now_ns());
