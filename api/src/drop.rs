@@ -62,6 +62,7 @@ reasons! {
     NotSegmentable "not-segmentable" "A super-frame's headers do not fit its segmentation.",
     ChecksumPlace "checksum-place" "The checksum to be made belongs outside of the headers.",
     TxTooLong "tx-too-long" "The packet is longer than the output port's MTU allows.",
+    QueueFull "queue-full" "Too many packets waited in the egress queue already.",
     TxFull "tx-full" "The output port's ring or queue was full.",
     TxDown "tx-down" "The output port was down or gone.",
     TxError "tx-error" "The kernel refused to send the packet.",

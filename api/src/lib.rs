@@ -23,6 +23,7 @@ mod group;
 mod line;
 mod meter;
 mod method;
+mod queue;
 pub mod reply;
 pub mod request;
 #[cfg(any(test, feature = "testing"))]
@@ -46,5 +47,6 @@ pub use group::{Bucket, BucketPlace, Group, GroupKind, GroupMod, Selection};
 pub use line::{LineError, LineReader};
 pub use meter::{BandKind, Meter, MeterBand, MeterId, MeterMod, MeterUnit};
 pub use method::{Call, Notification, Reply, Request};
+pub use queue::QueueSettings;
 pub use text::{Dialect, FlowError, NoNames, PortNames};
 pub use version::VERSION;

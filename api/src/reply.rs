@@ -17,6 +17,7 @@ use crate::bytes::{HexBytes, as_base64, as_text_if_any};
 use crate::drop::DropReason;
 use crate::flags::PortFlags;
 use crate::flow::{FlowMod, TableId};
+use crate::queue::QueueSettings;
 use crate::request::{Direction, PortKind, PortVlan};
 
 pub use drops::{LastDrop, LastDrops, PassedFlow};
@@ -260,6 +261,40 @@ pub struct Dropped {
     pub reason: DropReason,
     /// How many.
     pub packets: u64,
+}
+
+/// Egress queues.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct EgressQueues {
+    /// By bridge, port and number.
+    pub queues: Vec<EgressQueue>,
+}
+
+/// An egress queue and its counters, in which a super-frame counts as its segments.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct EgressQueue {
+    /// The port's bridge.
+    pub bridge: String,
+    /// The port's OpenFlow number.
+    pub number: u16,
+    /// The port's name.
+    pub name: String,
+    /// The queue's number.
+    pub queue: u16,
+    /// How it was set.
+    pub settings: QueueSettings,
+    /// Packets sent.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Packets dropped because too many waited.
+    pub drops: u64,
+    /// Packets waiting now; a super-frame is one.
+    pub waiting: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// How long it has been there.
+    pub duration_ms: u64,
 }
 
 /// What becomes of a packet, and why.

@@ -5,6 +5,7 @@
 
 mod events;
 mod port;
+mod queue;
 mod stations;
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ pub use port::{
     AfxdpMode, AfxdpOptions, DummyOptions, InternalOptions, NullOptions, PcapOptions, PodOptions,
     PortAdd, PortDel, PortKind, PortMod, PortRef, PortStats, PortVlan, VlanId, WhenAway,
 };
-
+pub use queue::{QueueDel, QueueDump, QueueSet};
 pub use stations::{FdbAdd, FdbDel, FdbFlush, FdbShow, FdbStats};
 
 /// Asks which version answers.

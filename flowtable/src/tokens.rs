@@ -94,9 +94,13 @@ impl TokenBucket {
     }
 
     /// How long it takes from `now` on until `least` tokens are there, if nobody takes any
-    /// meanwhile. More than its size are there when it is full.
+    /// meanwhile. More than its size count as there when it is full.
     pub fn wait(&self, least: u64, now: Duration) -> Duration {
-        let level = self.level(self.poured(now), self.taken.load(Ordering::Relaxed));
+        self.until(least, self.level(self.poured(now), self.taken.load(Ordering::Relaxed)))
+    }
+
+    /// How long it takes until `least` tokens are there, when there are so many fractions now.
+    fn until(&self, least: u64, level: i64) -> Duration {
         let least = self.fractions(least).cast_signed().min(self.size);
         let Ok(missing @ 1..) = u64::try_from(least.saturating_sub(level)) else {
             return Duration::ZERO;
@@ -104,6 +108,34 @@ impl TokenBucket {
         let nanos = (u128::from(missing) * u128::from(NANOS)).div_ceil(u128::from(self.rate));
         // What comes in a nanosecond was rounded down.
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1))
+    }
+
+    /// Takes `volume` tokens in any case, and answers how long it takes from `now` on until `least`
+    /// of them had been there: whoever acts only then keeps the rate, and all who take do so in the
+    /// order in which they came, however often each of them looks.
+    ///
+    /// * Domain: as [`TokenBucket::take`]; what all have taken in advance is no more than
+    ///   [`TokenBucket::MOST`] together.
+    /// * Cost: as [`TokenBucket::take`]; a division if it has to wait.
+    #[inline]
+    pub fn reserve(&self, volume: u64, least: u64, now: Duration) -> Duration {
+        let poured = self.poured(now);
+        let volume = self.fractions(volume);
+        let mut taken = self.taken.load(Ordering::Relaxed);
+        loop {
+            let level = self.level(poured, taken);
+            let next = poured.wrapping_sub(level.cast_unsigned()).wrapping_add(volume);
+            let relaxed = Ordering::Relaxed;
+            match self.taken.compare_exchange_weak(taken, next, relaxed, relaxed) {
+                Ok(_) => return self.until(least, level),
+                Err(other) => taken = other,
+            }
+        }
+    }
+
+    /// Puts back what was taken and not used.
+    pub fn give_back(&self, volume: u64) {
+        self.taken.fetch_sub(self.fractions(volume), Ordering::Relaxed);
     }
 
     const fn fractions(&self, tokens: u64) -> u64 {
@@ -215,6 +247,23 @@ mod tests {
                 prop_assert!(!bucket.take(volume, least, now + early), "too long a wait");
             }
         }
+    }
+
+    #[test]
+    fn who_reserves_gets_it_in_turn_and_what_is_given_back_is_there_again() {
+        let now = Duration::from_secs(5);
+        let bucket = TokenBucket::new(1_000, 10, now);
+        let waits: Vec<_> = (0..4).map(|_| bucket.reserve(5, 5, now).as_millis()).collect();
+        assert_eq!(waits, [0, 0, 5, 10]);
+        // Whoever only takes comes behind those who have reserved.
+        assert!(!bucket.take(1, 1, now + Duration::from_millis(10)));
+        assert!(bucket.take(1, 1, now + Duration::from_micros(11_001)));
+        bucket.give_back(5);
+        assert!(bucket.take(5, 5, now + Duration::from_micros(11_001)));
+        // More than it holds goes when it is full, and is owed.
+        let later = now + Duration::from_secs(60);
+        assert_eq!(bucket.reserve(100, 100, later), Duration::ZERO);
+        assert_eq!(bucket.reserve(1, 1, later).as_millis(), 91);
     }
 
     #[test]

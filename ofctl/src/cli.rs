@@ -7,6 +7,7 @@ mod mod_port;
 mod monitor;
 mod order;
 mod port;
+mod queue;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use monitor::MonitorArgs;
 pub(crate) use order::parse_key;
 pub use order::{Key, OrderArgs};
 pub use port::{AddPortArgs, AfxdpModeName, PortOptions, PortType, WhenAwayName};
+pub use queue::{DelQueueArgs, QueueDumpArgs, SetQueueArgs};
 
 /// Programs the switch and asks it why.
 ///
@@ -159,6 +161,26 @@ Examples:
   ofctl dump-ports eth1
   ofctl dump-ports br0 2")]
     DumpPorts(DumpPortsArgs),
+
+    /// Set an egress queue of a port: its rates, its weight, how many packets may wait
+    #[command(override_usage = "ofctl set-queue [OPTIONS] [BRIDGE] PORT QUEUE [SETTING]...")]
+    #[command(after_help = queue::SET_EXAMPLES)]
+    SetQueue(SetQueueArgs),
+
+    /// Remove an egress queue of a port, or all of them
+    #[command(override_usage = "ofctl del-queue [OPTIONS] [BRIDGE] PORT [QUEUE]")]
+    #[command(after_help = queue::DEL_EXAMPLES)]
+    DelQueue(DelQueueArgs),
+
+    /// Show the counters of egress queues
+    #[command(override_usage = "ofctl queue-stats [OPTIONS] [BRIDGE] [PORT] [QUEUE]")]
+    #[command(after_help = queue::STATS_EXAMPLES)]
+    QueueStats(QueueDumpArgs),
+
+    /// Show how egress queues were set
+    #[command(override_usage = "ofctl queue-get-config [OPTIONS] [BRIDGE] [PORT] [QUEUE]")]
+    #[command(after_help = queue::CONFIG_EXAMPLES)]
+    QueueGetConfig(QueueDumpArgs),
 
     /// Add a flow; one of the same table, match and priority is replaced
     #[command(override_usage = "ofctl add-flow [OPTIONS] [BRIDGE] FLOW")]

@@ -26,6 +26,7 @@ mod pcapng;
 mod ports;
 mod problem;
 mod progress;
+mod queues;
 mod shell;
 mod sizes;
 mod sorting;
@@ -88,6 +89,10 @@ fn run(command: Command, desk: &mut Desk) -> Result<()> {
         Command::DelPort(args) => ports::remove(args, desk),
         Command::ModPort(args) => mod_port::run(&args, desk),
         Command::DumpPorts(args) => ports::dump(args, desk),
+        Command::SetQueue(args) => queues::set(args, desk),
+        Command::DelQueue(args) => queues::remove(args, desk),
+        Command::QueueStats(args) => queues::stats(args, desk),
+        Command::QueueGetConfig(args) => queues::config(args, desk),
         Command::AddFlow(args) => change::add_flow(args, desk),
         Command::AddFlows(args) => change::add_flows(args, desk),
         Command::ModFlows(args) => change::mod_flows(args, desk),

@@ -184,6 +184,7 @@ impl Plan {
             return None;
         }
         let mut packet = copy.finish()?;
+        packet.queue = whole.queue;
         let len = packet.len();
         self.fix(n, len, packet.head_mut(&memory));
         packet.checksum = self.partial(packet.head_mut(&memory));

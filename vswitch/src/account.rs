@@ -26,6 +26,12 @@ impl Counter {
         self.0.store(self.0.load(Relaxed) + n, Relaxed);
     }
 
+    /// Takes from it, if it counts what is there now. For its one writer alone.
+    #[inline]
+    pub fn sub(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed) - n, Relaxed);
+    }
+
     /// Gives it a value that is kept elsewhere. For its one writer alone.
     pub fn set(&self, value: u64) {
         self.0.store(value, Relaxed);
@@ -57,19 +63,31 @@ pub struct Account {
     pub consumed: Counter,
     /// Packets of this account sent, by whatever port.
     pub tx: Counter,
+    /// Packets of this account that wait in an egress queue now.
+    pub held: Counter,
     /// Packets dropped, by reason.
-    dropped: [Counter; REASONS],
+    dropped: Dropped,
     /// Packets sent out by this port, wherever they came from.
     pub out: Counter,
     /// Their bytes.
     pub out_bytes: Counter,
 }
 
+/// A counter for each reason.
+#[derive(Debug)]
+struct Dropped([Counter; REASONS]);
+
+impl Default for Dropped {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
+}
+
 impl Account {
     /// The packets dropped for a reason.
     #[inline]
     pub const fn dropped(&self, reason: DropReason) -> &Counter {
-        &self.dropped[reason as usize]
+        &self.dropped.0[reason as usize]
     }
 
     /// Reasons that have dropped packets, and how many.
@@ -78,11 +96,11 @@ impl Account {
         all.filter(|(_, packets)| *packets > 0)
     }
 
-    /// Both sides of the equation; nothing is merged or held yet.
+    /// Both sides of the equation; nothing is merged yet.
     pub fn balance(&self) -> (u64, u64) {
         let sum = |counters: &[&Counter]| counters.iter().map(|counter| counter.get()).sum::<u64>();
-        let dropped: u64 = self.dropped.iter().map(Counter::get).sum();
+        let dropped: u64 = self.dropped.0.iter().map(Counter::get).sum();
         let came = sum(&[&self.rx, &self.copied, &self.generated, &self.split]);
-        (came, sum(&[&self.tx, &self.consumed]) + dropped)
+        (came, sum(&[&self.tx, &self.consumed, &self.held]) + dropped)
     }
 }

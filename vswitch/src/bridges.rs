@@ -13,6 +13,7 @@ use packet::PortId;
 use crate::account::Account;
 use crate::answers::show_port;
 use crate::control::Control;
+use crate::egress::Egress;
 use crate::ports::{Entry, Ports};
 
 impl Control {
@@ -93,6 +94,7 @@ impl Control {
             port: Err("it is being opened".to_owned()),
             accounts: self.crew.members().iter().map(|_| Arc::new(Account::default())).collect(),
             queues: Vec::new(),
+            egress: Egress::default(),
             lost_before: PortCounters::default(),
             dummy,
         };

@@ -31,13 +31,17 @@
 //! number = 1
 //! vlan = { access = 10 }      # or "all", or { trunk = [10, 20] }
 //! options = { mode = "native" }
+//!
+//! [bridge.port.queues.1]      # egress queue 1; what flows send by `set_queue:1`
+//! max_rate = 100_000_000      # bits a second; also min_rate, burst, weight, depth, depth_bytes
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use api::FlowError;
 use api::request::{PortAdd, PortKind, PortVlan};
+use api::{FlowError, QueueSettings};
 use serde::{Deserialize, Deserializer, de};
 
 /// What the file says, or would.
@@ -122,7 +126,12 @@ pub struct BridgeConfig {
 
 /// A port.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PortConfig(pub PortAdd);
+pub struct PortConfig {
+    /// What it is, without its bridge.
+    pub add: PortAdd,
+    /// Its egress queues, by number.
+    pub queues: BTreeMap<u16, QueueSettings>,
+}
 
 impl<'de> Deserialize<'de> for PortConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -138,12 +147,21 @@ impl<'de> Deserialize<'de> for PortConfig {
             options: serde_json::Map<String, serde_json::Value>,
             #[serde(default)]
             vlan: PortVlan,
+            #[serde(default)]
+            queues: BTreeMap<String, QueueSettings>,
         }
-        let Written { name, number, kind, options, vlan } = Written::deserialize(deserializer)?;
+        let Written { name, number, kind, options, vlan, queues } =
+            Written::deserialize(deserializer)?;
+        // Keys are strings to TOML.
+        let queues = queues.into_iter().map(|(number, settings)| {
+            let wrong = |_| de::Error::custom(format!("port {name}: `{number}` is no queue"));
+            Ok((number.parse().map_err(wrong)?, settings))
+        });
+        let queues = queues.collect::<Result<_, D::Error>>()?;
         let kind = serde_json::json!({ "type": kind, "options": options });
         let kind = serde_json::from_value::<PortKind>(kind)
             .map_err(|error| de::Error::custom(format!("port {name}: {error}")))?;
-        Ok(Self(PortAdd { bridge: None, name, number, kind, vlan }))
+        Ok(Self { add: PortAdd { bridge: None, name, number, kind, vlan }, queues })
     }
 }
 
@@ -330,9 +348,10 @@ mod tests {
         let example = example.replace("//!", "");
         let config = written(&example).unwrap();
         let [bridge] = &*config.bridges else { panic!("one bridge") };
-        let PortKind::Afxdp(options) = &bridge.ports[0].0.kind else { panic!("a port") };
+        let PortKind::Afxdp(options) = &bridge.ports[0].add.kind else { panic!("a port") };
         assert_eq!(options.mode, AfxdpMode::Native);
-        assert!(matches!(bridge.ports[0].0.vlan, PortVlan::Access(_)));
+        assert!(matches!(bridge.ports[0].add.vlan, PortVlan::Access(_)));
+        assert_eq!(bridge.ports[0].queues[&1].max_rate, Some(100_000_000));
         assert_eq!(Config { bridges: Vec::new(), ..config }, Config::default());
     }
 
@@ -348,6 +367,8 @@ mod tests {
         assert!(port("type='afxdp'\noptions={quues=1}").contains("quues"));
         assert!(port("type='null'\nvlan={access=5000}").contains("5000 is no VLAN"));
         assert!(port("typ='null'").contains("typ"));
+        assert!(port("type='null'\nqueues.x={}").contains("`x` is no queue"));
+        assert!(port("type='null'\nqueues.1={rate=1}").contains("rate"));
     }
 
     #[test]

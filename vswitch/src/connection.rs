@@ -256,6 +256,7 @@ const fn only_looks(request: &Request) -> bool {
             | Request::FlowDump(_)
             | Request::TableDump(_)
             | Request::PortStats(_)
+            | Request::QueueDump(_)
             | Request::Trace(_)
             | Request::CacheDump(_)
             | Request::WorkerStats(_)

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::counters::WorkerCounters;
 use crate::desk::{Desk, Order, Returned};
 use crate::publish::Publication;
+use crate::queues::Queues;
 use crate::worker::{Setup, Worker};
 
 /// How long control waits for workers before it answers without them.
@@ -161,6 +162,37 @@ impl Crew {
         self.end_short_cuts();
         self.put_away();
         late
+    }
+
+    /// Has every worker use these egress queues of a port. Answers when all do, with the number of
+    /// those that still do not.
+    pub fn use_queues(
+        &mut self,
+        port: PortId,
+        queues: impl Fn(usize) -> Option<Box<Queues>>,
+        depot: &Depot,
+    ) -> Vec<usize> {
+        let signals = self.order_queues(port, queues, depot);
+        let late = self.wait(|number, member| member.desk.orders_done.get() >= signals[number]);
+        self.end_short_cuts();
+        self.put_away();
+        late
+    }
+
+    /// The same without waiting. Answers with the signals to wait for.
+    pub fn order_queues(
+        &self,
+        port: PortId,
+        queues: impl Fn(usize) -> Option<Box<Queues>>,
+        depot: &Depot,
+    ) -> Vec<u64> {
+        // In all queues of all workers together, half of the frames may wait.
+        let most_held = depot.memory().frames() as usize / 2 / self.members.len().max(1);
+        let order = |(worker, member): (usize, &Member)| {
+            let queues = queues(worker);
+            member.desk.order([Order::Queue { port, queues, most_held }])
+        };
+        self.members.iter().enumerate().map(order).collect()
     }
 
     /// Drops what workers have given back.

@@ -19,6 +19,7 @@ use crate::dump::DumpRequest;
 use crate::inject::Injection;
 use crate::last_drops::DropsRequest;
 use crate::publish::Seen;
+use crate::queues::Queues;
 
 /// What control wants a worker to do between two turns.
 pub enum Order {
@@ -50,6 +51,15 @@ pub enum Order {
     },
     /// A port can do something else now.
     Change(PortId, Capabilities),
+    /// Have packets for a port wait in these egress queues, or in none.
+    Queue {
+        /// The port.
+        port: PortId,
+        /// Its queues.
+        queues: Option<Box<Queues>>,
+        /// Frames that may wait in all queues of this worker.
+        most_held: usize,
+    },
     /// Let go of a port.
     Leave(PortId),
     /// Show packets.
@@ -76,6 +86,8 @@ pub enum Returned {
     Rx(PortId, Box<dyn RxQueue>),
     /// A sending end.
     Tx(PortId, Box<dyn TxQueue>),
+    /// A port's egress queues, with nothing in them.
+    Queues(PortId, Box<Queues>),
     /// Tables of an older generation.
     Tables(Arc<Tables>),
     /// A capture's end.
@@ -184,6 +196,7 @@ impl fmt::Debug for Order {
             }
             Self::Send { port, .. } => write!(f, "send to port {port}"),
             Self::Change(port, _) => write!(f, "port {port} changed"),
+            Self::Queue { port, .. } => write!(f, "egress queues of port {port}"),
             Self::Leave(port) => write!(f, "leave port {port}"),
             Self::Watch(watch) => write!(f, "watch {}", watch.number),
             Self::Unwatch(number) => write!(f, "unwatch {number}"),
@@ -202,6 +215,7 @@ impl fmt::Debug for Returned {
         match self {
             Self::Rx(port, _) => write!(f, "a queue of port {port}"),
             Self::Tx(port, _) => write!(f, "a way out to port {port}"),
+            Self::Queues(port, _) => write!(f, "egress queues of port {port}"),
             Self::Watch(watch) => write!(f, "watch {}", watch.number),
             Self::Tables(tables) => write!(f, "tables of generation {}", tables.generation()),
         }

@@ -1,5 +1,7 @@
-//! The way out: packets wait for the end of their batch, are finished for what their port cannot
-//! do, and are sent together.
+//! The way out: packets wait for the end of their batch, perhaps in an egress queue (`queues.rs`),
+//! are finished for what their port cannot do, and are sent together.
+
+mod queued;
 
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use crate::account::Account;
 use crate::act::{Exit, Verdict};
 use crate::capture::Capture;
 use crate::last_drops::LastDrops;
+use crate::queues::Queues;
 
 /// One port's way out of one worker.
 struct Output {
@@ -24,6 +27,8 @@ struct Output {
     account: Arc<Account>,
     /// Whether the queue may have something to clear up.
     busy: bool,
+    /// Where packets wait for their turn, if somebody has set any.
+    queues: Option<Box<Queues>>,
 }
 
 /// What a port can do, as far as sending needs to know.
@@ -52,6 +57,13 @@ pub struct Outputs {
     /// Finished packets of the port that is being flushed.
     finished: Batch,
     refused: Vec<(Packet, Refusal)>,
+    /// Ports with egress queues, each once.
+    queued: Vec<PortId>,
+    /// Packets whose turn it is.
+    run: Batch,
+    /// Frames that wait in egress queues, and how many may.
+    held: usize,
+    most_held: usize,
     memory: Arc<Memory>,
     /// Packets sent so far.
     pub sent: u64,
@@ -71,6 +83,10 @@ impl Outputs {
             at: 0,
             finished: Batch::new(),
             refused: Vec::with_capacity(Batch::CAPACITY),
+            queued: Vec::new(),
+            run: Batch::new(),
+            held: 0,
+            most_held: 0,
             memory,
             sent: 0,
             capture: Capture::default(),
@@ -91,8 +107,14 @@ impl Outputs {
             self.ports.push(None);
         }
         let abilities = Abilities::of(capabilities);
-        self.ports[at] =
-            Some(Output { queue, abilities, waiting: Batch::new(), account, busy: false });
+        self.ports[at] = Some(Output {
+            queue,
+            abilities,
+            waiting: Batch::new(),
+            account,
+            busy: false,
+            queues: None,
+        });
     }
 
     /// Notes that a port can do something else now.
@@ -102,7 +124,8 @@ impl Outputs {
         }
     }
 
-    /// Closes the way out to `port`; nothing is waiting there between batches.
+    /// Closes the way out to `port`; nothing is waiting there between batches, and nothing may in
+    /// egress queues any more.
     pub fn remove(&mut self, port: PortId) -> Option<Box<dyn TxQueue>> {
         let output = self.ports.get_mut(usize::from(port.0))?.take()?;
         debug_assert!(output.waiting.is_empty(), "packets are sent at the end of their batch");
@@ -112,7 +135,8 @@ impl Outputs {
     /// Where short-cuts to `port` lead, if there can be any now.
     pub fn short_cut(&self, port: PortId) -> Option<Target> {
         let output = self.ports.get(usize::from(port.0))?.as_ref()?;
-        output.abilities.short_cut.filter(|_| self.capture.is_idle())
+        let is_free = self.capture.is_idle() && output.queues.is_none();
+        output.abilities.short_cut.filter(|_| is_free)
     }
 
     /// What counts the packets sent by `port`.
@@ -201,9 +225,25 @@ impl Outputs {
         }
     }
 
-    /// Does for packets what their port cannot, and sends them.
+    /// Sends packets to a port, or has them wait for their turn there.
     #[inline]
     fn transmit_finished(
+        &mut self,
+        port: PortId,
+        packets: &mut Batch,
+        pool: &mut FramePool,
+        account: &Account,
+    ) {
+        let Some(output) = self.port(port) else { return };
+        if output.queues.is_some() {
+            return self.enqueue(port, packets, pool, account);
+        }
+        self.finish_and_transmit(port, packets, pool, account);
+    }
+
+    /// Does for packets what their port cannot, and sends them.
+    #[inline]
+    fn finish_and_transmit(
         &mut self,
         port: PortId,
         packets: &mut Batch,
@@ -316,6 +356,9 @@ impl Outputs {
         for packet in packets.iter() {
             bytes += packet.len() as u64;
         }
+        if let Some(queues) = &mut output.queues {
+            queues.given(packets);
+        }
         output.queue.tx(packets, pool, &mut self.refused);
         output.busy = true;
         for (packet, _) in &self.refused {
@@ -327,7 +370,9 @@ impl Outputs {
         output.account.out.add(sent);
         output.account.out_bytes.add(bytes);
         while let Some((packet, refusal)) = self.refused.pop() {
-            self.drop(packet, reason_of(refusal), pool, account);
+            if let Some(packet) = self.wait_again(port, packet, refusal) {
+                self.drop(packet, reason_of(refusal), pool, account);
+            }
         }
     }
 

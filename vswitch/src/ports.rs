@@ -14,6 +14,7 @@ use packet::{Depot, PortId};
 use crate::account::{Account, Counter};
 use crate::crew::Crew;
 use crate::desk::Order;
+use crate::egress::Egress;
 
 /// A port of a bridge.
 pub struct Entry {
@@ -39,6 +40,8 @@ pub struct Entry {
     pub accounts: Vec<Arc<Account>>,
     /// Its receive queues, and who polls them.
     pub queues: Vec<Assigned>,
+    /// Its egress queues.
+    pub egress: Egress,
     /// What was lost below us by devices it had before this one.
     pub lost_before: PortCounters,
     /// The test's side of a dummy port.
@@ -199,6 +202,9 @@ impl Ports {
             ways_out.push(port.tx_queue().map_err(in_words)?);
         }
         hand_out(entry, &mut *port, ways_out, loads, (crew, now));
+        if !entry.egress.is_empty() {
+            crew.order_queues(id, |worker| entry.egress.queues(worker), depot);
+        }
         entry.port = Ok(port);
         Ok(())
     }

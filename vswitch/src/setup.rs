@@ -55,11 +55,15 @@ fn prepare(control: &mut Control, config: &Config) -> Result<Vec<PortId>, SetupE
             |failure| SetupError::Refused { place: format!("bridge {}", bridge.name), failure };
         control.add_bridge(&bridge.name).map_err(refused)?;
         for port in &bridge.ports {
-            let mut add = port.0.clone();
+            let mut add = port.add.clone();
             add.bridge = Some(bridge.name.clone());
             let place = format!("bridge {}, port {}", bridge.name, add.name);
-            let registered = control.register_port(add);
-            ports.push(registered.map_err(|failure| SetupError::Refused { place, failure })?.0);
+            let refused = |failure| SetupError::Refused { place: place.clone(), failure };
+            let (id, _) = control.register_port(add).map_err(refused)?;
+            for (queue, settings) in &port.queues {
+                control.set_queue_of(id, *queue, *settings).map_err(refused)?;
+            }
+            ports.push(id);
         }
         let flows = read_flows(control, bridge)?;
         control.make(Some(&bridge.name), &flows).map_err(refused)?;

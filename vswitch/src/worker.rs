@@ -202,6 +202,7 @@ impl Worker {
         if worked {
             self.end_short_cuts_if_learned();
         }
+        worked |= self.way.outputs.serve(now, &mut self.way.pool);
         let again = self.way.outputs.clear_up(&mut self.way.pool);
         if worked {
             self.counters.turns.add(1);
@@ -289,6 +290,13 @@ impl Worker {
                 self.way.outputs.change(port, &capabilities);
                 self.end_short_cuts();
             }
+            Order::Queue { port, queues, most_held } => {
+                let Way { outputs, pool, .. } = &mut self.way;
+                if let Some(old) = outputs.set_queues(port, queues, most_held, pool) {
+                    self.desk.give_back(Returned::Queues(port, old));
+                }
+                self.end_short_cuts();
+            }
             Order::Leave(port) => self.leave(port),
             Order::Watch(watch) => {
                 self.way.outputs.capture.add(watch);
@@ -343,7 +351,11 @@ impl Worker {
             }
             self.desk.give_back(Returned::Rx(port, queue));
         }
-        if let Some(queue) = self.way.outputs.remove(port) {
+        let Way { outputs, pool, .. } = &mut self.way;
+        if let Some(queues) = outputs.close_queues(port, pool) {
+            self.desk.give_back(Returned::Queues(port, queues));
+        }
+        if let Some(queue) = outputs.remove(port) {
             self.desk.give_back(Returned::Tx(port, queue));
         }
     }
@@ -419,7 +431,8 @@ impl Worker {
         self.desk.asleep.store(true, Ordering::Relaxed);
         let clock = self.clock;
         let most = if self.short_cuts() > 0 { SETTLE } else { NAP };
-        self.sleep.sleep(most, || clock.now());
+        let due = self.way.outputs.due().map(|due| due.saturating_sub(clock.now()));
+        self.sleep.sleep(due.map_or(most, |due| due.min(most)), || clock.now());
         self.desk.asleep.store(false, Ordering::Relaxed);
         self.woken = Some(self.clock.now());
         self.desk.woken();

@@ -6,10 +6,13 @@
 mod common;
 
 use allocation_counter::{AllocationInfo, measure};
+use api::QueueSettings;
 use common::{Bench, Nothing, Options};
 use flowtable::VlanMode;
 use hw::{RxQueue, Wake};
 use packet::{Batch, Chainer, FramePool, HEADROOM, Key, PortId, compose};
+use vswitch::desk::Order;
+use vswitch::egress::Egress;
 
 /// UDP packets, of one flow after the other.
 struct Flows {
@@ -25,7 +28,9 @@ impl RxQueue for Flows {
             self.template[34..38].copy_from_slice(&self.next.to_be_bytes());
             self.next = (self.next + 1) % self.flows;
             let packet = Chainer::copy_of(&self.template, HEADROOM, PortId(11), pool);
-            batch.push(packet.unwrap());
+            let mut packet = packet.unwrap();
+            packet.queue = u16::from(self.next.is_multiple_of(2));
+            batch.push(packet);
         }
     }
     fn wake(&self) -> Wake<'_> {
@@ -39,6 +44,16 @@ impl RxQueue for Flows {
 /// What a worker allocates for packets of so many flows, after a while; and what it has looked up
 /// meanwhile: hits of sessions, hits of megaflows, misses.
 fn carried(rules: &[&str], flows: u32, options: Options) -> (AllocationInfo, [u64; 3]) {
+    carried_by(rules, flows, options, &Egress::default())
+}
+
+/// The same, with these egress queues at the port that sends.
+fn carried_by(
+    rules: &[&str],
+    flows: u32,
+    options: Options,
+    egress: &Egress,
+) -> (AllocationInfo, [u64; 3]) {
     let mut bench = Bench::without_queues(&vec![VlanMode::Trunk(Vec::new()); 2], options);
     let key = Key::ZERO
         .with(Key::ETH_DST, 0x0200_0000_0002_u64)
@@ -51,6 +66,8 @@ fn carried(rules: &[&str], flows: u32, options: Options) -> (AllocationInfo, [u6
     let template = compose(&key, 64);
     bench.plug(1, Box::new(Flows { template, flows, next: 0 }), Box::new(Nothing));
     bench.plug(2, Box::new(Nothing), Box::new(Nothing));
+    let (port, queues) = (PortId(12), egress.queues(0));
+    bench.desk.order([Order::Queue { port, queues, most_held: 2048 }]);
     let rules: Vec<_> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
     bench.flow_mods(&rules);
     let turns = |bench: &mut Bench| {
@@ -111,4 +128,17 @@ fn misses_allocate_nothing() {
         assert!(misses > 1000, "{misses} misses");
         assert_eq!(allocated.count_total, 0, "{sessions} sessions: {allocated:?}");
     }
+}
+
+#[test]
+fn waiting_in_egress_queues_allocates_nothing() {
+    let mut egress = Egress::default();
+    // One that holds packets back and drops others, and one that does not.
+    let slow = QueueSettings { max_rate: Some(100_000_000), ..QueueSettings::default() };
+    egress.set(1, slow, 1, std::time::Duration::ZERO).unwrap();
+    let (allocated, _) = carried_by(&["actions=output:2"], 1000, Options::default(), &egress);
+    let (_, kept) = egress.iter().nth(1).unwrap();
+    let counters = &kept.counters[0];
+    assert!(counters.packets.get() > 1_000 && counters.dropped.get() > 1_000, "{counters:?}");
+    assert_eq!(allocated.count_total, 0, "{allocated:?}");
 }

@@ -6,14 +6,17 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use api::{DropReason, NoNames};
+use api::{DropReason, NoNames, QueueSettings};
 use common::{Bench, Nothing, Options};
 use flowtable::VlanMode;
 use hw::{Refusal, RxQueue, TxQueue, Wake};
 use packet::{
     Batch, Chainer, Checksum, FramePool, HEADROOM, Kind, Packet, PortId, Segmentation, compose,
 };
+use vswitch::desk::Order;
+use vswitch::egress::Egress;
 
 /// Makes packets, once.
 type Make = Box<dyn FnOnce(&mut FramePool) -> Vec<Packet> + Send>;
@@ -58,6 +61,19 @@ impl TxQueue for Sink {
     }
 }
 
+/// Port 4 sends a frame in ten seconds, while one more may wait.
+fn egress() -> Egress {
+    let slow = QueueSettings {
+        max_rate: Some(1_000),
+        burst: Some(1_514),
+        depth: 2,
+        ..QueueSettings::default()
+    };
+    let mut egress = Egress::default();
+    egress.set(0, slow, 1, Duration::ZERO).unwrap();
+    egress
+}
+
 /// What was dropped, of packets that come in by port `number` of a bridge with such ports, whose port
 /// 2 refuses what is sent there.
 fn drops(
@@ -74,6 +90,8 @@ fn drops(
         let refusal = refusal.filter(|_| port == 2);
         bench.plug(port, Box::new(Nothing), Box::new(Sink(refusal)));
     }
+    let (port, queues) = (PortId(14), egress().queues(0));
+    bench.desk.order([Order::Queue { port, queues, most_held: 64 }]);
     let account = bench.plug(number, Box::new(Once(Some(make))), Box::new(Sink(None)));
     bench.turn();
     let (came, went) = account.balance();
@@ -241,6 +259,9 @@ fn by_ports(reason: DropReason, four: &[VlanMode], udp: Vec<u8>) -> Option<Vec<(
             let mut long = udp;
             long.resize(9015, 0);
             special(&["actions=output:2"], plain(&[long]))
+        }
+        DropReason::QueueFull => {
+            special(&["actions=output:4"], plain(&[udp.clone(), udp.clone(), udp]))
         }
         DropReason::TxFull => refused(Refusal::Full),
         DropReason::TxDown => refused(Refusal::Down),

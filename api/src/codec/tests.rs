@@ -5,6 +5,7 @@ use crate::drop::DropReason;
 use crate::flags::{PortFlagChanges, PortFlags};
 use crate::flow::FlowMod;
 use crate::method::Call;
+use crate::queue::QueueSettings;
 use crate::testing::any_flow;
 use crate::{HexBytes, NoNames, reply, request, text};
 
@@ -41,6 +42,11 @@ pub(super) fn requests() -> Vec<(Request, &'static str)> {
         tx: Some("/b".into()),
         limit: Some(9),
     };
+    let settings = QueueSettings { max_rate: Some(5_000), weight: 2, ..QueueSettings::default() };
+    let queue_set =
+        request::QueueSet { bridge: br0(), port: PortRef::Number(1), queue: 7, settings };
+    let queue_del =
+        request::QueueDel { bridge: None, port: PortRef::Name("p".to_owned()), queue: Some(7) };
     let access = request::PortAdd {
         bridge: None,
         name: "p".to_owned(),
@@ -65,6 +71,12 @@ pub(super) fn requests() -> Vec<(Request, &'static str)> {
         ..request::CacheDump::default()
     };
     vec![
+        (
+            queue_set.into(),
+            r#"{"bridge":"br0","port":1,"queue":7,"settings":{"max_rate":5000,"weight":2,"depth":512,"depth_bytes":1048576}}"#,
+        ),
+        (queue_del.into(), r#"{"port":"p","queue":7}"#),
+        (request::QueueDump::default().into(), "{}"),
         (request::Version {}.into(), "{}"),
         (request::BridgeAdd { name: "br0".to_owned() }.into(), r#"{"name":"br0"}"#),
         (request::BridgeDel { name: "br0".to_owned() }.into(), r#"{"name":"br0"}"#),
@@ -345,6 +357,20 @@ fn every_reply_round_trips() {
         load_permille: 1000,
     };
     send::<request::RxqShow>(&reply::RxQueues { queues: vec![queue] }, R::RxqShow);
+    let queue = reply::EgressQueue {
+        bridge: "br0".to_owned(),
+        number: 1,
+        name: "p".to_owned(),
+        queue: 7,
+        settings: QueueSettings::default(),
+        packets: 1,
+        bytes: 2,
+        drops: 3,
+        waiting: 4,
+        waiting_bytes: 5,
+        duration_ms: 6,
+    };
+    send::<request::QueueDump>(&reply::EgressQueues { queues: vec![queue] }, R::QueueDump);
     let entry = reply::FdbEntry {
         bridge: "br0".to_owned(),
         port: 1,
