@@ -1,5 +1,8 @@
 //! What a flow does with a packet.
 
+use std::fmt;
+use std::str::FromStr;
+
 use packet::Span;
 
 use crate::field::Field;
@@ -268,6 +271,26 @@ impl PacketInReason {
             Self::Group => "group",
             Self::PacketOut => "packet_out",
         }
+    }
+}
+
+impl fmt::Display for PacketInReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A word that is no reason to show a packet.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{0}` is no reason to show a packet")]
+pub struct UnknownPacketInReason(String);
+
+impl FromStr for PacketInReason {
+    type Err = UnknownPacketInReason;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPacketInReason> {
+        let known = Self::ALL.into_iter().find(|reason| reason.name() == name);
+        known.ok_or_else(|| UnknownPacketInReason(name.to_owned()))
     }
 }
 

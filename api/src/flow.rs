@@ -172,6 +172,17 @@ impl Match {
         matching
     }
 
+    /// What the pipeline itself knows of a packet with this key, as far as it is not zero.
+    pub fn scratch(key: &Key) -> Self {
+        let mut mask = Key::ZERO;
+        for field in Field::all().filter(|field| field.is_scratch() && !field.is_view()) {
+            if key.get(field.span()) != 0 {
+                mask.set_all(field.span());
+            }
+        }
+        Self::from_parts(*key, mask)
+    }
+
     /// Also matches `field` under `mask` (both at their place in the field), in place of what was
     /// said of these bits before; a `mask` of zero wildcards all of the field again. An error
     /// leaves the match as it was.

@@ -34,6 +34,7 @@ mod version;
 pub use action::{
     Action, Bundle, BundleAlgorithm, Controller, HashFields, Learn, LearnSource, LearnSpec,
     Multipath, MultipathAlgorithm, OutPort, PacketInReason, Sample, SampleDirection, Subfield,
+    UnknownPacketInReason,
 };
 pub use bytes::{HexBytes, InvalidHex};
 pub use change::{Change, PacketOut};

@@ -115,6 +115,7 @@ methods! {
     "fdb.stats" FdbStats FdbTables,
     "memory" MemoryShow Memory,
     "limits" LimitsShow Limits,
+    "packet.resume" PacketResume Done,
     "capture.start" CaptureStart Done,
     "events.watch" EventsWatch Done,
     "dummy.receive" DummyReceive Done,

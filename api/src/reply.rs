@@ -21,7 +21,7 @@ use crate::queue::QueueSettings;
 use crate::request::{Direction, PortKind, PortVlan};
 
 pub use drops::{LastDrop, LastDrops, PassedFlow};
-pub use events::{Event, FlowRemoved, RemovedReason, WatchedFlow, WatchedPort};
+pub use events::{Event, FlowRemoved, PacketIn, RemovedReason, Sampled, WatchedFlow, WatchedPort};
 pub use sizes::{Limit, Limits, Memory, MemoryUse};
 pub use stations::{Fdb, FdbEntry, FdbTable, FdbTables, Flushed};
 pub use workers::{Histogram, Histograms, WorkerHistograms};

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::bytes::HexBytes;
 use crate::reply::{Cursor, Tier};
 
-pub use events::{EventsWatch, FlowWatch, RemovedFlows};
+pub use events::{EventsWatch, FlowWatch, PacketResume, RemovedFlows};
 pub use port::{
     AfxdpMode, AfxdpOptions, DummyOptions, InternalOptions, NullOptions, PcapOptions, PodOptions,
     PortAdd, PortDel, PortKind, PortMod, PortRef, PortStats, PortVlan, VlanId, WhenAway,

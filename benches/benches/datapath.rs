@@ -173,6 +173,7 @@ impl Way {
             busy_poll: true,
             cpu: None,
             generation: None,
+            teller: vswitch::news::news().0,
         };
         let worker = Worker::new(setup).unwrap();
         let (mut from, mut to) = (Pcap::open(&source, IN).unwrap(), Null::new());

@@ -1,6 +1,7 @@
 //! What one worker's programs say apart, each thing stored once.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 
@@ -50,7 +51,7 @@ impl Asides {
     }
 
     /// How a packet goes on.
-    pub fn frozen(&self, aside: AsideId) -> Option<&Frozen> {
+    pub fn frozen(&self, aside: AsideId) -> Option<&Arc<Frozen>> {
         match self.get(aside)? {
             Aside::Frozen(frozen) => Some(frozen),
             Aside::Show(_) | Aside::Sample(_) => None,

@@ -116,6 +116,8 @@ pub struct Cache {
     /// The asides of the last translation, which is a user of them; of all since [`Cache::hold`].
     adopted: Vec<AsideId>,
     holds: bool,
+    /// Flows taught that have been told of.
+    told: u64,
     /// For the walk that only gives credit.
     scratch: Translation,
     /// Changes heard of.
@@ -138,6 +140,7 @@ impl Cache {
             translation: Translation::new(),
             adopted: Vec::new(),
             holds: false,
+            told: 0,
             scratch: Translation::new(),
             ports: Vec::new(),
             epoch: 1,
@@ -344,8 +347,8 @@ impl Cache {
 
     /// The number of what a packet goes on with that was not frozen here; `None` if there is no room.
     /// It is kept as long as the cache holds what it says apart.
-    pub fn take_up(&mut self, frozen: &Frozen) -> Option<AsideId> {
-        let number = self.asides.intern(&Aside::Frozen(frozen.clone()))?;
+    pub fn take_up(&mut self, frozen: &Arc<Frozen>) -> Option<AsideId> {
+        let number = self.asides.intern(&Aside::Frozen(Arc::clone(frozen)))?;
         self.adopted.push(number);
         Some(number)
     }
@@ -450,6 +453,13 @@ impl Cache {
                 *op = op.renamed(adopted[first + aside.0 as usize]);
             }
         }
+    }
+
+    /// Whether packets have taught flows since the last time.
+    pub const fn take_news(&mut self) -> bool {
+        let news = self.stats.taught != self.told;
+        self.told = self.stats.taught;
+        news
     }
 
     /// From here on what translations say apart is kept, until [`Cache::let_go`]: while the passes of

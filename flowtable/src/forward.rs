@@ -1,6 +1,8 @@
 //! Where a walk sends packets: to ports, to those who watch.
 
-use api::{Controller, DropReason, OutPort, PacketInReason, Sample, Subfield};
+use std::sync::Arc;
+
+use api::{Controller, DropReason, MeterId, OutPort, PacketInReason, Sample, Subfield};
 use packet::{Key, PortId};
 
 use crate::frozen::{Aside, Context, Decision, Place, SampleOf, Show, notes_of};
@@ -118,9 +120,9 @@ impl<'a, R: Record> Walk<'a, R> {
     pub(crate) fn show(&mut self, controller: &Controller, context: Context) -> Result<(), Stop> {
         let show = self.shown(controller, context);
         if controller.pause {
-            return self.freeze(Decision::Pause(Box::new(show)));
+            return self.freeze(Decision::Pause(Arc::new(show)));
         }
-        let aside = self.aside(Aside::Show(show));
+        let aside = self.aside(Aside::Show(Arc::new(show)));
         Ok(self.draft.effect(Op::Show(aside))?)
     }
 
@@ -129,7 +131,7 @@ impl<'a, R: Record> Walk<'a, R> {
         let controller =
             Controller { reason: PacketInReason::InvalidTtl, id: watcher, ..Controller::default() };
         let show = self.shown(&controller, context);
-        let aside = self.aside(Aside::Show(show));
+        let aside = self.aside(Aside::Show(Arc::new(show)));
         Ok(self.draft.look_on(Op::Show(aside))?)
     }
 
@@ -140,8 +142,11 @@ impl<'a, R: Record> Walk<'a, R> {
             (PacketInReason::Action, Place::PacketOut) => PacketInReason::PacketOut,
             (reason, _) => reason,
         };
+        let meters = [Some(MeterId::Controller), controller.meter.map(MeterId::Number)];
+        let meters = meters.map(|id| Some(self.bridge.meters.get(id?)?.slot));
         let flow = self.draft.flow();
         Show {
+            meters,
             controller: Controller { reason, ..controller.clone() },
             context,
             bridge: self.id,
@@ -152,7 +157,8 @@ impl<'a, R: Record> Walk<'a, R> {
 
     pub(crate) fn sample(&mut self, sample: Sample) -> Result<(), Stop> {
         let in_port = self.draft.look16(Key::IN_PORT);
-        let aside = self.aside(Aside::Sample(SampleOf { sample, bridge: self.id, in_port }));
+        let sample = SampleOf { sample, bridge: self.id, in_port };
+        let aside = self.aside(Aside::Sample(Arc::new(sample)));
         Ok(self.draft.look_on(Op::Sample(aside))?)
     }
 }

@@ -7,6 +7,8 @@
 //! the decision has come to. Each such pass has a program and a path of its own, so that nothing
 //! behind a meter counts what the meter drops.
 
+use std::sync::Arc;
+
 use api::{Action, Controller, DropReason, Sample, Subfield, TableId};
 use packet::Key;
 
@@ -19,11 +21,11 @@ use crate::rule::RuleId;
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Aside {
     /// How a packet goes on.
-    Frozen(Frozen),
+    Frozen(Arc<Frozen>),
     /// How it is shown.
-    Show(Show),
+    Show(Arc<Show>),
     /// How it is sampled.
-    Sample(SampleOf),
+    Sample(Arc<SampleOf>),
 }
 
 /// A walk through the tables that has been interrupted.
@@ -97,7 +99,7 @@ pub enum Decision {
     /// Which bucket of a group it takes.
     Select(Selector),
     /// Whoever watches lets it go on, or not.
-    Pause(Box<Show>),
+    Pause(Arc<Show>),
     /// There is nothing to decide.
     Nothing,
 }
@@ -107,6 +109,8 @@ pub enum Decision {
 pub struct Show {
     /// To whom and why.
     pub controller: Controller,
+    /// The meters that it passes: that of all that is shown, and its own.
+    pub meters: [Option<MeterSlot>; 2],
     /// Where the action stands that shows it.
     pub context: Context,
     /// The bridge.

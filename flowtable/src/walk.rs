@@ -357,7 +357,7 @@ impl<'a, R: Record> Walk<'a, R> {
         let aside = self.aside_number();
         self.draft.freeze(aside)?;
         let flow = self.draft.flow();
-        self.asides.push(Aside::Frozen(Frozen {
+        self.asides.push(Aside::Frozen(Arc::new(Frozen {
             decision,
             bridge: self.id,
             notes: notes_of(flow),
@@ -367,7 +367,7 @@ impl<'a, R: Record> Walk<'a, R> {
             stack: std::mem::take(&mut self.stack),
             set: self.set.drain(..).cloned().collect(),
             reason: self.reason,
-        }));
+        })));
         Err(Stop::Frozen)
     }
 
@@ -375,6 +375,7 @@ impl<'a, R: Record> Walk<'a, R> {
     fn keep(&mut self, rest: impl Iterator<Item = &'a Action>, context: Context) {
         let actions: Box<[Action]> = rest.cloned().collect();
         if let Some(Aside::Frozen(frozen)) = self.asides.last_mut()
+            && let Some(frozen) = Arc::get_mut(frozen)
             && !actions.is_empty()
         {
             frozen.frames.push(Frame { actions, context });

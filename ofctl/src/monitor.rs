@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::io::{self, Write as _};
 
 use anyhow::Result;
-use api::reply::{Event, FlowRemoved, Port, PortState, RemovedReason, WatchedFlow, WatchedPort};
+use api::reply::{
+    Event, FlowRemoved, PacketIn, Port, PortState, RemovedReason, Sampled, WatchedFlow, WatchedPort,
+};
 use api::request::{EventsWatch, FlowWatch, RemovedFlows};
 use api::{Client, ClientError, FlowFlags, FlowMod, NoNames, Notification, PortNames};
 use clap::error::ErrorKind;
@@ -73,9 +75,18 @@ impl Wanted {
                 ("removed", "") => watch.removed = watch.removed.or(Some(RemovedFlows::Asked)),
                 ("removed", "all") => watch.removed = Some(RemovedFlows::All),
                 ("ports", "") => watch.ports = true,
+                ("packets", "") => watch.packets = Some(Vec::new()),
+                ("packets", watcher) => match watcher.parse() {
+                    Ok(watcher) => watch.packets.get_or_insert_default().push(watcher),
+                    Err(_) => {
+                        let wrong = format!("`{watcher}` is no number of a watcher");
+                        return Err(misuse("monitor", ErrorKind::InvalidValue, &wrong));
+                    }
+                },
                 _ => {
                     let wrong = format!(
-                        "`{word}` is none of flows, flows=MATCH, removed, removed=all and ports"
+                        "`{word}` is none of flows, flows=MATCH, removed, removed=all, ports, packets \
+                         and packets=WATCHER"
                     );
                     return Err(misuse("monitor", ErrorKind::InvalidValue, &wrong));
                 }
@@ -91,7 +102,7 @@ impl Wanted {
 
 fn is_kind(word: &str) -> bool {
     let kind = word.split('=').next().unwrap_or(word);
-    ["flows", "removed", "ports"].contains(&kind)
+    ["flows", "removed", "ports", "packets"].contains(&kind)
 }
 
 /// The names of ports, by bridge.
@@ -146,6 +157,8 @@ fn print(out: &mut Output, event: &Event, names: &Names) -> io::Result<()> {
         Event::PortAdded(port) => print_port(out, "ADD", port),
         Event::PortDeleted(port) => print_port(out, "DEL", port),
         Event::PortModified(port) => print_port(out, "MOD", port),
+        Event::PacketIn(packet) => print_packet(out, packet),
+        Event::Sampled(sampled) => print_sampled(out, sampled),
         Event::Lost { events } => {
             let what = "events happened too fast to be told here; flows are told anew";
             out.styled(BAD, format_args!("({events} {what})"))?;
@@ -199,6 +212,35 @@ fn bare(flow: &FlowMod) -> FlowMod {
 
 /// `OFPT_FLOW_REMOVED: priority=9,arp reason=hard table_id=3 cookie:0x5 duration1.004s idle0 hard1
 /// pkts0 bytes0`.
+/// In the words of `ovs-ofctl monitor`, and then the bytes.
+fn print_packet(out: &mut Output, packet: &PacketIn) -> io::Result<()> {
+    let PacketIn { table, cookie, len, in_port, reason, fields, .. } = packet;
+    let fields = if fields.is_empty() { String::new() } else { format!(" {fields}") };
+    let userdata = match packet.userdata.0.is_empty() {
+        true => String::new(),
+        false => format!(" userdata={}", packet.userdata),
+    };
+    let paused = packet.paused.map_or_else(String::new, |paused| format!(" paused={paused}"));
+    out.styled(STRONG, format_args!("PACKET_IN"))?;
+    out.line(format_args!(
+        " table_id={table} cookie={cookie:#x} total_len={len} in_port={in_port}{fields} \
+         (via {reason}) id={}{userdata}{paused} data_len={}",
+        packet.watcher,
+        packet.packet.0.len(),
+    ))?;
+    out.line(format_args!(" {}", packet.packet))
+}
+
+fn print_sampled(out: &mut Output, sampled: &Sampled) -> io::Result<()> {
+    let Sampled { collector_set, domain, point, in_port, len, packet, .. } = sampled;
+    out.styled(STRONG, format_args!("SAMPLE"))?;
+    out.line(format_args!(
+        " collector_set={collector_set} domain={domain} point={point} in_port={in_port} \
+         total_len={len}",
+    ))?;
+    out.line(format_args!(" {packet}"))
+}
+
 fn print_removed(out: &mut Output, removed: &FlowRemoved, names: &Names) -> io::Result<()> {
     let FlowRemoved { bridge, reason, stats } = removed;
     let flow = &stats.flow;
@@ -273,6 +315,7 @@ mod tests {
             removed: Some(RemovedFlows::All),
             flows: Some(flows),
             ports: false,
+            packets: None,
         };
         assert_eq!(some.watch, expected);
         let error = wanted(&["br0", "flow"]).err().unwrap().to_string();

@@ -19,6 +19,7 @@ use crate::crew::{Common, Crew};
 use crate::describe::Names;
 use crate::events::Events;
 use crate::ledger::Ledger;
+use crate::news::Paused;
 use crate::numbers::Numbers;
 use crate::ports::{Entry, Ports};
 
@@ -51,6 +52,8 @@ pub struct Control {
     pub(crate) cache_limits: (Limits, u32),
     /// Changes that connections have collected, all together.
     pub(crate) collected: usize,
+    /// Packets that wait for whoever watches.
+    pub(crate) paused: Paused,
     /// When ports that do not work were tried last.
     retried: Duration,
 }
@@ -102,6 +105,7 @@ impl Control {
             cache_limits: (plan.common.limits, plan.common.sessions),
             numbers: plan.numbers,
             collected: 0,
+            paused: Paused::default(),
             retried: Duration::ZERO,
         })
     }
@@ -155,6 +159,7 @@ impl Control {
             Request::LimitsShow(_) => Reply::LimitsShow(self.limits()),
             Request::DummyReceive(receive) => Reply::DummyReceive(self.dummy_receive(receive)?),
             Request::DummyTake(take) => Reply::DummyTake(self.dummy_take(&take)?),
+            Request::PacketResume(resume) => Reply::PacketResume(self.resume(resume)?),
             Request::CaptureStart(_) | Request::EventsWatch(_) => {
                 return Err(Failure::internal("what is shown belongs to its connection"));
             }
@@ -210,6 +215,7 @@ impl Control {
         self.fold();
         self.ledger.finish_all(self.crew.paths(), &self.tables);
         self.end_flows();
+        self.paused.forget(self.clock.now());
         self.age_stations();
         let now = self.clock.now();
         self.ports.sample(now);

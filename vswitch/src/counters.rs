@@ -46,6 +46,7 @@ counters! {
     passes "Passes behind a decision, each of which met a megaflow or was translated, too.",
     taught "Flows that packets have taught.",
     not_taught "Flows that were not learned because too many were pending.",
+    unheard "Packets to be shown that nobody wanted to see, or that were too many.",
     confirmed "Translations whose result was the old one.",
     megaflows_made "Megaflows made.",
     megaflows_refused "Megaflows not made for want of room.",

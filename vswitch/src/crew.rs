@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use packet::{Depot, PortId};
 use crate::clock::Clock;
 use crate::counters::WorkerCounters;
 use crate::desk::{Desk, Order, Returned};
+use crate::news::{Hearing, Shown, news};
 use crate::publish::Publication;
 use crate::queues::Queues;
 use crate::worker::{Setup, Worker};
@@ -31,6 +33,7 @@ pub struct Member {
     pub counters: Arc<WorkerCounters>,
     /// What its paths have counted.
     pub paths: PathReader,
+    hearing: Hearing,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -71,7 +74,9 @@ impl Crew {
         for (number, cpu) in cpus.iter().enumerate() {
             let (writer, reader) = paths(common.limits.megaflows, seed);
             let (desk, counters) = (Arc::new(Desk::new()?), Arc::new(WorkerCounters::default()));
+            let (teller, hearing) = news();
             let worker = Worker::new(Setup {
+                teller,
                 desk: Arc::clone(&desk),
                 tables: Arc::clone(&crew.tables),
                 depot: Arc::clone(&common.depot),
@@ -85,7 +90,7 @@ impl Crew {
                 generation: common.generation.clone(),
             })?;
             let thread = Some(spawn(number, *cpu, worker)?);
-            crew.members.push(Member { cpu: *cpu, desk, counters, paths: reader, thread });
+            crew.members.push(Member { cpu: *cpu, desk, counters, paths: reader, hearing, thread });
         }
         Ok(crew)
     }
@@ -98,6 +103,24 @@ impl Crew {
     /// Where tables are published.
     pub const fn tables(&self) -> &Arc<Publication<Tables>> {
         &self.tables
+    }
+
+    /// Whatever workers have shown since the last time.
+    pub fn hear(&mut self) -> Vec<Shown> {
+        let mut shown = Vec::new();
+        for member in &mut self.members {
+            // First: what is told from here on rings again.
+            member.desk.heard();
+            shown.extend(std::iter::from_fn(|| member.hearing.pop().ok()));
+        }
+        shown
+    }
+
+    /// Tells workers whether anybody wants to see packets.
+    pub fn watch_packets(&self, watched: bool) {
+        self.members
+            .iter()
+            .for_each(|member| member.desk.watched.store(watched, Ordering::Relaxed));
     }
 
     /// What the paths of all workers have counted.

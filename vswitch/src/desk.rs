@@ -112,6 +112,9 @@ pub struct Desk {
     /// Whether it sleeps.
     pub asleep: AtomicBool,
     wake: OwnedFd,
+    /// Whether anybody wants to see packets that are shown.
+    pub watched: AtomicBool,
+    bell: OwnedFd,
 }
 
 impl Desk {
@@ -127,6 +130,8 @@ impl Desk {
             serving: AtomicU32::new(0),
             asleep: AtomicBool::new(false),
             wake: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
+            watched: AtomicBool::new(false),
+            bell: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
         })
     }
 
@@ -157,6 +162,24 @@ impl Desk {
         let mut count = [0; 8];
         // Nothing to read means that somebody else's event woke it.
         let _ = rustix::io::read(&self.wake, &mut count);
+    }
+
+    /// The worker has something to tell.
+    pub fn tell(&self) {
+        // It fails only if the counter is full, and then control has been told.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// Control has heard of it.
+    pub fn heard(&self) {
+        let mut count = [0; 8];
+        // Nothing to read means that there is nothing to be heard.
+        let _ = rustix::io::read(&self.bell, &mut count);
+    }
+
+    /// What is readable when the worker has something to tell.
+    pub fn bell(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
     }
 
     /// The signal now.

@@ -36,6 +36,8 @@ pub struct Wishes {
     pub flows: Option<Watched>,
     /// Ports that do.
     pub ports: bool,
+    /// Packets that are shown: those of these watchers, of all if there is none.
+    pub packets: Option<Vec<u16>>,
 }
 
 /// Which flows are watched.
@@ -227,6 +229,28 @@ impl Events {
         }
     }
 
+    /// Whether somebody wants to see packets.
+    pub(crate) fn watch_packets(&self) -> bool {
+        self.listeners.values().any(|listener| listener.wishes.packets.is_some())
+    }
+
+    /// Tells of a packet that is shown to a watcher; to all if it is a sample.
+    pub(crate) fn tell_packet(
+        &mut self,
+        bridge: &str,
+        watcher: Option<u16>,
+        make: impl Fn() -> Event,
+    ) {
+        let line = OnceCell::new();
+        let wants = |packets: &Vec<u16>| {
+            packets.is_empty() || watcher.is_none_or(|watcher| packets.contains(&watcher))
+        };
+        let wanting = |one: &&mut Listener| {
+            one.is_of(bridge) && one.wishes.packets.as_ref().is_some_and(wants)
+        };
+        self.listeners.values_mut().filter(wanting).for_each(|one| one.push(&line, &make));
+    }
+
     /// Tells of a port.
     pub(crate) fn tell_port(&mut self, bridge: &str, make: impl Fn() -> Event) {
         let line = OnceCell::new();
@@ -247,7 +271,13 @@ mod tests {
     use super::*;
 
     fn listener() -> Listener {
-        Listener::new(Wishes { bridge: None, removed: None, flows: None, ports: true })
+        Listener::new(Wishes {
+            bridge: None,
+            removed: None,
+            flows: None,
+            ports: true,
+            packets: None,
+        })
     }
 
     fn event(number: u64) -> Event {
@@ -277,7 +307,8 @@ mod tests {
     #[test]
     fn who_wants_the_same_shares_one_line() {
         let mut events = Events::default();
-        let wishes = || Wishes { bridge: None, removed: None, flows: None, ports: true };
+        let wishes =
+            || Wishes { bridge: None, removed: None, flows: None, ports: true, packets: None };
         let numbers = [events.add(wishes()), events.add(wishes())];
         let elsewhere = events.add(Wishes { bridge: Some("br1".into()), ..wishes() });
         events.tell_port("br0", || event(1));

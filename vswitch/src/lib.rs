@@ -22,6 +22,7 @@ pub mod histogram;
 pub mod inject;
 pub mod last_drops;
 pub mod ledger;
+pub mod news;
 pub mod numbers;
 pub mod outputs;
 mod passes;

@@ -6,14 +6,16 @@
 //! that meet decisions of their own take their passes at once, before anything else is done with the
 //! packet they were made of, so that all leaves in the order in which the flows say it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::{DropReason, PacketInReason};
-use flowtable::{Aside, AsideId, Cache, Decision, Found, Frozen, Metered, Op};
+use flowtable::{Aside, AsideId, Cache, Decision, Found, Frozen, Metered, Op, Show};
 use packet::{FramePool, Headers, Key, Kind, Memory, Packet, PortId, parse, vlan};
 
 use crate::account::Account;
 use crate::act::{Exit, Verdict, act};
+use crate::news::Teller;
 use crate::outputs::Outputs;
 use crate::way::{Tally, Worth};
 
@@ -44,6 +46,11 @@ pub(crate) struct Passes<'a> {
     pub(crate) ingress: PortId,
     pub(crate) tally: &'a mut Tally,
     pub(crate) now: Duration,
+    pub(crate) teller: &'a mut Teller,
+    /// Whether anybody wants to see packets.
+    pub(crate) watched: bool,
+    /// What decides which packets are samples.
+    pub(crate) dice: &'a mut u64,
     /// Passes it has taken.
     pub(crate) depth: usize,
     /// Whether anything of it has gone somewhere.
@@ -76,7 +83,7 @@ impl Passes<'_> {
     pub(crate) fn carry_on(
         &mut self,
         packet: &mut Packet,
-        frozen: &Frozen,
+        frozen: &Arc<Frozen>,
         pool: &mut FramePool,
         account: &Account,
     ) -> Verdict {
@@ -142,6 +149,17 @@ impl Passes<'_> {
         Ok((self.cache.resume(aside, &key, packets, bytes, self.tally.now), headers))
     }
 
+    /// Whether the meters of what is shown let a packet pass.
+    fn may_show(&self, show: &Show, packet: &Packet) -> bool {
+        let (packets, bytes) = (packet.packets(), packet.wire_bytes());
+        let meters =
+            show.meters.iter().flatten().filter_map(|slot| self.cache.tables().meter(*slot));
+        // All of them count it.
+        meters.fold(true, |may, meter| {
+            may & (meter.admit(packets, bytes, self.now) != Metered::Dropped)
+        })
+    }
+
     fn parse(&self, packet: &Packet) -> (Key, Headers) {
         let mut parsed = Key::ZERO;
         let headers = parse(packet.head(self.memory), packet.len(), &mut parsed);
@@ -191,7 +209,13 @@ impl Passes<'_> {
                 u16::from(wire_len(packet, headers) > usize::from(*len))
             }
             Decision::Select(selector) => selector.choose(&parsed),
-            Decision::Pause(_) => return Err(Verdict::Consume),
+            Decision::Pause(show) => {
+                let (show, frozen) = (Arc::clone(show), Arc::clone(frozen));
+                if self.may_show(&show, packet) {
+                    self.teller.show(self.watched, &show, Some(frozen), packet, self.memory);
+                }
+                return Err(Verdict::Consume);
+            }
             Decision::Nothing => 0,
         })
     }
@@ -233,6 +257,8 @@ impl Exit for Passes<'_> {
         if says_flow(reason) {
             self.outputs.consume(copy, pool, account);
         } else {
+            // That counts for the packet, too.
+            self.gone = true;
             self.outputs.drop(copy, reason, pool, account);
         }
     }
@@ -262,10 +288,23 @@ impl Exit for Passes<'_> {
     }
 
     fn show(&mut self, aside: AsideId, packet: &Packet) {
-        if let Some(Aside::Show(show)) = self.cache.asides().get(aside) {
-            // One without a hop left is only shown: it is dropped all the same.
-            self.gone |= show.controller.reason != PacketInReason::InvalidTtl;
+        match self.cache.asides().get(aside) {
+            Some(Aside::Show(show)) => {
+                let show = Arc::clone(show);
+                // One without a hop left is only shown: it is dropped all the same.
+                self.gone |= show.controller.reason != PacketInReason::InvalidTtl;
+                if self.may_show(&show, packet) {
+                    self.teller.show(self.watched, &show, None, packet, self.memory);
+                }
+            }
+            Some(Aside::Sample(sample)) => {
+                // A linear congruence (Knuth's MMIX): good enough to choose packets by.
+                *self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                if *self.dice >> 48 < u64::from(sample.sample.probability) {
+                    self.teller.sample(self.watched, &Arc::clone(sample), packet, self.memory);
+                }
+            }
+            _ => {}
         }
-        let _ = packet;
     }
 }

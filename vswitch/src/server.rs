@@ -129,8 +129,9 @@ impl Server {
     /// Serves until told to end.
     pub fn run(&mut self, control: &mut Control) -> io::Result<()> {
         let mut patience = Duration::ZERO;
-        while !self.wait(patience)? {
+        while !self.wait(control, patience)? {
             self.follow_links(control);
+            control.hear();
             self.accept(control);
             let busy = self.serve(control);
             self.tick(control);
@@ -146,7 +147,7 @@ impl Server {
     }
 
     /// Waits until something happens. Answers whether it is the end.
-    fn wait(&self, patience: Duration) -> io::Result<bool> {
+    fn wait(&self, control: &Control, patience: Duration) -> io::Result<bool> {
         let readable = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         let all: [BorrowedFd<'_>; 3] =
             [self.end.as_fd(), self.links.as_fd(), self.listener.listener.as_fd()];
@@ -158,6 +159,7 @@ impl Server {
                 .iter()
                 .map(|connection| PollFd::new(connection, connection.interest())),
         );
+        fds.extend(control.crew.members().iter().map(|member| readable(member.desk.bell())));
         let timeout = Timespec::try_from(patience).ok();
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(!fds[0].revents().is_empty()),

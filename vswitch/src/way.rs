@@ -13,6 +13,7 @@
 //! needs.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use api::DropReason;
@@ -30,8 +31,10 @@ use packet::{
 use crate::account::Account;
 use crate::act::{Verdict, act};
 use crate::clock::millis;
+use crate::desk::Desk;
 use crate::histogram::Stopwatch;
 use crate::inject::Injection;
+use crate::news::Teller;
 use crate::outputs::Outputs;
 use crate::passes::{Passes, Scratch};
 use crate::session::{SessionKey, Sessions};
@@ -80,6 +83,11 @@ pub(crate) struct Way {
     pub(crate) stopwatch: Stopwatch,
     /// What counts packets that come from no port.
     own: Arc<Account>,
+    /// What is told of packets that are shown, and whether anybody wants to see them.
+    pub(crate) teller: Teller,
+    desk: Arc<Desk>,
+    /// What decides which packets are samples.
+    dice: u64,
 }
 
 /// What is known of the packets that go through a step together.
@@ -103,6 +111,7 @@ impl Way {
         paths: Paths,
         limits: Limits,
         sessions: u32,
+        (teller, desk): (Teller, Arc<Desk>),
     ) -> Self {
         let seed = tables.seed();
         let pool = FramePool::new(depot);
@@ -120,6 +129,9 @@ impl Way {
             scratch: Scratch::new(),
             now: Duration::ZERO,
             own: Arc::default(),
+            teller,
+            desk,
+            dice: Seed(seed.0 ^ 2).0,
             stopwatch: Stopwatch::default(),
         }
     }
@@ -397,6 +409,9 @@ impl Way {
             ingress: packet.ingress,
             tally,
             now: self.now,
+            teller: &mut self.teller,
+            watched: self.desk.watched.load(Ordering::Relaxed),
+            dice: &mut self.dice,
             depth: 0,
             gone: false,
         };
@@ -426,6 +441,9 @@ impl Way {
             ingress: injection.ingress,
             tally: &mut tally,
             now,
+            teller: &mut self.teller,
+            watched: self.desk.watched.load(Ordering::Relaxed),
+            dice: &mut self.dice,
             depth: 0,
             gone: false,
         };

@@ -18,6 +18,7 @@ use crate::clock::{Clock, millis};
 use crate::counters::WorkerCounters;
 use crate::desk::{Desk, Order, Returned};
 use crate::histogram::Stopwatch;
+use crate::news::Teller;
 use crate::publish::Publication;
 use crate::session::Sessions;
 use crate::short_cuts::{Destination, ShortCuts};
@@ -60,6 +61,8 @@ pub struct Setup {
     pub cpu: Option<usize>,
     /// What ends short-cuts, if there are any.
     pub generation: Option<Arc<Generation>>,
+    /// What tells control of what there is to be told.
+    pub teller: Teller,
 }
 
 /// A worker.
@@ -115,7 +118,9 @@ impl Worker {
     pub fn new(setup: Setup) -> std::io::Result<Self> {
         let sleep = Sleep::new(std::os::fd::AsFd::as_fd(&*setup.desk), setup.busy_poll)?;
         let (number, tables) = setup.tables.get();
-        let mut way = Way::new(tables, &setup.depot, setup.paths, setup.limits, setup.sessions);
+        let news = (setup.teller, Arc::clone(&setup.desk));
+        let mut way =
+            Way::new(tables, &setup.depot, setup.paths, setup.limits, setup.sessions, news);
         way.stopwatch = Stopwatch::new(setup.clock, Arc::clone(&setup.counters));
         Ok(Self {
             sleep,
@@ -202,6 +207,7 @@ impl Worker {
         if worked {
             self.end_short_cuts_if_learned();
         }
+        self.tell_news();
         worked |= self.way.outputs.serve(now, &mut self.way.pool);
         let again = self.way.outputs.clear_up(&mut self.way.pool);
         if worked {
@@ -213,6 +219,15 @@ impl Worker {
         self.woken = None;
         self.sweep(millis(now));
         worked || again
+    }
+
+    /// Has control hear of what there is to be told.
+    #[inline]
+    fn tell_news(&mut self) {
+        let taught = self.way.cache.take_news();
+        if self.way.teller.take_news() || taught {
+            self.desk.tell();
+        }
     }
 
     /// What was learned in this turn may lead packets elsewhere.
@@ -399,6 +414,7 @@ impl Worker {
         let receiving: u64 = self.inputs.iter().map(|input| input.queue.syscalls()).sum();
         counters.syscalls.set(receiving + outputs.syscalls() + self.sleep.syscalls);
         counters.sent.set(outputs.sent);
+        counters.unheard.set(self.way.teller.unheard);
         counters.idle_ns.set(nanoseconds(self.sleep.vain));
         counters.sessions.set(sessions.as_ref().map_or(0, Sessions::len) as u64);
         counters.megaflows.set(cache.megaflows().len() as u64);

@@ -48,6 +48,8 @@ fn words(event: &Event) -> String {
             let flags: Vec<_> = port.port.flags.names().collect();
             format!("port modified {} {flags:?} {:?}", port.port.name, port.port.state)
         }
+        Event::PacketIn(packet) => format!("packet in {}", packet.reason),
+        Event::Sampled(sampled) => format!("sampled {}", sampled.collector_set),
         Event::Lost { .. } => "lost".to_owned(),
     }
 }

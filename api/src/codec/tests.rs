@@ -188,9 +188,17 @@ pub(super) fn requests() -> Vec<(Request, &'static str)> {
                 removed: Some(request::RemovedFlows::All),
                 flows: Some(request::FlowWatch { filter: Some("tcp".to_owned()), initial: false }),
                 ports: true,
+                packets: Some(vec![3]),
             }
             .into(),
-            r#"{"bridge":"br0","removed":"all","flows":{"filter":"tcp","initial":false},"ports":true}"#,
+            concat!(
+                r#"{"bridge":"br0","removed":"all","flows":{"filter":"tcp","initial":false},"#,
+                r#""ports":true,"packets":[3]}"#,
+            ),
+        ),
+        (
+            request::PacketResume { paused: 7, packet: Some(bytes()) }.into(),
+            r#"{"paused":7,"packet":"0200ff"}"#,
         ),
         (
             request::DummyReceive { bridge: None, port: "p".to_owned(), packets: vec![bytes()] }

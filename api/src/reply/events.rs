@@ -5,7 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{FlowStats, Port};
-use crate::flow::FlowMod;
+use crate::action::PacketInReason;
+use crate::bytes::{HexBytes, as_text};
+use crate::flow::{FlowMod, TableId};
 
 /// Something that has happened: `"event"` says what.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -35,12 +37,69 @@ pub enum Event {
     PortDeleted(WatchedPort),
     /// A port has come up, gone down, or is used in another way.
     PortModified(WatchedPort),
+    /// A packet is shown, or waits to be let go on.
+    PacketIn(PacketIn),
+    /// One packet of many.
+    Sampled(Sampled),
     /// More has happened than was read in time, and here is a gap. If flows are watched with
     /// those that are there, all of them are told anew behind it.
     Lost {
         /// How many events are missing.
         events: u64,
     },
+}
+
+/// A packet that is shown.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PacketIn {
+    /// Its bridge.
+    pub bridge: String,
+    /// Why it is shown.
+    #[serde(with = "as_text")]
+    pub reason: PacketInReason,
+    /// To whom: the `id` of the action.
+    pub watcher: u16,
+    /// The table of the flow that shows it.
+    pub table: TableId,
+    /// The cookie of that flow.
+    pub cookie: u64,
+    /// The port it seems to come from.
+    pub in_port: u16,
+    /// What the pipeline knows of it, as the text of a match.
+    pub fields: String,
+    /// What the action has to say.
+    #[serde(with = "as_text")]
+    pub userdata: HexBytes,
+    /// The number by which it is let go on, if it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<u64>,
+    /// How long it is, in bytes.
+    pub len: u64,
+    /// Its bytes, or as many as the action shows.
+    #[serde(with = "as_text")]
+    pub packet: HexBytes,
+}
+
+/// One packet of many.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Sampled {
+    /// Its bridge.
+    pub bridge: String,
+    /// For which collectors.
+    pub collector_set: u32,
+    /// The observation domain.
+    pub domain: u32,
+    /// The observation point.
+    pub point: u32,
+    /// How many of 65535 packets are shown.
+    pub probability: u16,
+    /// The port it seems to come from.
+    pub in_port: u16,
+    /// How long it is, in bytes.
+    pub len: u64,
+    /// Its first bytes.
+    #[serde(with = "as_text")]
+    pub packet: HexBytes,
 }
 
 /// A flow that has ended.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bytes::HexBytes;
+
 /// Asks to be told what happens from now on: an [`Event`](crate::reply::Event) comes as a
 /// [`Notification`](crate::Notification) each time. The connection can ask other things meanwhile;
 /// asked again, this is put in the place of what it was told before.
@@ -22,6 +24,20 @@ pub struct EventsWatch {
     /// Ports that come, change and go.
     #[serde(default)]
     pub ports: bool,
+    /// Packets that are shown and samples; those of these watchers only, of all if the list is
+    /// empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packets: Option<Vec<u16>>,
+}
+
+/// Lets a packet go on that was shown and waits.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PacketResume {
+    /// Its number, as [`PacketIn::paused`](crate::reply::PacketIn::paused) has told it.
+    pub paused: u64,
+    /// What it is by now, if it is not as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packet: Option<HexBytes>,
 }
 
 /// The end of which flows is told.

@@ -32,9 +32,10 @@ impl Control {
         let bridge = watch.bridge.as_deref();
         let id = bridge.map(|name| self.bridge(Some(name))).transpose()?;
         let flows = watch.flows.as_ref().map(|flows| self.watched(id, flows)).transpose()?;
-        if flows.is_none() && watch.removed.is_none() && !watch.ports {
+        let packets = watch.packets.clone();
+        if flows.is_none() && watch.removed.is_none() && !watch.ports && packets.is_none() {
             return Err(Failure::refused(
-                "nothing is to be told: ask for `removed`, `flows` or `ports`",
+                "nothing is to be told: ask for `removed`, `flows`, `ports` or `packets`",
             ));
         }
         let wishes = Wishes {
@@ -42,8 +43,11 @@ impl Control {
             removed: watch.removed,
             flows,
             ports: watch.ports,
+            packets,
         };
-        Ok(self.events.add(wishes))
+        let number = self.events.add(wishes);
+        self.crew.watch_packets(self.events.watch_packets());
+        Ok(number)
     }
 
     fn watched(&self, bridge: Option<BridgeId>, watch: &FlowWatch) -> Result<Watched, Failure> {
@@ -87,5 +91,6 @@ impl Control {
     /// Ends that.
     pub(crate) fn unlisten(&mut self, number: u64) {
         self.events.remove(number);
+        self.crew.watch_packets(self.events.watch_packets());
     }
 }

@@ -231,6 +231,7 @@ impl Bench {
             busy_poll: false,
             cpu: None,
             generation,
+            teller: vswitch::news::news().0,
         })
         .unwrap();
         Self {

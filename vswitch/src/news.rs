@@ -1,0 +1,262 @@
+//! What workers have to tell: packets that are shown to whoever watches, and that packets have taught
+//! flows.
+//!
+//! A worker never waits for it to be heard: shown packets go through a ring, and what finds it full
+//! is counted. It rings a bell at most once a turn.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::reply::{Event, PacketIn, Sampled};
+use api::request::PacketResume;
+use api::{Failure, HexBytes, Match};
+use flowtable::{BridgeId, Edit, Frozen, RuleId, SampleOf, Show};
+use packet::{Key, Memory, Packet, PortId};
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::control::Control;
+
+/// Packets that may wait to be heard of, of one worker.
+const WAITING: usize = 1024;
+/// Packets that may wait for whoever watches to let them go on.
+const PAUSED: usize = 1024;
+/// How long a packet may wait so.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a worker shows.
+#[derive(Debug)]
+pub enum Shown {
+    /// A packet, for a reason; with what it waits for, if it does.
+    Packet(Arc<Show>, Option<Arc<Frozen>>, Copied),
+    /// A packet among many.
+    Sample(Arc<SampleOf>, Copied),
+}
+
+/// The first bytes of a packet.
+#[derive(Debug)]
+pub struct Copied {
+    bytes: Vec<u8>,
+    len: usize,
+    /// The port it came in by.
+    ingress: PortId,
+}
+
+impl Copied {
+    fn of(packet: &Packet, most: usize, memory: &Memory) -> Self {
+        let mut bytes = packet.to_vec(memory);
+        bytes.truncate(most);
+        Self { bytes, len: packet.len(), ingress: packet.ingress }
+    }
+}
+
+/// The worker's side.
+#[derive(Debug)]
+pub struct Teller {
+    ring: Producer<Shown>,
+    /// Packets that were shown to nobody, since nobody watched or heard.
+    pub unheard: u64,
+    has_news: bool,
+}
+
+/// The side of the control thread.
+pub type Hearing = Consumer<Shown>;
+
+/// Both sides.
+pub fn news() -> (Teller, Hearing) {
+    let (ring, hearing) = RingBuffer::new(WAITING);
+    (Teller { ring, unheard: 0, has_news: false }, hearing)
+}
+
+impl Teller {
+    /// Shows a packet if somebody watches. Copies it: those who watch are not on the fast path.
+    pub(crate) fn show(
+        &mut self,
+        watched: bool,
+        show: &Arc<Show>,
+        frozen: Option<Arc<Frozen>>,
+        packet: &Packet,
+        memory: &Memory,
+    ) {
+        let most = match frozen {
+            Some(_) => usize::MAX,
+            None => show.controller.max_len.into(),
+        };
+        self.tell(watched, || {
+            Shown::Packet(Arc::clone(show), frozen, Copied::of(packet, most, memory))
+        });
+    }
+
+    /// Shows one packet among many.
+    pub(crate) fn sample(
+        &mut self,
+        watched: bool,
+        sample: &Arc<SampleOf>,
+        packet: &Packet,
+        memory: &Memory,
+    ) {
+        /// Bytes of a sample: the headers.
+        const HEAD: usize = 128;
+        let copied = || Shown::Sample(Arc::clone(sample), Copied::of(packet, HEAD, memory));
+        self.tell(watched, copied);
+    }
+
+    fn tell(&mut self, watched: bool, what: impl FnOnce() -> Shown) {
+        if !watched || self.ring.is_full() {
+            self.unheard += 1;
+            return;
+        }
+        // It has room: this is the only producer.
+        let _ = self.ring.push(what());
+        self.has_news = true;
+    }
+
+    /// Whether there is something to be heard since the last time.
+    pub(crate) const fn take_news(&mut self) -> bool {
+        std::mem::replace(&mut self.has_news, false)
+    }
+}
+
+/// Packets that wait for whoever watches.
+#[derive(Debug, Default)]
+pub struct Paused {
+    packets: BTreeMap<u64, Waiting>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    bridge: BridgeId,
+    frozen: Arc<Frozen>,
+    bytes: Vec<u8>,
+    ingress: PortId,
+    since: Duration,
+}
+
+impl Paused {
+    /// One packet more, in place of the one that has waited longest if there are too many.
+    fn add(&mut self, waiting: Waiting) -> u64 {
+        if self.packets.len() >= PAUSED {
+            self.packets.pop_first();
+        }
+        self.last += 1;
+        self.packets.insert(self.last, waiting);
+        self.last
+    }
+
+    /// Forgets those that have waited for too long.
+    pub(crate) fn forget(&mut self, now: Duration) {
+        self.packets.retain(|_, waiting| now.saturating_sub(waiting.since) < PATIENCE);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+}
+
+impl Control {
+    /// Takes notice of whatever workers have to tell.
+    pub fn hear(&mut self) {
+        let shown = self.crew.hear();
+        shown.into_iter().for_each(|shown| self.tell_shown(shown));
+        self.take_in_taught();
+    }
+
+    /// Puts the flows that packets have taught among the others.
+    fn take_in_taught(&mut self) {
+        let taught: Vec<_> = self
+            .tables
+            .bridges()
+            .filter_map(|(id, bridge)| Some((id, bridge.pending.rules()?)))
+            .collect();
+        for (bridge, rules) in taught {
+            let now = self.clock.millis();
+            let mut edit: Edit = self.tables.edit();
+            for rule in rules.iter() {
+                if let Err(refused) = edit.learn(bridge, rule, now) {
+                    tracing::warn!(flow = %rule.flow_mod(), %refused, "a flow is not learned");
+                }
+            }
+            self.publish(Some(bridge), edit);
+            let ids: Vec<RuleId> = rules.iter().map(|rule| rule.id).collect();
+            if let Some(bridge) = self.tables.bridge(bridge) {
+                bridge.pending.remove(&ids);
+            }
+        }
+    }
+
+    fn tell_shown(&mut self, shown: Shown) {
+        match shown {
+            Shown::Packet(show, frozen, copied) => self.tell_packet(&show, frozen, copied),
+            Shown::Sample(sample, copied) => {
+                let name = self.bridge_name(sample.bridge);
+                let event = Event::Sampled(Sampled {
+                    bridge: name.clone(),
+                    collector_set: sample.sample.collector_set,
+                    domain: sample.sample.domain,
+                    point: sample.sample.point,
+                    probability: sample.sample.probability,
+                    in_port: sample.in_port,
+                    len: copied.len as u64,
+                    packet: HexBytes(copied.bytes),
+                });
+                self.events.tell_packet(&name, None, || event.clone());
+            }
+        }
+    }
+
+    fn tell_packet(&mut self, show: &Show, frozen: Option<Arc<Frozen>>, copied: Copied) {
+        let Copied { mut bytes, len, ingress } = copied;
+        let paused = frozen.map(|frozen| {
+            let (bridge, since) = (show.bridge, self.clock.now());
+            let whole = bytes.clone();
+            self.paused.add(Waiting { bridge, frozen, bytes: whole, ingress, since })
+        });
+        bytes.truncate(show.controller.max_len.into());
+        let name = self.bridge_name(show.bridge);
+        let event = Event::PacketIn(PacketIn {
+            bridge: name.clone(),
+            reason: show.controller.reason,
+            watcher: show.controller.id,
+            table: show.context.table,
+            cookie: show.context.cookie,
+            in_port: show.in_port,
+            fields: fields_of(show).to_string(),
+            userdata: HexBytes(show.controller.userdata.clone()),
+            paused,
+            len: len as u64,
+            packet: HexBytes(bytes),
+        });
+        self.events.tell_packet(&name, Some(show.controller.id), || event.clone());
+    }
+
+    /// Lets a packet go on that waits, with these bytes instead of its own if there are any.
+    pub(crate) fn resume(&mut self, resume: PacketResume) -> Result<api::reply::Done, Failure> {
+        let waiting = self.paused.packets.remove(&resume.paused).ok_or_else(|| {
+            let number = resume.paused;
+            let seconds = PATIENCE.as_secs();
+            Failure::refused(format!(
+                "no packet {number} waits: it went on, or waited for more than {seconds} s"
+            ))
+        })?;
+        let Waiting { bridge, frozen, bytes, ingress, .. } = waiting;
+        let bytes = resume.packet.map_or(bytes, |packet| packet.0);
+        let port = self.ports.get(ingress).map_or(0, |entry| entry.number);
+        self.inject(bridge, port, bytes, frozen);
+        Ok(api::reply::Done {})
+    }
+}
+
+/// What the pipeline knew of a packet that is shown.
+fn fields_of(show: &Show) -> Match {
+    let mut key = Key::ZERO;
+    key.words_mut()[Key::PARSED_WORDS..].copy_from_slice(&show.notes);
+    key.set(Key::OUTCOME, 0u8);
+    Match::scratch(&key)
+}
