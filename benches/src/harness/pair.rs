@@ -213,7 +213,7 @@ impl Pair {
         self.ours.freeze(true)?;
         notes.push(self.feed_ovs(progress, case)?);
         let their_before = self.their_traffic(case.ports())?;
-        let caches = self.best_caches(plan)?;
+        let caches = self.best_caches(plan, case.packets.frames.len())?;
         notes.push(format!("OVS with {caches}"));
         let rounds = if plan.quick { 2 } else { 4 };
         let count = Count { rounds, spare: 2 * rounds };
@@ -321,23 +321,36 @@ impl Pair {
         self.ovs.add_port(name, number, &(device_of(&device) + &mtu))
     }
 
-    /// Sets up OVS's caches as is best for this traffic.
-    fn best_caches(&mut self, plan: &Plan) -> Result<&'static str> {
+    /// Sets up OVS's caches as is best for this traffic, of so many packets.
+    fn best_caches(&mut self, plan: &Plan, packets: usize) -> Result<&'static str> {
         let window = Duration::from_millis(if plan.quick { 300 } else { 1000 });
-        let set = |pair: &Self, caches: &str| {
-            pair.ovs.vsctl(&format!("set Open_vSwitch . other_config:{caches}"))
-        };
         let mut best = (0.0, CACHES[0]);
         for caches in CACHES {
-            set(self, caches.1)?;
-            pause(Duration::from_millis(300))?;
+            self.set_caches(caches.1, packets, if plan.quick { 4 } else { 10 })?;
             let rate = self.window(false, window)?;
             if rate > best.0 {
                 best = (rate, caches);
             }
         }
-        set(self, best.1.1)?;
+        self.set_caches(best.1.1, packets, if plan.quick { 8 } else { 30 })?;
         Ok(best.1.0)
+    }
+
+    /// Sets up OVS's caches, and waits until they are filled: all packets have come at least once,
+    /// and it becomes no faster. What is slow takes long to fill: so many seconds at most.
+    fn set_caches(&mut self, caches: &str, packets: usize, seconds: u64) -> Result<()> {
+        self.ovs.vsctl(&format!("set Open_vSwitch . other_config:{caches}"))?;
+        let (first, begun) = self.ovs.received()?;
+        let mut last = 0.0;
+        loop {
+            let rate = self.window(false, Duration::from_millis(200))?;
+            let (received, now) = self.ovs.received()?;
+            let filled = received.saturating_sub(first) >= packets as u64 && rate <= 1.05 * last;
+            if filled || now - begun > seconds * 1_000_000_000 {
+                return Ok(());
+            }
+            last = rate;
+        }
     }
 
     /// One side's turn: the other is frozen meanwhile.
