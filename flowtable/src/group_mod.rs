@@ -74,12 +74,29 @@ impl Edit {
         group: Group,
         created: Millis,
     ) -> Result<(), Refused> {
-        let (id, serial) = (group.id, GroupSerial(self.take_group_serial()));
+        let serial = GroupSerial(self.take_group_serial());
+        self.enter_group(bridge, GroupEntry::new(serial, group, created))
+    }
+
+    /// Puts a group where it was.
+    pub(crate) fn restore_group(
+        &mut self,
+        bridge: BridgeId,
+        entry: GroupEntry,
+    ) -> Result<(), Refused> {
+        match self.group(bridge, entry.group.id)? {
+            Some(_) => Err(Refused::GroupExists { id: entry.group.id }),
+            None => self.enter_group(bridge, entry),
+        }
+    }
+
+    fn enter_group(&mut self, bridge: BridgeId, entry: GroupEntry) -> Result<(), Refused> {
+        let id = entry.group.id;
         let groups = Arc::make_mut(&mut self.bridge_mut(bridge)?.groups);
         if groups.get(id).is_none() && groups.len() >= Groups::MOST {
             return Err(Refused::TooMany { what: "groups", limit: Groups::MOST });
         }
-        let entry = Arc::new(GroupEntry::new(serial, group, created));
+        let entry = Arc::new(entry);
         groups.insert(Arc::clone(&entry));
         if groups.has_loop(id) {
             return Err(Refused::GroupLoop { id });
@@ -122,20 +139,9 @@ impl Edit {
         change: &MeterMod,
         now: Duration,
     ) -> Result<(), Refused> {
-        /// The most meters of a bridge.
-        const MOST: usize = 65_536;
         let meters = &self.tables().bridge(bridge).ok_or(Refused::NoBridge)?.meters;
         match change {
-            MeterMod::Add(meter) => {
-                if meters.get(meter.id).is_some() {
-                    return Err(Refused::MeterExists { id: meter.id });
-                }
-                if meters.len() >= MOST {
-                    return Err(Refused::TooMany { what: "meters", limit: MOST });
-                }
-                let slot = self.take_meter_slot();
-                self.put_meter(bridge, slot, crate::Meter::new(meter.clone(), now))
-            }
+            MeterMod::Add(meter) => self.add_meter(bridge, crate::Meter::new(meter.clone(), now)),
             MeterMod::Modify(meter) => {
                 let old = meters.get(meter.id).ok_or(Refused::NoMeter { id: meter.id })?;
                 let (slot, new) = (old.slot, old.meter.modified(Meter::clone(meter), now));
@@ -147,6 +153,26 @@ impl Edit {
                 all.into_iter().try_for_each(|id| self.delete_meter(bridge, id))
             }
         }
+    }
+
+    /// Adds a meter that is not there.
+    pub(crate) fn add_meter(
+        &mut self,
+        bridge: BridgeId,
+        meter: crate::Meter,
+    ) -> Result<(), Refused> {
+        /// The most meters of a bridge.
+        const MOST: usize = 65_536;
+        let meters = &self.tables().bridge(bridge).ok_or(Refused::NoBridge)?.meters;
+        let id = meter.meter().id;
+        if meters.get(id).is_some() {
+            return Err(Refused::MeterExists { id });
+        }
+        if meters.len() >= MOST {
+            return Err(Refused::TooMany { what: "meters", limit: MOST });
+        }
+        let slot = self.take_meter_slot();
+        self.put_meter(bridge, slot, meter)
     }
 
     fn put_meter(
@@ -205,8 +231,23 @@ fn with_buckets(group: &Group, place: BucketPlace, new: &[Bucket]) -> Result<Gro
             known(bucket).ok_or(Refused::NoBucket { id: group.id, bucket })?
         }
     };
-    group.buckets.splice(at..at, new.iter().cloned());
+    let fitting: Result<Vec<_>, _> = new.iter().map(|bucket| fitted(&group, bucket)).collect();
+    group.buckets.splice(at..at, fitting?);
     one_if_indirect(group)
+}
+
+/// A bucket as one of this group, whose kind was not known when it was read.
+fn fitted(group: &Group, bucket: &Bucket) -> Result<Bucket, Refused> {
+    let unfit = |why| Err(Refused::UnfitBucket { id: group.id, bucket: bucket.id, why });
+    let watches = bucket.watch_port.is_some() || bucket.watch_group.is_some();
+    match group.kind {
+        GroupKind::All | GroupKind::Indirect if watches => {
+            unfit("only those of select and ff groups watch something")
+        }
+        GroupKind::FastFailover if !watches => unfit("those of ff groups watch a port or a group"),
+        GroupKind::Select => Ok(bucket.clone()),
+        _ => Ok(Bucket { weight: 0, ..bucket.clone() }),
+    }
 }
 
 fn without_buckets(group: &Group, place: BucketPlace) -> Result<Group, Refused> {

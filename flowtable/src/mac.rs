@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use packet::{MacAddr, PortId};
+use serde::{Deserialize, Serialize};
 
 use crate::mask::Seed;
 use crate::rule::Millis;
@@ -78,7 +79,7 @@ pub struct Learned {
 }
 
 /// What has become of learned entries so far.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct MacStats {
     /// Entries that were learned.
     pub learned: u64,
@@ -280,6 +281,33 @@ impl MacTable {
         };
         self.fill(slot, station, port, seen);
         Some(())
+    }
+
+    /// Puts an entry into the slot where it was. Answers whether that is one of its own and free.
+    pub(crate) fn restore(&self, entry: &Learned) -> bool {
+        let Learned { slot, station, port, used, is_static } = *entry;
+        let is_legal = Station::from_word(station.to_word()) == station
+            && self.find(station).is_none()
+            && used.0 <= STATIC
+            && is_static == (used.0 == STATIC);
+        let mut own = self.candidates(station).filter(|(n, _)| *n == slot);
+        match own.next() {
+            Some((_, slot)) if is_legal && slot.change(FREE, CLAIMED) => {
+                self.fill(slot, station, port, seen(port, used));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Counts on from what had become of learned entries before.
+    pub(crate) fn restore_stats(&self, stats: MacStats) {
+        let MacStats { learned, moved, expired, evicted, refused } = stats;
+        self.tally.learned.fetch_add(learned, Ordering::Relaxed);
+        self.tally.moved.fetch_add(moved, Ordering::Relaxed);
+        self.tally.expired.fetch_add(expired, Ordering::Relaxed);
+        self.tally.evicted.fetch_add(evicted, Ordering::Relaxed);
+        self.tally.refused.fetch_add(refused, Ordering::Relaxed);
     }
 
     /// Forgets where `station` is. Answers whether that was known.

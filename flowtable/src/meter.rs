@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use api::{BandKind, MeterBand, MeterUnit};
+use serde::{Deserialize, Serialize};
 
 use crate::sync::{AtomicU64, Ordering};
 use crate::tokens::TokenBucket;
@@ -46,7 +47,7 @@ pub enum Metered {
 }
 
 /// Packets and their bytes.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Volume {
     /// Packets.
     pub packets: u64,
@@ -59,6 +60,22 @@ impl Meter {
     pub fn new(meter: api::Meter, now: Duration) -> Self {
         let bands = meter.bands.iter().map(|band| Band::new(*band, meter.unit, now)).collect();
         Self { came: Counter::default(), bands, meter, since: now }
+    }
+
+    /// A meter that was added long ago and has counted this, with full buckets.
+    pub(crate) fn restored(
+        meter: api::Meter,
+        since: Duration,
+        came: Volume,
+        exceeded: &[Volume],
+    ) -> Self {
+        // What is full then is full at any later time.
+        let restored = Self::new(meter, since);
+        restored.came.add(came.packets, came.bytes);
+        for (band, volume) in restored.bands.iter().zip(exceeded) {
+            band.exceeded.add(volume.packets, volume.bytes);
+        }
+        restored
     }
 
     /// The meter that takes the place of this one when it is modified.

@@ -1,19 +1,27 @@
 //! All of the tables as plain data: what one switch leaves to the next.
 //!
-//! Flows are in it as text, whose grammar outlives any layout; counters and times are numbers; the
-//! seed of all hashes is, too. What workers have cached is not: it is made again.
+//! Flows, groups and meters are in it as text, whose grammar outlives any layout; counters and times
+//! are numbers; the seed of all hashes is, too. What workers have cached is not: it is made again.
+//! Nor is how full the buckets of meters are: they begin full. Flows that packets have taught are
+//! among the others.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use api::{FlowMod, PortFlags, TableId};
+use api::{FlowMod, Group, Meter, PortFlags, TableId};
 use packet::{MacAddr, PortId};
 use serde::{Deserialize, Serialize};
 
-use crate::mac::Station;
+use crate::group::{GroupEntry, GroupSerial};
+use crate::limit::{Overflow, TableLimit};
+use crate::mac::{Learned, MacStats, Station};
 use crate::mask::Seed;
+use crate::meter::Volume;
+use crate::meters::MeterEntry;
 use crate::ports::{BridgeId, PortView, VlanMode};
 use crate::rule::{Millis, Rule, RuleId, RuleStats};
-use crate::tables::{Edit, Refused, Tables};
+use crate::tables::{Bridge, Edit, Refused, Tables};
 
 /// The tables of a switch at one moment.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -26,6 +34,8 @@ pub struct State {
     pub generation: u64,
     /// The number of the next rule.
     pub next_rule: u64,
+    /// The number of the next group, or of the next version of one.
+    pub next_group: u32,
     /// Flows that one table holds.
     pub table_limit: usize,
     /// The bridges.
@@ -41,12 +51,20 @@ pub struct BridgeState {
     pub name: String,
     /// Its ports, by number.
     pub ports: Vec<PortState>,
+    /// The limits of tables that have their own.
+    pub limits: Vec<LimitState>,
+    /// Its groups, by number.
+    pub groups: Vec<GroupState>,
+    /// Its meters, by number.
+    pub meters: Vec<MeterState>,
     /// Its flows, by table, priority and age.
     pub flows: Vec<FlowState>,
     /// What met no flow, by table; tables in which nothing did are left out.
     pub misses: Vec<(TableId, CountState)>,
     /// What it has learned, by VLAN and address.
     pub stations: Vec<StationState>,
+    /// What had become of learned addresses.
+    pub learned: MacStats,
 }
 
 /// What flows know of a port.
@@ -64,6 +82,47 @@ pub struct PortState {
     pub trunk: Vec<u16>,
     /// How it is used.
     pub flags: PortFlags,
+    /// Whether it carried packets.
+    pub is_up: bool,
+}
+
+/// How many flows a table holds.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LimitState {
+    /// The table.
+    pub table: TableId,
+    /// The most flows.
+    pub flows: usize,
+    /// Whether it gives up another one for the next.
+    pub evicts: bool,
+}
+
+/// A group.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct GroupState {
+    /// The number of this version of it.
+    pub serial: u32,
+    /// The group, as it would be added.
+    pub group: Group,
+    /// When it was added.
+    pub created_ms: u64,
+    /// What it has counted.
+    pub count: CountState,
+    /// What each of its buckets has counted.
+    pub buckets: Vec<CountState>,
+}
+
+/// A meter.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct MeterState {
+    /// The meter, as it would be added.
+    pub meter: Meter,
+    /// When it was added, in nanoseconds of the switch's clock.
+    pub since_ns: u64,
+    /// What came to it.
+    pub came: Volume,
+    /// What each of its bands decided about.
+    pub exceeded: Vec<Volume>,
 }
 
 /// A flow.
@@ -97,6 +156,8 @@ pub struct CountState {
 /// A learned address.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct StationState {
+    /// The slot of the entry.
+    pub slot: u16,
     /// The VLAN.
     pub vlan: u16,
     /// The address.
@@ -106,7 +167,6 @@ pub struct StationState {
     /// When it was seen last.
     pub used_ms: u64,
     /// Whether it was added by hand.
-    #[serde(default)]
     pub is_static: bool,
 }
 
@@ -138,39 +198,18 @@ impl StateError {
 
 impl State {
     /// The layout that is written, and read.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// What `tables` are now. Counters are complete once all paths have been folded.
     pub fn export(tables: &Tables) -> Self {
-        let bridges = tables.bridges().map(|(id, bridge)| {
-            let mut rules: Vec<_> = bridge.rules().collect();
-            rules.sort_by_key(|rule| (rule.table, u16::MAX - rule.priority, rule.order));
-            let mut stations: Vec<_> = bridge.macs.iter().collect();
-            stations.sort_by_key(|learned| (learned.station.vlan, learned.station.mac));
-            let counted = (0..=TableId::MAX).map(|table| (table, count(bridge.missed(table))));
-            BridgeState {
-                id: id.0,
-                name: bridge.name.to_string(),
-                ports: bridge.ports.iter().map(|port| PortState::of(port)).collect(),
-                flows: rules.into_iter().map(|rule| FlowState::of(rule)).collect(),
-                misses: counted.filter(|(_, count)| count.packets > 0).collect(),
-                stations: stations
-                    .into_iter()
-                    .map(|learned| StationState {
-                        vlan: learned.station.vlan,
-                        mac: learned.station.mac.0,
-                        port: learned.port.0,
-                        used_ms: learned.used.0,
-                        is_static: learned.is_static,
-                    })
-                    .collect(),
-            }
-        });
+        let settled = with_pending(tables);
+        let bridges = settled.bridges().map(|(id, bridge)| BridgeState::of(id, bridge));
         Self {
             version: Self::VERSION,
             seed: tables.seed().0,
             generation: tables.generation(),
             next_rule: tables.next_rule(),
+            next_group: tables.next_group(),
             table_limit: tables.table_limit(),
             bridges: bridges.collect(),
         }
@@ -182,22 +221,30 @@ impl State {
             return Err(StateError::Version { found: self.version });
         }
         let empty = Tables::new(Seed(self.seed)).with_table_limit(self.table_limit);
-        let mut edit = empty.edit();
+        let (mut edit, mut serials) = (empty.edit(), HashSet::new());
         for bridge in &self.bridges {
-            let place = format!("bridge {}", bridge.name);
-            let refused = |why: Refused| StateError::at(&place, why);
             let id = BridgeId(bridge.id);
-            edit.restore_bridge(id, bridge.name.as_str().into())
-                .map_err(|why| StateError::at(&place, why))?;
-            for port in &bridge.ports {
-                edit.set_port(port.view(id)).map_err(refused)?;
+            bridge
+                .restore_frame(&mut edit, id)
+                .map_err(|why| StateError::at(format!("bridge {}", bridge.name), why))?;
+            for group in &bridge.groups {
+                let wrong = |why| StateError::at(format!("group {}", group.group.id), why);
+                if group.serial >= self.next_group || !serials.insert(group.serial) {
+                    return Err(wrong("its serial number was not given to it".to_owned()));
+                }
+                group.restore(&mut edit, id).map_err(wrong)?;
+            }
+            for meter in &bridge.meters {
+                meter
+                    .restore(&mut edit, id)
+                    .map_err(|why| StateError::at(format!("meter {}", meter.meter.id), why))?;
             }
             for flow in &bridge.flows {
                 self.restore_flow(&mut edit, id, flow)?;
             }
-            bridge.restore_counts(&edit, id);
+            bridge.restore_learned(&edit, id)?;
         }
-        Ok(edit.restored(self.generation, self.next_rule))
+        Ok(edit.restored(self.generation, self.next_rule, self.next_group))
     }
 
     fn restore_flow(
@@ -214,8 +261,7 @@ impl State {
             return Err(wrong("it has no table or no actions"));
         };
         let stats = RuleStats::default();
-        let CountState { packets, bytes, used_ms } = flow.count;
-        stats.credit(packets, bytes, Millis(used_ms));
+        flow.count.credit(&stats);
         let rule = |mask, values| Rule {
             id: RuleId(flow.id),
             order: flow.order,
@@ -238,20 +284,142 @@ impl State {
     }
 }
 
-impl BridgeState {
-    fn restore_counts(&self, edit: &Edit, bridge: BridgeId) {
-        let Some(restored) = edit.tables().bridge(bridge) else { return };
-        for (table, CountState { packets, bytes, used_ms }) in &self.misses {
-            restored.missed(*table).credit(*packets, *bytes, Millis(*used_ms));
+/// The tables with the flows that are pending put among the others.
+fn with_pending(tables: &Tables) -> Tables {
+    let mut edit = tables.edit();
+    for (id, bridge) in tables.bridges() {
+        for rule in bridge.pending.rules().iter().flat_map(|rules| rules.iter()) {
+            // What has no room there is not learned.
+            let _ = edit.learn(id, rule, rule.modified);
         }
-        for learned in &self.stations {
-            let station = Station { vlan: learned.vlan, mac: MacAddr(learned.mac) };
-            // What has no room is learned again.
-            if learned.is_static {
-                let _ = restored.macs.add(station, PortId(learned.port));
-            } else {
-                restored.macs.learn(station, PortId(learned.port), Millis(learned.used_ms));
+    }
+    edit.tables().clone()
+}
+
+impl BridgeState {
+    fn of(id: BridgeId, bridge: &Bridge) -> Self {
+        let mut rules: Vec<_> = bridge.rules().collect();
+        rules.sort_by_key(|rule| (rule.table, u16::MAX - rule.priority, rule.order));
+        let mut stations: Vec<_> = bridge.macs.iter().collect();
+        stations.sort_by_key(|learned| (learned.station.vlan, learned.station.mac));
+        let tables = 0..=TableId::MAX;
+        let limits =
+            tables.clone().filter_map(|n| Some(LimitState::of(n, bridge.table(n)?.limit()?)));
+        let counted = tables.map(|table| (table, count(bridge.missed(table))));
+        Self {
+            id: id.0,
+            name: bridge.name.to_string(),
+            ports: bridge.ports.iter().map(|port| PortState::of(port)).collect(),
+            limits: limits.collect(),
+            groups: bridge.groups.iter().map(|entry| GroupState::of(entry)).collect(),
+            meters: bridge.meters.iter().map(|entry| MeterState::of(entry)).collect(),
+            flows: rules.into_iter().map(|rule| FlowState::of(rule)).collect(),
+            misses: counted.filter(|(_, count)| count.packets > 0).collect(),
+            stations: stations.iter().map(StationState::of).collect(),
+            learned: bridge.macs.stats(),
+        }
+    }
+
+    /// Makes the bridge, with its ports and without anything in its tables.
+    fn restore_frame(&self, edit: &mut Edit, id: BridgeId) -> Result<(), Refused> {
+        edit.restore_bridge(id, self.name.as_str().into())?;
+        for port in &self.ports {
+            edit.set_port(port.view(id))?;
+        }
+        for LimitState { table, flows, evicts } in &self.limits {
+            let overflow = if *evicts { Overflow::Evict } else { Overflow::Refuse };
+            edit.limit_table(id, *table, Some(TableLimit { flows: *flows, overflow }))?;
+        }
+        Ok(())
+    }
+
+    /// Restores what packets change without control.
+    fn restore_learned(&self, edit: &Edit, bridge: BridgeId) -> Result<(), StateError> {
+        let Some(restored) = edit.tables().bridge(bridge) else { return Ok(()) };
+        for (table, count) in &self.misses {
+            count.credit(restored.missed(*table));
+        }
+        for station in &self.stations {
+            if !restored.macs.restore(&station.learned()) {
+                let place = format!("station {}, VLAN {}", MacAddr(station.mac), station.vlan);
+                return Err(StateError::at(place, "its entry does not belong there"));
             }
+        }
+        restored.macs.restore_stats(self.learned);
+        Ok(())
+    }
+}
+
+impl LimitState {
+    fn of(table: TableId, TableLimit { flows, overflow }: TableLimit) -> Self {
+        Self { table, flows, evicts: overflow == Overflow::Evict }
+    }
+}
+
+impl GroupState {
+    fn of(entry: &GroupEntry) -> Self {
+        Self {
+            serial: entry.serial.0,
+            group: entry.group.clone(),
+            created_ms: entry.created.0,
+            count: count(&entry.stats.group),
+            buckets: entry.stats.buckets.iter().map(count).collect(),
+        }
+    }
+
+    fn restore(&self, edit: &mut Edit, bridge: BridgeId) -> Result<(), String> {
+        let (serial, created) = (GroupSerial(self.serial), Millis(self.created_ms));
+        let entry = GroupEntry::new(serial, self.group.clone(), created);
+        if entry.stats.buckets.len() != self.buckets.len() {
+            return Err("it has not as many buckets as are counted".to_owned());
+        }
+        self.count.credit(&entry.stats.group);
+        let buckets = entry.stats.buckets.iter().zip(&self.buckets);
+        buckets.for_each(|(stats, count)| count.credit(stats));
+        edit.restore_group(bridge, entry).map_err(|why| why.to_string())
+    }
+}
+
+impl MeterState {
+    fn of(entry: &MeterEntry) -> Self {
+        let meter = &entry.meter;
+        Self {
+            meter: meter.meter().clone(),
+            since_ns: u64::try_from(meter.since().as_nanos()).unwrap_or(u64::MAX),
+            came: meter.came(),
+            exceeded: meter.exceeded().collect(),
+        }
+    }
+
+    fn restore(&self, edit: &mut Edit, bridge: BridgeId) -> Result<(), String> {
+        if self.meter.bands.len() != self.exceeded.len() {
+            return Err("it has not as many bands as are counted".to_owned());
+        }
+        let since = Duration::from_nanos(self.since_ns);
+        let meter = crate::Meter::restored(self.meter.clone(), since, self.came, &self.exceeded);
+        edit.add_meter(bridge, meter).map_err(|why| why.to_string())
+    }
+}
+
+impl StationState {
+    fn of(learned: &Learned) -> Self {
+        Self {
+            slot: learned.slot,
+            vlan: learned.station.vlan,
+            mac: learned.station.mac.0,
+            port: learned.port.0,
+            used_ms: learned.used.0,
+            is_static: learned.is_static,
+        }
+    }
+
+    const fn learned(&self) -> Learned {
+        Learned {
+            slot: self.slot,
+            station: Station { vlan: self.vlan, mac: MacAddr(self.mac) },
+            port: PortId(self.port),
+            used: Millis(self.used_ms),
+            is_static: self.is_static,
         }
     }
 }
@@ -262,8 +430,15 @@ impl PortState {
             VlanMode::Access(vid) => (Some(*vid), Vec::new()),
             VlanMode::Trunk(vids) => (None, vids.clone()),
         };
-        let (id, number, name) = (port.id.0, port.number, port.name.to_string());
-        Self { id, number, name, access, trunk, flags: port.flags }
+        Self {
+            id: port.id.0,
+            number: port.number,
+            name: port.name.to_string(),
+            access,
+            trunk,
+            flags: port.flags,
+            is_up: port.is_up,
+        }
     }
 
     fn view(&self, bridge: BridgeId) -> PortView {
@@ -274,7 +449,7 @@ impl PortState {
             name: self.name.as_str().into(),
             vlan: self.access.map_or_else(|| VlanMode::Trunk(self.trunk.clone()), VlanMode::Access),
             flags: self.flags,
-            is_up: true,
+            is_up: self.is_up,
         }
     }
 }
@@ -289,6 +464,12 @@ impl FlowState {
             modified_ms: rule.modified.0,
             count: count(&rule.stats),
         }
+    }
+}
+
+impl CountState {
+    fn credit(&self, stats: &RuleStats) {
+        stats.credit(self.packets, self.bytes, Millis(self.used_ms));
     }
 }
 

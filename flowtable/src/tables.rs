@@ -94,6 +94,16 @@ pub enum Refused {
         /// The bucket.
         bucket: u32,
     },
+    /// A bucket to be inserted says what buckets of its group cannot say, or not what they must.
+    #[error("group {id} cannot have the bucket {bucket}: {why}")]
+    UnfitBucket {
+        /// The group.
+        id: u32,
+        /// The bucket.
+        bucket: u32,
+        /// The rule for buckets of its kind.
+        why: &'static str,
+    },
     /// A bucket to be inserted is there already.
     #[error("group {id} has a bucket {bucket}")]
     BucketExists {
@@ -267,6 +277,11 @@ impl Tables {
     /// The number of the next rule.
     pub(crate) fn next_rule(&self) -> u64 {
         self.next_rule.load(Ordering::Relaxed)
+    }
+
+    /// The number of the next group.
+    pub(crate) const fn next_group(&self) -> u32 {
+        self.next_group
     }
 
     /// A number that no rule has had.
@@ -668,14 +683,16 @@ impl Edit {
         if is_taken || into.has(&rule) || self.tables.rule(rule.id).is_some() {
             return Err(Refused::Taken);
         }
+        self.require(bridge, &rule.actions)?;
         rule.actions = self.tables.actions.share(&rule.actions);
         self.enter(bridge, rule, None)
     }
 
     /// The tables as they were at `generation`.
-    pub(crate) fn restored(mut self, generation: u64, next_rule: u64) -> Tables {
+    pub(crate) fn restored(mut self, generation: u64, next_rule: u64, next_group: u32) -> Tables {
         self.tables.history = History::beginning_at(generation);
         self.tables.next_rule = Arc::new(AtomicU64::new(next_rule));
+        self.tables.next_group = next_group;
         self.tables
     }
 
