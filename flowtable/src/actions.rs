@@ -6,7 +6,7 @@ use std::sync::Arc;
 use api::Action;
 
 use crate::mask::Seed;
-use crate::sorted::Sorted;
+use crate::sorted::{Sorted, Value};
 
 /// All lists in use, by their hash.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ struct List {
     actions: Arc<[Action]>,
     users: u64,
 }
+
+impl Value for List {}
 
 /// Lists are the operator's, so that their hash needs no seed.
 fn hash(actions: &[Action]) -> u64 {

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use api::{Match, TableId};
 use packet::Key;
 
-use crate::mask::Mask;
 use crate::ports::BridgeId;
 
 /// Something that later packets may meet differently.
@@ -99,6 +98,8 @@ impl Change {
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     list: Vec<Change>,
+    /// What tells the masks of rules apart, for each of them, as long as they are.
+    classes: Vec<u64>,
     /// Where in the list the changes of a table and a mask are put together, once they are.
     wide: HashMap<Class, usize>,
     /// The last of those places: the next change is often of the same table and mask.
@@ -132,36 +133,39 @@ impl Changes {
     }
 
     /// Notes that a rule of this match came, went or got new actions.
-    pub(crate) fn rule(&mut self, bridge: BridgeId, table: TableId, matching: &Match) {
+    /// `class` tells its mask from others.
+    pub(crate) fn rule(&mut self, bridge: BridgeId, table: TableId, matching: &Match, class: u64) {
         if let [Change::Everything] = self.list[..] {
             return;
         }
         if self.wide.is_empty() && self.list.len() < Self::APART {
             let (key, mask) = (*matching.key(), *matching.mask());
             self.list.push(Change::Rules { bridge, table, key, mask });
+            self.classes.push(class);
             return;
         }
         if self.wide.is_empty() {
+            let mut classes = std::mem::take(&mut self.classes).into_iter();
             for change in std::mem::take(&mut self.list) {
                 match change {
                     Change::Rules { bridge, table, key, mask } => {
-                        self.widen(bridge, table, &key, &mask);
+                        let class = (bridge, table, classes.next().unwrap_or(0));
+                        self.widen(class, &key, &mask);
                     }
                     other => self.list.push(other),
                 }
             }
         }
-        self.widen(bridge, table, matching.key(), matching.mask());
+        self.widen((bridge, table, class), matching.key(), matching.mask());
     }
 
     /// Puts one more match together with those of its table and its mask.
-    fn widen(&mut self, bridge: BridgeId, table: TableId, key: &Key, mask: &Key) {
+    fn widen(&mut self, (bridge, table, hash): Class, key: &Key, mask: &Key) {
         // The masks that are too many for a table share the place of the mask zero.
         let known = |hash| match self.last {
             Some((last, at)) if last == (bridge, table, hash) => Some(at),
             _ => self.wide.get(&(bridge, table, hash)).copied(),
         };
-        let hash = Mask::hash_of_bits(mask);
         let of_table = || self.wide.keys().filter(|(b, t, _)| (*b, *t) == (bridge, table)).count();
         let (hash, at) = match known(hash) {
             Some(at) => (hash, Some(at)),
@@ -250,7 +254,7 @@ mod tests {
     /// Changes of so many hosts from the first on.
     fn to_hosts(first: u32, count: u32) -> Changes {
         let mut changes = Changes::default();
-        (first..first + count).for_each(|n| changes.rule(BridgeId(0), 3, &host(n)));
+        (first..first + count).for_each(|n| changes.rule(BridgeId(0), 3, &host(n), 1));
         changes
     }
 
@@ -313,7 +317,7 @@ mod tests {
             let mut matching = Match::ANY;
             let bits = 1 << (n % 61);
             matching.set(Field::Metadata, 0, bits).unwrap();
-            changes.rule(BridgeId(0), table, &matching);
+            changes.rule(BridgeId(0), table, &matching, (n % 61).into());
         }
         assert!(changes.list.len() <= Changes::MOST, "{}", changes.list.len());
         assert!(matches!(changes.list[..], [Change::Everything]));
@@ -332,7 +336,10 @@ mod tests {
             rules in any_rules(), key in testnet::packets::any_key(), mask in any_match(), table in 0..3u8,
         ) {
             let mut changes = Changes::default();
-            rules.iter().for_each(|(table, matching)| changes.rule(BridgeId(0), *table, matching));
+            let class = |matching| crate::mask::Mask::hash_of(matching);
+            rules.iter().for_each(|(table, matching)| {
+                changes.rule(BridgeId(0), *table, matching, class(matching));
+            });
             let mut history = History::default();
             history.push(changes);
             let apart = rules.iter().map(|(table, matching)| Change::Rules {

@@ -15,6 +15,7 @@ use api::Action;
 use packet::Key;
 
 use crate::rule::Rule;
+use crate::sorted::Value;
 use crate::tuple::{Entry, Met};
 
 /// A conjunctive match: its number, and how many clauses it has.
@@ -43,6 +44,8 @@ impl Soft {
         Self { rule, clauses: clauses.into() }
     }
 }
+
+impl Value for Arc<Soft> {}
 
 impl Entry for Arc<Soft> {
     fn rule(&self) -> &Arc<Rule> {

@@ -76,11 +76,6 @@ impl Mask {
         hash_of(matching.mask(), matching.ranges().map(|range| range.is_some()))
     }
 
-    /// The same of a match without ranges.
-    pub(crate) fn hash_of_bits(bits: &Key) -> u64 {
-        hash_of(bits, [false; 2])
-    }
-
     /// The same of this mask.
     pub(crate) const fn hash(&self) -> u64 {
         self.hash

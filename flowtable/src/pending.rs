@@ -74,7 +74,7 @@ impl Pending {
             return false;
         }
         let mut changes = Changes::default();
-        changes.rule(bridge, rule.table, &rule.matching());
+        changes.rule(bridge, rule.table, &rule.matching(), rule.mask.hash());
         rules.push(rule);
         self.waiting.store(rules.len() as u64, Ordering::Release);
         state.history.push(changes);

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use api::{Action, FlowFlags, FlowMod, Match, TableId};
+use packet::memory::prefetch;
 
 use crate::mask::Mask;
+use crate::sorted::Value;
 use crate::values::Values;
 
 /// A flow's identity: never used twice by one switch. A modified flow keeps it, and with it its
@@ -96,6 +98,12 @@ pub struct Rule {
     pub modified: Millis,
     /// Its counters.
     pub stats: Arc<RuleStats>,
+}
+
+impl Value for Arc<Rule> {
+    fn prefetch(&self) {
+        prefetch(&**self);
+    }
 }
 
 impl Rule {

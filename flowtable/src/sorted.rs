@@ -6,22 +6,35 @@
 //! was copied for the new one.
 //!
 //! **Size.** Keys and values stand side by side, with no word between them. Nodes are full if keys
-//! come in ascending order, and two thirds full if they come in any other.
+//! come in ascending order, and two thirds full if they come in any other. Leaves are small, since
+//! copying one counts every value in it once more, and each of those counts is elsewhere in memory.
 
 use std::sync::Arc;
 
-/// Entries of a node at most.
-const MOST: usize = 16;
+use packet::memory::prefetch;
+
+/// Entries of a leaf at most.
+const LEAF: usize = 16;
+/// Children of a fork at most.
+const FORK: usize = 32;
 /// A node with fewer entries joins a neighbour if they fit into one.
-const FEW: usize = MOST / 4;
+const FEW: usize = LEAF / 4;
 /// Entries by which a node's memory grows.
 const STEP: usize = 4;
+
+/// What a leaf holds.
+pub(crate) trait Value: Clone {
+    /// Asks the processor for what a clone will write to, if that is elsewhere.
+    fn prefetch(&self) {}
+}
+
+impl Value for u32 {}
 
 /// A map in the order of its keys.
 #[derive(Debug)]
 pub(crate) struct Sorted<K, V>(Option<Arc<Node<K, V>>>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Node<K, V> {
     /// The entries themselves.
     Leaf(Vec<(K, V)>),
@@ -30,8 +43,21 @@ enum Node<K, V> {
     Fork(Vec<(K, Arc<Self>)>),
 }
 
-/// What a node has split off: its first key, and the rest.
-type Split<K, V> = Option<(K, Arc<Node<K, V>>)>;
+impl<K: Copy, V: Value> Clone for Node<K, V> {
+    /// A copy with room for what made it necessary.
+    fn clone(&self) -> Self {
+        match self {
+            Self::Leaf(entries) => {
+                entries.iter().for_each(|(_, value)| value.prefetch());
+                Self::Leaf(with_room(entries, LEAF))
+            }
+            Self::Fork(children) => {
+                children.iter().for_each(|(_, child)| prefetch(&**child));
+                Self::Fork(with_room(children, FORK))
+            }
+        }
+    }
+}
 
 impl<K, V> Clone for Sorted<K, V> {
     fn clone(&self) -> Self {
@@ -55,7 +81,7 @@ impl<K, V> Sorted<K, V> {
     }
 }
 
-impl<K: Copy + Ord, V: Clone> Sorted<K, V> {
+impl<K: Copy + Ord, V: Value> Sorted<K, V> {
     /// The value of `key`.
     #[inline]
     pub(crate) fn get(&self, key: K) -> Option<&V> {
@@ -117,9 +143,28 @@ impl<K: Copy + Ord, V: Clone> Sorted<K, V> {
             self.0 = Some(Arc::new(Node::Leaf(vec![(key, value(None))])));
             return;
         };
-        if let Some((above, right)) = Arc::make_mut(root).insert_with(key, value) {
-            let left = Arc::clone(root);
-            *root = Arc::new(Node::Fork(vec![(key.min(above), left), (above, right)]));
+        if root.is_full() {
+            let right = Arc::make_mut(root).split(key);
+            let left = (right.0.min(key), Arc::clone(root));
+            *root = Arc::new(Node::Fork(vec![left, right]));
+        }
+        let mut node = Arc::make_mut(root);
+        // Full nodes are split on the way down, so that there is room for what that brings.
+        while let Node::Fork(children) = node {
+            let mut at = child_of(children, key);
+            if children[at].1.is_full() {
+                let right = Arc::make_mut(&mut children[at].1).split(key);
+                let is_right = right.0 <= key;
+                place(children, at + 1, right, FORK);
+                at += usize::from(is_right);
+            }
+            node = Arc::make_mut(&mut children[at].1);
+        }
+        let Node::Leaf(entries) = node else { return };
+        let at = entries.partition_point(|(other, _)| *other < key);
+        match entries.get_mut(at) {
+            Some((other, old)) if *other == key => *old = value(Some(old)),
+            _ => place(entries, at, (key, value(None)), LEAF),
         }
     }
 
@@ -170,7 +215,7 @@ fn child_of<K: Ord + Copy, V>(children: &[(K, Arc<Node<K, V>>)], key: K) -> usiz
     children.partition_point(|(first, _)| *first <= key).saturating_sub(1)
 }
 
-impl<K: Copy + Ord, V: Clone> Node<K, V> {
+impl<K: Copy + Ord, V: Value> Node<K, V> {
     const fn len(&self) -> usize {
         match self {
             Self::Leaf(entries) => entries.len(),
@@ -219,24 +264,25 @@ impl<K: Copy + Ord, V: Clone> Node<K, V> {
         }
     }
 
-    fn insert_with(&mut self, key: K, value: impl FnOnce(Option<&V>) -> V) -> Split<K, V> {
+    const fn is_full(&self) -> bool {
+        match self {
+            Self::Leaf(entries) => entries.len() >= LEAF,
+            Self::Fork(children) => children.len() >= FORK,
+        }
+    }
+
+    /// Takes the entries of the upper half off, into a node of their own, with its first key. Who
+    /// adds in ascending order leaves full nodes behind: if `key` is to be the last, only one entry
+    /// is taken.
+    fn split(&mut self, key: K) -> (K, Arc<Self>) {
         match self {
             Self::Leaf(entries) => {
-                let at = entries.partition_point(|(other, _)| *other < key);
-                if let Some((other, old)) = entries.get_mut(at)
-                    && *other == key
-                {
-                    *old = value(Some(old));
-                    return None;
-                }
-                let right = place(entries, at, (key, value(None)))?;
-                Some((right[0].0, Arc::new(Self::Leaf(right))))
+                let right = upper(entries, key);
+                (right[0].0, Arc::new(Self::Leaf(right)))
             }
             Self::Fork(children) => {
-                let at = child_of(children, key);
-                let split = Arc::make_mut(&mut children[at].1).insert_with(key, value)?;
-                let right = place(children, at + 1, split)?;
-                Some((right[0].0, Arc::new(Self::Fork(right))))
+                let right = upper(children, key);
+                (right[0].0, Arc::new(Self::Fork(right)))
             }
         }
     }
@@ -275,32 +321,35 @@ impl<K: Copy + Ord, V: Clone> Node<K, V> {
     }
 }
 
-/// Puts `entry` at `at` of a node's entries; answers with the ones that had to go to a new node.
-fn place<T>(entries: &mut Vec<T>, at: usize, entry: T) -> Option<Vec<T>> {
-    if entries.len() < MOST {
-        if entries.len() == entries.capacity() {
-            entries.reserve_exact(STEP.min(MOST - entries.len()));
-        }
-        entries.insert(at, entry);
-        return None;
+/// A copy of a node's entries, with room for some more.
+fn with_room<T: Clone>(entries: &[T], most: usize) -> Vec<T> {
+    let mut copy = Vec::with_capacity((entries.len() + STEP).min(most));
+    copy.extend_from_slice(entries);
+    copy
+}
+
+/// Puts `entry` at `at` of a node's entries, of which there can be so many.
+fn place<T>(entries: &mut Vec<T>, at: usize, entry: T, most: usize) {
+    if entries.len() == entries.capacity() {
+        entries.reserve_exact(STEP.min(most - entries.len()));
     }
-    // Who adds in ascending order leaves full nodes behind.
-    let middle = if at == MOST { MOST } else { MOST / 2 };
-    let mut right = Vec::with_capacity(MOST - middle + STEP);
+    entries.insert(at, entry);
+}
+
+/// Takes off the upper half of a node's entries, or the last one if `key` is above it.
+fn upper<K: Ord, T>(entries: &mut Vec<(K, T)>, key: K) -> Vec<(K, T)> {
+    let is_last = entries.last().is_some_and(|(last, _)| *last < key);
+    let middle = if is_last { entries.len() - 1 } else { entries.len() / 2 };
+    let mut right = Vec::with_capacity(entries.len() - middle + STEP);
     right.extend(entries.drain(middle..));
-    if at >= middle {
-        right.insert(at - middle, entry);
-    } else {
-        entries.insert(at, entry);
-    }
-    Some(right)
+    right
 }
 
 /// Joins the child at `at` with one of its neighbours if both fit into one node.
-fn join<K: Copy + Ord, V: Clone>(children: &mut Vec<(K, Arc<Node<K, V>>)>, at: usize) {
+fn join<K: Copy + Ord, V: Value>(children: &mut Vec<(K, Arc<Node<K, V>>)>, at: usize) {
     let fit = |left: usize| {
         let pair = children.get(left..left + 2)?;
-        (pair[0].1.len() + pair[1].1.len() <= MOST).then_some(left)
+        (pair[0].1.len() + pair[1].1.len() <= LEAF).then_some(left)
     };
     if let Some(left) = at.checked_sub(1).and_then(fit).or_else(|| fit(at)) {
         let (first, behind) = children.remove(left + 1);
@@ -357,15 +406,18 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
+    impl Value for usize {}
+    impl Value for () {}
+
     /// Asserts that all leaves have one depth and no node is empty or too large; answers with it.
     fn depth<V>(node: &Node<u16, V>) -> usize {
         match node {
             Node::Leaf(entries) => {
-                assert!((1..=MOST).contains(&entries.len()));
+                assert!((1..=LEAF).contains(&entries.len()));
                 0
             }
             Node::Fork(children) => {
-                assert!((1..=MOST).contains(&children.len()));
+                assert!((1..=FORK).contains(&children.len()));
                 let depths: Vec<_> = children.iter().map(|(_, child)| depth(child)).collect();
                 assert!(depths.iter().all(|depth| *depth == depths[0]));
                 depths[0] + 1

@@ -471,7 +471,7 @@ impl Edit {
             modified: now,
             stats: keep.map_or_else(Arc::<RuleStats>::default, |old| Arc::clone(&old.stats)),
         };
-        self.changes.rule(bridge, table, &change.matching);
+        self.changes.rule(bridge, table, &change.matching, rule.mask.hash());
         self.enter(bridge, rule, old)
     }
 
@@ -545,7 +545,7 @@ impl Edit {
             actions: self.tables.actions.share(actions),
             ..Rule::clone(rule)
         };
-        self.changes.rule(bridge, table, &matching);
+        self.changes.rule(bridge, table, &matching, rule.mask.hash());
         self.enter(bridge, rule, old)
     }
 
@@ -585,7 +585,7 @@ impl Edit {
                 new.id = self.tables.take_rule_id();
                 new.stats = Arc::default();
             }
-            self.changes.rule(bridge, table, &old.matching());
+            self.changes.rule(bridge, table, &old.matching(), old.mask.hash());
             self.enter(bridge, new, Some(old))?;
         }
         Ok(())
@@ -601,7 +601,7 @@ impl Edit {
     /// Removes one rule, if it is still there: what a timeout does.
     pub fn remove_rule(&mut self, bridge: BridgeId, rule: &Rule) -> Result<(), Refused> {
         if let Some(removed) = self.table_mut(bridge, rule.table)?.remove(rule) {
-            self.changes.rule(bridge, rule.table, &removed.matching());
+            self.changes.rule(bridge, rule.table, &removed.matching(), removed.mask.hash());
             self.left(removed);
         }
         Ok(())

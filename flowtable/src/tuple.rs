@@ -10,7 +10,7 @@ use crate::mask::{Mask, STAGES, Seed};
 use crate::prefixes::{Prefixes, Short};
 use crate::ranges::Ranges;
 use crate::rule::Rule;
-use crate::sorted::Sorted;
+use crate::sorted::{Sorted, Value};
 use crate::table::Looked;
 
 /// The stage of addresses.
@@ -21,7 +21,7 @@ const TRANSPORT: usize = 3;
 const PORTS_WORD: usize = Key::TP_DST.word();
 
 /// What a tuple holds: a rule, with or without something that belongs to it.
-pub(crate) trait Entry: Clone {
+pub(crate) trait Entry: Value {
     /// The rule.
     fn rule(&self) -> &Arc<Rule>;
 }
@@ -105,6 +105,14 @@ impl<'a, R: Entry> Met<'a, R> {
             }
             // Another match with the same hash.
             rank = found.rule().rank() + 1;
+        }
+    }
+}
+
+impl<R: Entry> Value for Same<R> {
+    fn prefetch(&self) {
+        if let Self::One(only) = self {
+            only.prefetch();
         }
     }
 }
