@@ -7,9 +7,13 @@
 //! **What was looked at.** The second result of a lookup is a mask: any packet that agrees with
 //! this one in those bits meets the same rule. The fewer bits, the more packets share a cache
 //! entry, so a tuple is passed over as early as possible: after the first of four *stages* of words
-//! (pipeline, Ethernet, network, transport) that no rule of the tuple has; by the prefixes of an
-//! address that the table has, whose leading bits tell them apart; and by the ports of the tuple in
-//! the same way.
+//! (pipeline, Ethernet, network, transport) that no rule of the tuple has; by an address, if no
+//! prefix in the table that matches it has the tuple's length, which its leading bits tell; and by
+//! the ports of the tuple in the same way.
+//!
+//! **Many tuples.** Where nothing but an Ethertype comes before addresses, which is most rules of
+//! most tables, that and the prefix lengths of a tuple stand in the list that is walked: of some
+//! hundred tuples the lookup looks into those whose lengths the packet's addresses can match.
 //!
 //! **Ranges of ports** are part of a rule's values, not many rules: the mask says which ports are
 //! matched by ranges, and a tuple with ranges knows which of them a packet's ports lie in. Each of
