@@ -40,8 +40,11 @@ enum Node<K, V> {
     Leaf(Vec<(K, V)>),
     /// Nodes, each with a key that is not above its own and above all of the node before it. (That
     /// of the first one means nothing.)
-    Fork(Vec<(K, Arc<Self>)>),
+    Fork(Vec<Child<K, V>>),
 }
+
+/// A node with its key.
+type Child<K, V> = (K, Arc<Node<K, V>>);
 
 impl<K: Copy, V: Value> Clone for Node<K, V> {
     /// A copy with room for what made it necessary.
@@ -211,7 +214,7 @@ impl<K: Copy + Ord> Sorted<K, u32> {
 
 /// The child that `key` belongs to.
 #[inline]
-fn child_of<K: Ord + Copy, V>(children: &[(K, Arc<Node<K, V>>)], key: K) -> usize {
+fn child_of<K: Ord + Copy, V>(children: &[Child<K, V>], key: K) -> usize {
     children.partition_point(|(first, _)| *first <= key).saturating_sub(1)
 }
 
@@ -346,7 +349,7 @@ fn upper<K: Ord, T>(entries: &mut Vec<(K, T)>, key: K) -> Vec<(K, T)> {
 }
 
 /// Joins the child at `at` with one of its neighbours if both fit into one node.
-fn join<K: Copy + Ord, V: Value>(children: &mut Vec<(K, Arc<Node<K, V>>)>, at: usize) {
+fn join<K: Copy + Ord, V: Value>(children: &mut Vec<Child<K, V>>, at: usize) {
     let fit = |left: usize| {
         let pair = children.get(left..left + 2)?;
         (pair[0].1.len() + pair[1].1.len() <= LEAF).then_some(left)
@@ -361,17 +364,13 @@ fn join<K: Copy + Ord, V: Value>(children: &mut Vec<(K, Arc<Node<K, V>>)>, at: u
 #[derive(Debug)]
 pub(crate) struct Iter<'a, K, V> {
     /// What is still to come of the nodes above the leaf.
-    above: Vec<std::slice::Iter<'a, (K, Arc<Node<K, V>>)>>,
+    above: Vec<std::slice::Iter<'a, Child<K, V>>>,
     leaf: std::slice::Iter<'a, (K, V)>,
 }
 
 impl<'a, K, V> Iter<'a, K, V> {
     /// Goes down to a leaf by the children that `choose` says.
-    fn descend(
-        &mut self,
-        mut node: &'a Node<K, V>,
-        choose: impl Fn(&[(K, Arc<Node<K, V>>)]) -> usize,
-    ) {
+    fn descend(&mut self, mut node: &'a Node<K, V>, choose: impl Fn(&[Child<K, V>]) -> usize) {
         while let Node::Fork(children) = node {
             let mut rest = children[choose(children)..].iter();
             let Some((_, next)) = rest.next() else { return };

@@ -517,7 +517,7 @@ impl Edit {
     fn require(&self, bridge: BridgeId, actions: &[Action]) -> Result<(), Refused> {
         let bridge = self.tables.bridge(bridge).ok_or(Refused::NoBridge)?;
         for action in actions {
-            self::require(bridge, action)?;
+            require(bridge, action)?;
         }
         Ok(())
     }
