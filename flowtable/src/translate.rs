@@ -10,7 +10,6 @@ use api::{Action, DropReason, TableId};
 use packet::{Key, PortId};
 
 use crate::change::Basis;
-use crate::draft::Draft;
 use crate::frozen::{Aside, Decision, Frozen};
 use crate::group::GroupEntry;
 use crate::mac::{Station, Version};

@@ -15,7 +15,7 @@ use std::time::Duration;
 use api::{
     Action, Command, DropReason, FlowMod, Group, GroupMod, Match, MeterId, MeterMod, TableId,
 };
-use packet::{Key, ethernet};
+use packet::ethernet;
 
 use crate::mac::Station;
 use crate::meter::Meter;
