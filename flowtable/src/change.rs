@@ -35,6 +35,13 @@ pub enum Change {
         /// Its number.
         number: u32,
     },
+    /// A port has come up or gone down.
+    Port {
+        /// Of this bridge.
+        bridge: BridgeId,
+        /// Its number.
+        number: u16,
+    },
     /// Anything may have changed.
     Everything,
 }
@@ -48,17 +55,23 @@ pub struct Basis {
     pub bridge: Option<BridgeId>,
     /// The words of the key that had been rewritten when some table looked, one bit each.
     pub rewritten: u64,
-    /// The groups that were looked at, each by one bit that others may share.
-    pub groups: u64,
+    /// The groups that were looked at, and the ports that it mattered of whether they are up, each
+    /// by one bit that others may share.
+    pub watched: u64,
 }
 
 impl Basis {
     /// Nothing was looked into.
-    pub const NOTHING: Self = Self { tables: [0; 4], bridge: None, rewritten: 0, groups: 0 };
+    pub const NOTHING: Self = Self { tables: [0; 4], bridge: None, rewritten: 0, watched: 0 };
 
     /// Notes a group.
     pub(crate) fn note_group(&mut self, number: u32) {
-        self.groups |= 1 << (number % 64);
+        self.watched |= group_bit(number);
+    }
+
+    /// Notes that it matters whether a port is up.
+    pub(crate) fn note_port(&mut self, number: u16) {
+        self.watched |= port_bit(number);
     }
 
     /// Notes a table.
@@ -69,6 +82,19 @@ impl Basis {
     fn has(&self, table: TableId) -> bool {
         self.tables[usize::from(table / 64)] >> (table % 64) & 1 == 1
     }
+
+    fn watches(&self, bridge: BridgeId, bit: u64) -> bool {
+        self.bridge.is_none_or(|own| own == bridge) && self.watched & bit != 0
+    }
+}
+
+const fn group_bit(number: u32) -> u64 {
+    1 << (number % 64)
+}
+
+/// From the other end: low numbers are common to both.
+const fn port_bit(number: u16) -> u64 {
+    1 << (63 - number % 64)
 }
 
 impl Change {
@@ -77,10 +103,8 @@ impl Change {
     pub fn affects(&self, basis: &Basis, key: &Key, mask: &Key) -> bool {
         let (bridge, table, theirs, bits) = match self {
             Self::Everything => return true,
-            Self::Group { bridge, number } => {
-                return basis.bridge.is_none_or(|own| own == *bridge)
-                    && basis.groups >> (number % 64) & 1 == 1;
-            }
+            Self::Group { bridge, number } => return basis.watches(*bridge, group_bit(*number)),
+            Self::Port { bridge, number } => return basis.watches(*bridge, port_bit(*number)),
             Self::Rules { bridge, table, key, mask } => (*bridge, *table, key, mask),
         };
         if basis.bridge.is_some_and(|own| own != bridge) || !basis.has(table) {
@@ -125,9 +149,18 @@ impl Changes {
 
     /// Notes that a group came, went or has other buckets.
     pub(crate) fn group(&mut self, bridge: BridgeId, number: u32) {
+        self.push(Change::Group { bridge, number });
+    }
+
+    /// Notes that a port has come up or gone down.
+    pub(crate) fn port(&mut self, bridge: BridgeId, number: u16) {
+        self.push(Change::Port { bridge, number });
+    }
+
+    fn push(&mut self, change: Change) {
         match self.list[..] {
             [Change::Everything] => {}
-            _ if self.list.len() < Self::MOST => self.list.push(Change::Group { bridge, number }),
+            _ if self.list.len() < Self::MOST => self.list.push(change),
             _ => self.everything(),
         }
     }
@@ -280,6 +313,19 @@ mod tests {
             !affects(7, &Basis { bridge: Some(BridgeId(1)), ..basis(&[3]) }, &exact),
             "another bridge"
         );
+    }
+
+    #[test]
+    fn a_port_that_turns_concerns_those_who_watch_it() {
+        let (bridge, key) = (BridgeId(0), Key::ZERO);
+        let mut watching = basis(&[3]);
+        watching.note_port(2);
+        let turned = |bridge, number| Change::Port { bridge, number };
+        assert!(turned(bridge, 2).affects(&watching, &key, &key));
+        assert!(!turned(bridge, 3).affects(&watching, &key, &key));
+        assert!(!turned(BridgeId(1), 2).affects(&watching, &key, &key));
+        assert!(!turned(bridge, 2).affects(&basis(&[3]), &key, &key));
+        assert!(!Change::Group { bridge, number: 2 }.affects(&watching, &key, &key));
     }
 
     #[test]

@@ -126,6 +126,7 @@ impl<R: Record> Walk<'_, R> {
                 hash_of(bundle.fields, bundle.basis, |span| self.draft.look(span))
             }
         };
+        bundle.members.iter().for_each(|member| self.basis.note_port(*member));
         let number = choose_member(bundle, hash, |number| self.bridge.is_live(number));
         match bundle.dst {
             Some(dst) => Ok(self.draft.write(dst.span(), number.into(), dst.span().ones())?),

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use api::{Action, DropReason, Group, GroupKind, Selection};
+use api::{Action, Bucket, DropReason, Group, GroupKind, Selection};
 use packet::Key;
 
 use crate::action_set::in_order;
+use crate::change::Basis;
 use crate::choose::connection_hash;
 use crate::frozen::Decision;
 use crate::mask::Seed;
@@ -58,24 +59,63 @@ impl GroupEntry {
         Self { serial, group, buckets, created, stats: Arc::new(stats) }
     }
 
-    /// Whether some bucket of it is live.
-    fn is_live(&self, bridge: &Bridge, depth: u32) -> bool {
-        (0..self.buckets.len()).any(|at| self.is_bucket_live(at, bridge, depth))
+    /// Whether what a bucket watches is live.
+    fn is_bucket_live(&self, at: usize, bridge: &Bridge) -> bool {
+        let bucket = self.group.buckets.get(at);
+        bucket.is_some_and(|bucket| self.is_live(bucket, bridge, &mut Asked::NONE))
     }
 
-    /// Whether what a bucket watches is live. A group that watches itself, over others, is not.
-    fn is_bucket_live(&self, at: usize, bridge: &Bridge, depth: u32) -> bool {
-        let Some(bucket) = self.group.buckets.get(at) else { return false };
+    /// The same, if these groups have been asked on the way here.
+    fn is_live(&self, bucket: &Bucket, bridge: &Bridge, asked: &mut Asked) -> bool {
         let watches = self.group.kind == GroupKind::FastFailover;
         let (port, group) = (bucket.watch_port, bucket.watch_group);
         if port.is_none() && group.is_none() {
             return !watches;
         }
-        let group_is_live = |number| {
-            let watched = bridge.groups.get(number).filter(|_| depth < crate::walk::DEPTH);
-            watched.is_some_and(|watched| watched.is_live(bridge, depth + 1))
+        let mut group_is_live = |number| {
+            let watched = bridge.groups.get(number).filter(|_| asked.note(number));
+            watched.is_some_and(|watched| {
+                watched.group.buckets.iter().any(|bucket| watched.is_live(bucket, bridge, asked))
+            })
         };
-        port.is_some_and(|number| bridge.is_live(number)) || group.is_some_and(group_is_live)
+        port.is_some_and(|number| bridge.is_live(number)) || group.is_some_and(&mut group_is_live)
+    }
+
+    /// Notes what decides which of its buckets are live.
+    fn note_watched(&self, basis: &mut Basis) {
+        for bucket in &self.group.buckets {
+            bucket.watch_port.into_iter().for_each(|port| basis.note_port(port));
+            // What that one watches in turn is not worth the walk.
+            if bucket.watch_group.is_some() {
+                basis.watched = u64::MAX;
+            }
+        }
+    }
+}
+
+/// Groups that were asked whether they are live, for one bucket: whoever asks one of them again
+/// learns nothing new. So groups that watch each other in a circle come to an end.
+struct Asked {
+    groups: [u32; Self::MOST],
+    len: usize,
+}
+
+impl Asked {
+    /// Groups that a bucket watches at most, over others; what is beyond is not live.
+    const MOST: usize = 64;
+    const NONE: Self = Self { groups: [0; Self::MOST], len: 0 };
+
+    /// Notes a group; answers whether it is to be asked.
+    fn note(&mut self, number: u32) -> bool {
+        let (asked, free) = self.groups.split_at_mut(self.len);
+        match free.first_mut() {
+            Some(place) if !asked.contains(&number) => {
+                *place = number;
+                self.len += 1;
+                true
+            }
+            _ => false,
+        }
     }
 }
 
@@ -95,7 +135,7 @@ impl Selector {
         let buckets = (0u16..).zip(&entry.group.buckets);
         let live = buckets
             .filter(|(at, bucket)| {
-                bucket.weight > 0 && entry.is_bucket_live(usize::from(*at), bridge, 0)
+                bucket.weight > 0 && entry.is_bucket_live(usize::from(*at), bridge)
             })
             .map(|(at, bucket)| (at, u64::from(bucket.weight)));
         let live: Vec<_> = live.collect();
@@ -147,6 +187,7 @@ impl<'a, R: Record> Walk<'a, R> {
         };
         self.path.push(Step::Group(entry.serial));
         self.record.group(entry, None);
+        entry.note_watched(self.basis);
         match entry.group.kind {
             GroupKind::All | GroupKind::Indirect => {
                 for at in 0..entry.buckets.len() {
@@ -159,7 +200,7 @@ impl<'a, R: Record> Walk<'a, R> {
             }
             GroupKind::FastFailover => {
                 let live =
-                    (0..entry.buckets.len()).find(|at| entry.is_bucket_live(*at, self.bridge, 0));
+                    (0..entry.buckets.len()).find(|at| entry.is_bucket_live(*at, self.bridge));
                 match live {
                     Some(at) => self.take_bucket(entry, at),
                     None => {
@@ -224,7 +265,6 @@ impl<'a, R: Record> Walk<'a, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::Bucket;
     use proptest::prelude::*;
 
     fn selector(weights: &[u16]) -> Selector {
@@ -246,6 +286,45 @@ mod tests {
         let bridge = edit.add_bridge("br0".into()).unwrap();
         let entry = GroupEntry::new(GroupSerial(1), group, Millis(0));
         Selector::new(&entry, edit.tables().bridge(bridge).unwrap())
+    }
+
+    /// Groups 1 to 9, each with three buckets that watch all that comes behind it in a circle.
+    fn circle(last: &str) -> crate::Tables {
+        let mut edit = crate::Tables::new(Seed(1)).edit();
+        let bridge = edit.add_bridge("br0".into()).unwrap();
+        for number in 1..=9 {
+            let next = number % 9 + 1;
+            let bucket = format!("bucket=watch_group={next},actions=drop");
+            let own = if number == 9 { last } else { &bucket };
+            let group = format!("group_id={number},type=ff,{bucket},{bucket},{own}");
+            edit.group_mod(bridge, &group.parse().unwrap(), Millis(0)).unwrap();
+        }
+        edit.finish().0
+    }
+
+    fn first_is_live(tables: &crate::Tables) -> bool {
+        let bridge = tables.bridge(crate::BridgeId(0)).unwrap();
+        bridge.groups.get(1).unwrap().is_bucket_live(0, bridge)
+    }
+
+    /// Three to the power of their number of times, at least.
+    #[test]
+    fn groups_that_watch_each_other_were_asked_without_end() {
+        assert!(!first_is_live(&circle("bucket=watch_group=3,actions=drop")));
+        let tables = circle("bucket=watch_port=1,actions=drop");
+        assert!(!first_is_live(&tables));
+        let mut edit = tables.edit();
+        edit.set_port(crate::PortView {
+            id: packet::PortId(1),
+            number: 1,
+            bridge: crate::BridgeId(0),
+            name: "p1".into(),
+            vlan: crate::VlanMode::Access(1),
+            flags: api::PortFlags::default(),
+            is_up: true,
+        })
+        .unwrap();
+        assert!(first_is_live(&edit.finish().0));
     }
 
     proptest! {

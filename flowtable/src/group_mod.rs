@@ -103,19 +103,6 @@ impl Edit {
         }
         self.applied.groups.push(entry);
         self.changes.group(bridge, id);
-        self.watchers_changed(bridge, id)
-    }
-
-    /// A group that another one watches has changed, and so has perhaps whether that one is live.
-    fn watchers_changed(&mut self, bridge: BridgeId, id: u32) -> Result<(), Refused> {
-        let watches = |bucket: &Bucket| bucket.watch_group.is_some();
-        let watchers: Vec<_> = self
-            .groups(bridge)?
-            .iter()
-            .filter(|entry| entry.group.id != id && entry.group.buckets.iter().any(watches))
-            .map(|entry| entry.group.id)
-            .collect();
-        watchers.into_iter().for_each(|number| self.changes.group(bridge, number));
         Ok(())
     }
 
@@ -126,7 +113,6 @@ impl Edit {
             return Ok(());
         }
         self.changes.group(bridge, id);
-        self.watchers_changed(bridge, id)?;
         self.delete_users(bridge, |action| action.leads_to_group(id))
     }
 

@@ -396,9 +396,17 @@ impl Edit {
 
     /// Adds a port to its bridge, or changes what is known of it.
     pub fn set_port(&mut self, port: PortView) -> Result<(), Refused> {
-        let bridge = self.bridge_mut(port.bridge)?;
-        Arc::make_mut(&mut bridge.ports).insert(port);
-        self.changes.everything();
+        let (id, number) = (port.bridge, port.number);
+        let ports = Arc::make_mut(&mut self.bridge_mut(id)?.ports);
+        let old =
+            ports.get(number).map(|old| PortView { is_up: port.is_up, ..PortView::clone(old) });
+        let only_turned = old.is_some_and(|old| old == port);
+        ports.insert(port);
+        // Who does not watch it sends there all the same.
+        match only_turned {
+            true => self.changes.port(id, number),
+            false => self.changes.everything(),
+        }
         Ok(())
     }
 

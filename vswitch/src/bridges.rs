@@ -111,6 +111,7 @@ impl Control {
     /// Opens the device of a port; the reason in words if that cannot be.
     pub(crate) fn open_port(&mut self, id: PortId) -> Result<(), String> {
         self.ports.open(id, &self.depot, &self.crew, self.clock.now())?;
+        self.publish_turned(&[id]);
         if let Some(entry) = self.ports.get(id) {
             let bridge = self.bridge_name(entry.bridge);
             tracing::info!(bridge, port = %entry.name, number = entry.number, "port opened");
@@ -194,6 +195,23 @@ impl Control {
         }
     }
 
+    /// Lets flows know of those of these ports that have come up or gone down.
+    fn publish_turned(&mut self, ports: &[PortId]) {
+        let mut edit = self.tables.edit();
+        let mut turned = false;
+        for entry in ports.iter().filter_map(|id| self.ports.get(*id)) {
+            let (bridge, view) = (self.tables.bridge(entry.bridge), entry.view());
+            let known = bridge.and_then(|bridge| bridge.ports.get(entry.number));
+            if known.is_some_and(|known| known.is_up != view.is_up) {
+                // Its bridge was there a moment ago.
+                turned |= edit.set_port(view).is_ok();
+            }
+        }
+        if turned {
+            self.publish(None, edit);
+        }
+    }
+
     fn forget_port(&mut self, id: PortId) {
         let Some(entry) = self.ports.remove(id) else { return };
         let mut edit = self.tables.edit();
@@ -206,10 +224,10 @@ impl Control {
     /// Goes along with what has happened to interfaces.
     pub fn links_changed(&mut self, events: &[LinkEvent]) {
         for LinkEvent { link, change } in events {
-            for id in self.ports.on_interface(link.ifindex) {
-                self.port_changed(id, *change, &link.name);
-                self.tell_if_turned(id);
-            }
+            let ports = self.ports.on_interface(link.ifindex);
+            ports.iter().for_each(|id| self.port_changed(*id, *change, &link.name));
+            self.publish_turned(&ports);
+            ports.into_iter().for_each(|id| self.tell_if_turned(id));
             if *change != LinkChange::Vanished {
                 for id in self.ports.waiting_for(&link.name) {
                     self.reopen(id);
@@ -252,6 +270,7 @@ impl Control {
         }
         tracing::warn!(port = %entry.name, reason, "port down");
         self.ports.close(id, reason, false, &mut self.crew);
+        self.publish_turned(&[id]);
     }
 }
 

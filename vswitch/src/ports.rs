@@ -58,7 +58,7 @@ impl Entry {
             name: Arc::clone(&self.name),
             vlan: vlan_mode(&self.vlan),
             flags: self.flags,
-            is_up: !self.flags.down,
+            is_up: self.why_down().is_none(),
         }
     }
 

@@ -233,8 +233,8 @@ impl Interpreter {
         };
         group.packets += 1;
         let group = group.group.clone();
-        let live: Vec<_> =
-            (0..group.buckets.len()).filter(|at| self.is_live(&group, *at, 0)).collect();
+        let live = (0..group.buckets.len()).filter(|at| self.is_live(&group, *at, &mut vec![]));
+        let live: Vec<_> = live.collect();
         let taken = match group.kind {
             GroupKind::All | GroupKind::Indirect => (0..group.buckets.len()).collect(),
             GroupKind::FastFailover => live.into_iter().take(1).collect(),
@@ -255,15 +255,17 @@ impl Interpreter {
         Ok(None)
     }
 
-    fn is_live(&self, group: &Group, at: usize, depth: u32) -> bool {
+    /// Whether a bucket is live, if these groups have been asked already.
+    fn is_live(&self, group: &Group, at: usize, asked: &mut Vec<u32>) -> bool {
         let (kind, bucket) = (group.kind, &group.buckets[at]);
         let port =
             bucket.watch_port.map(|number| self.ports.get(number).is_some_and(|port| port.is_up));
         let group = bucket.watch_group.map(|number| {
-            let group = self.groups.get(&number).filter(|_| depth < DEPTH);
+            let group = self.groups.get(&number).filter(|_| !asked.contains(&number));
+            asked.push(number);
             group.is_some_and(|group| {
-                let buckets = 0..group.group.buckets.len();
-                buckets.into_iter().any(|at| self.is_live(&group.group, at, depth + 1))
+                let mut buckets = 0..group.group.buckets.len();
+                buckets.any(|at| self.is_live(&group.group, at, asked))
             })
         });
         match (port, group) {
