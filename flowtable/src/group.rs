@@ -62,7 +62,7 @@ impl GroupEntry {
     /// Whether what a bucket watches is live.
     fn is_bucket_live(&self, at: usize, bridge: &Bridge) -> bool {
         let bucket = self.group.buckets.get(at);
-        bucket.is_some_and(|bucket| self.is_live(bucket, bridge, &mut Asked::NONE))
+        bucket.is_some_and(|bucket| self.is_live(bucket, bridge, &mut Asked::none()))
     }
 
     /// The same, if these groups have been asked on the way here.
@@ -103,7 +103,9 @@ struct Asked {
 impl Asked {
     /// Groups that a bucket watches at most, over others; what is beyond is not live.
     const MOST: usize = 64;
-    const NONE: Self = Self { groups: [0; Self::MOST], len: 0 };
+    const fn none() -> Self {
+        Self { groups: [0; Self::MOST], len: 0 }
+    }
 
     /// Notes a group; answers whether it is to be asked.
     fn note(&mut self, number: u32) -> bool {
