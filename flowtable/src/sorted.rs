@@ -5,22 +5,20 @@
 //! node is copied once. Letting go of an old version frees what only it had, which is as much as
 //! was copied for the new one.
 //!
-//! **Size.** Keys and values stand side by side, with no word between them. Nodes are full if keys
-//! come in ascending order, and two thirds full if they come in any other. Leaves are small, since
-//! copying one counts every value in it once more, and each of those counts is elsewhere in memory.
+//! **Size.** Keys and values stand side by side in the node itself: a step down is one line of memory
+//! that is not near, not two. Nodes are full if keys come in ascending order, and two thirds full if
+//! they come in any other. They are small, since copying one counts every value in it once more, and
+//! each of those counts is elsewhere in memory.
 
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use packet::memory::prefetch;
 
-/// Entries of a leaf at most.
-const LEAF: usize = 16;
-/// Children of a fork at most.
-const FORK: usize = 32;
+/// Entries of a node at most.
+const MOST: usize = 16;
 /// A node with fewer entries joins a neighbour if they fit into one.
-const FEW: usize = LEAF / 4;
-/// Entries by which a node's memory grows.
-const STEP: usize = 4;
+const FEW: usize = MOST / 4;
 
 /// What a leaf holds.
 pub(crate) trait Value: Clone {
@@ -37,26 +35,28 @@ pub(crate) struct Sorted<K, V>(Option<Arc<Node<K, V>>>);
 #[derive(Debug)]
 enum Node<K, V> {
     /// The entries themselves.
-    Leaf(Vec<(K, V)>),
+    Leaf(Entries<(K, V)>),
     /// Nodes, each with a key that is not above its own and above all of the node before it. (That
     /// of the first one means nothing.)
-    Fork(Vec<Child<K, V>>),
+    Fork(Entries<Child<K, V>>),
 }
+
+/// What is in a node, without a way to it.
+type Entries<T> = ArrayVec<T, MOST>;
 
 /// A node with its key.
 type Child<K, V> = (K, Arc<Node<K, V>>);
 
 impl<K: Copy, V: Value> Clone for Node<K, V> {
-    /// A copy with room for what made it necessary.
     fn clone(&self) -> Self {
         match self {
             Self::Leaf(entries) => {
                 entries.iter().for_each(|(_, value)| value.prefetch());
-                Self::Leaf(with_room(entries, LEAF))
+                Self::Leaf(entries.clone())
             }
             Self::Fork(children) => {
                 children.iter().for_each(|(_, child)| prefetch(&**child));
-                Self::Fork(with_room(children, FORK))
+                Self::Fork(children.clone())
             }
         }
     }
@@ -143,13 +143,13 @@ impl<K: Copy + Ord, V: Value> Sorted<K, V> {
     /// Gives `key` the value that `value` makes of the one it has.
     pub(crate) fn insert_with(&mut self, key: K, value: impl FnOnce(Option<&V>) -> V) {
         let Some(root) = &mut self.0 else {
-            self.0 = Some(Arc::new(Node::Leaf(vec![(key, value(None))])));
+            self.0 = Some(Arc::new(Node::Leaf(Entries::from_iter([(key, value(None))]))));
             return;
         };
         if root.is_full() {
             let right = Arc::make_mut(root).split(key);
             let left = (right.0.min(key), Arc::clone(root));
-            *root = Arc::new(Node::Fork(vec![left, right]));
+            *root = Arc::new(Node::Fork(Entries::from_iter([left, right])));
         }
         let mut node = Arc::make_mut(root);
         // Full nodes are split on the way down, so that there is room for what that brings.
@@ -158,7 +158,7 @@ impl<K: Copy + Ord, V: Value> Sorted<K, V> {
             if children[at].1.is_full() {
                 let right = Arc::make_mut(&mut children[at].1).split(key);
                 let is_right = right.0 <= key;
-                place(children, at + 1, right, FORK);
+                children.insert(at + 1, right);
                 at += usize::from(is_right);
             }
             node = Arc::make_mut(&mut children[at].1);
@@ -167,7 +167,7 @@ impl<K: Copy + Ord, V: Value> Sorted<K, V> {
         let at = entries.partition_point(|(other, _)| *other < key);
         match entries.get_mut(at) {
             Some((other, old)) if *other == key => *old = value(Some(old)),
-            _ => place(entries, at, (key, value(None)), LEAF),
+            _ => entries.insert(at, (key, value(None))),
         }
     }
 
@@ -269,8 +269,8 @@ impl<K: Copy + Ord, V: Value> Node<K, V> {
 
     const fn is_full(&self) -> bool {
         match self {
-            Self::Leaf(entries) => entries.len() >= LEAF,
-            Self::Fork(children) => children.len() >= FORK,
+            Self::Leaf(entries) => entries.is_full(),
+            Self::Fork(children) => children.is_full(),
         }
     }
 
@@ -312,10 +312,10 @@ impl<K: Copy + Ord, V: Value> Node<K, V> {
     /// Takes over the entries of the node behind this one.
     fn append(&mut self, first: K, behind: &Self) {
         match (self, behind) {
-            (Self::Leaf(entries), Self::Leaf(others)) => entries.extend_from_slice(others),
+            (Self::Leaf(entries), Self::Leaf(others)) => entries.extend(others.iter().cloned()),
             (Self::Fork(children), Self::Fork(others)) => {
                 let own = children.len();
-                children.extend_from_slice(others);
+                children.extend(others.iter().cloned());
                 // It was the first of its node, so its key meant nothing.
                 children[own].0 = first;
             }
@@ -324,35 +324,18 @@ impl<K: Copy + Ord, V: Value> Node<K, V> {
     }
 }
 
-/// A copy of a node's entries, with room for some more.
-fn with_room<T: Clone>(entries: &[T], most: usize) -> Vec<T> {
-    let mut copy = Vec::with_capacity((entries.len() + STEP).min(most));
-    copy.extend_from_slice(entries);
-    copy
-}
-
-/// Puts `entry` at `at` of a node's entries, of which there can be so many.
-fn place<T>(entries: &mut Vec<T>, at: usize, entry: T, most: usize) {
-    if entries.len() == entries.capacity() {
-        entries.reserve_exact(STEP.min(most - entries.len()));
-    }
-    entries.insert(at, entry);
-}
-
 /// Takes off the upper half of a node's entries, or the last one if `key` is above it.
-fn upper<K: Ord, T>(entries: &mut Vec<(K, T)>, key: K) -> Vec<(K, T)> {
+fn upper<K: Ord, T>(entries: &mut Entries<(K, T)>, key: K) -> Entries<(K, T)> {
     let is_last = entries.last().is_some_and(|(last, _)| *last < key);
     let middle = if is_last { entries.len() - 1 } else { entries.len() / 2 };
-    let mut right = Vec::with_capacity(entries.len() - middle + STEP);
-    right.extend(entries.drain(middle..));
-    right
+    entries.drain(middle..).collect()
 }
 
 /// Joins the child at `at` with one of its neighbours if both fit into one node.
-fn join<K: Copy + Ord, V: Value>(children: &mut Vec<Child<K, V>>, at: usize) {
+fn join<K: Copy + Ord, V: Value>(children: &mut Entries<Child<K, V>>, at: usize) {
     let fit = |left: usize| {
         let pair = children.get(left..left + 2)?;
-        (pair[0].1.len() + pair[1].1.len() <= LEAF).then_some(left)
+        (pair[0].1.len() + pair[1].1.len() <= MOST).then_some(left)
     };
     if let Some(left) = at.checked_sub(1).and_then(fit).or_else(|| fit(at)) {
         let (first, behind) = children.remove(left + 1);
@@ -412,11 +395,11 @@ mod tests {
     fn depth<V>(node: &Node<u16, V>) -> usize {
         match node {
             Node::Leaf(entries) => {
-                assert!((1..=LEAF).contains(&entries.len()));
+                assert!((1..=MOST).contains(&entries.len()));
                 0
             }
             Node::Fork(children) => {
-                assert!((1..=FORK).contains(&children.len()));
+                assert!((1..=MOST).contains(&children.len()));
                 let depths: Vec<_> = children.iter().map(|(_, child)| depth(child)).collect();
                 assert!(depths.iter().all(|depth| *depth == depths[0]));
                 depths[0] + 1
