@@ -70,8 +70,8 @@ pub trait Exit {
         account.consumed.add(1);
         copy.free(pool);
     }
-    /// Has a copy go on behind a decision. Programs that come to this are carried out by
-    /// [`Passes`](crate::passes::Passes).
+    /// Has a copy go on behind a decision. Programs that come to this are carried out by those who
+    /// can (`passes.rs`).
     fn resume(&mut self, _: AsideId, copy: Packet, pool: &mut FramePool, account: &Account) {
         self.drop(copy, DropReason::PassLimit, pool, account);
     }

@@ -7,7 +7,7 @@
 
 use api::reply::{Changed, Collected, Done};
 use api::text::Reading;
-use api::{Change, Failure, PacketOut};
+use api::{Change, Failure};
 use flowtable::{BridgeId, Edit, Refused};
 
 use crate::control::Control;

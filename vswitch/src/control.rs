@@ -7,16 +7,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::reply::{Changed, Collected, Done, RemovedReason};
+use api::reply::RemovedReason;
 use api::request::PortRef;
-use api::{Failure, FlowMod, Reply, Request, text};
+use api::{Failure, Reply, Request};
 use flowtable::{BridgeId, Edit, Limits, Millis, Rule, Seed, Tables};
 use packet::{Depot, Memory};
 
 use crate::changes::Session;
 use crate::clock::Clock;
 use crate::crew::{Common, Crew};
-use crate::describe::Names;
 use crate::events::Events;
 use crate::ledger::Ledger;
 use crate::news::Paused;

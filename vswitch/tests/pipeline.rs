@@ -8,9 +8,9 @@ mod common;
 
 use api::testing::any_match;
 use api::{
-    Action, Bucket, Bundle, BundleAlgorithm, Controller, Field, FlowMod, Group, GroupKind,
-    GroupMod, HashFields, Meter, MeterBand, MeterId, MeterMod, MeterUnit, Multipath,
-    MultipathAlgorithm, OutPort, Selection, Subfield,
+    Action, Bucket, Bundle, BundleAlgorithm, Field, FlowMod, Group, GroupKind, GroupMod,
+    HashFields, Meter, MeterBand, MeterId, MeterMod, MeterUnit, Multipath, MultipathAlgorithm,
+    OutPort, Selection, Subfield,
 };
 use common::{Bench, Options};
 use flowtable::VlanMode;
@@ -202,6 +202,7 @@ fn any_meter() -> impl Strategy<Value = Meter> {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a test has few of them")]
 enum Step {
     Flow(Text),
     Group(GroupMod),
@@ -309,10 +310,8 @@ proptest! {
 fn a_controller_without_watchers_is_no_drop() {
     let vlans = vec![VlanMode::Trunk(Vec::new()); 4];
     let mut bench = Bench::new(&vlans, Options::default());
-    let flow = FlowMod {
-        actions: Some(vec![Action::Controller(Box::new(Controller::default()))]),
-        ..FlowMod::default()
-    };
+    let flow =
+        FlowMod { actions: Some(vec![Action::Controller(Box::default())]), ..FlowMod::default() };
     bench.flow_mods(&[flow]);
     let (real, expected) = bench.carry(1, &[vec![0; 60]]);
     assert_eq!(real, expected);

@@ -1,6 +1,10 @@
 //! Packets that are shown, wait, go on, or are given to the switch; and flows that packets teach.
 
-#![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
 
 #[path = "common/running.rs"]
 mod running;
@@ -8,7 +12,7 @@ mod running;
 use std::time::Duration;
 
 use api::reply::{Event, PacketIn};
-use api::request::{EventsWatch, FlowChange, FlowDump, PacketResume};
+use api::request::{EventsWatch, FlowChange, PacketResume};
 use api::{HexBytes, NoNames, Watch, text};
 use packet::compose;
 use running::{Ask, Running};
@@ -128,8 +132,7 @@ fn packets_are_given_to_the_switch_when_the_changes_beside_them_have_taken_place
     ];
     let error = client.call(FlowChange { bridge: None, flows: lines.to_vec() }).unwrap_err();
     assert!(error.to_string().contains("there is no port 9"), "{error}");
-    let dump = client.call(FlowDump::default()).unwrap();
-    assert_eq!(dump.flows.len(), 1, "nothing has changed");
+    assert_eq!(client.dump().len(), 1, "nothing has changed");
 }
 
 #[test]
@@ -148,8 +151,8 @@ fn a_flow_that_a_packet_teaches_is_there_for_the_next_one_and_in_the_dump() {
     assert_eq!(client.take("p3", 1), [udp(1, 1)], "the first one is not there for itself");
     assert_eq!(client.take("p2", 1), [udp(1, 2)], "in the same batch");
     eventually(|| {
-        let dump = switch.client().call(FlowDump::default()).unwrap();
-        let learned = dump.flows.iter().find(|flow| flow.flow.cookie == Some(0x77));
+        let dump = switch.client().dump();
+        let learned = dump.iter().find(|flow| flow.flow.cookie == Some(0x77));
         learned.is_some_and(|learned| {
             learned.packets == 1
                 && learned.flow.matching.to_string() == "ip,nw_src=10.0.0.1"
