@@ -6,17 +6,19 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use api::{DropReason, NoNames, QueueSettings};
-use common::{Bench, Nothing, Options};
-use flowtable::VlanMode;
+use api::{Action, DropReason, NoNames, OutPort, QueueSettings};
+use common::{BRIDGE, Bench, Nothing, Options};
+use flowtable::{Frozen, VlanMode};
 use hw::{Refusal, RxQueue, TxQueue, Wake};
 use packet::{
-    Batch, Chainer, Checksum, FramePool, HEADROOM, Kind, Packet, PortId, Segmentation, compose,
+    Batch, Chainer, Checksum, FramePool, HEADROOM, Key, Kind, Packet, PortId, Segmentation, compose,
 };
 use vswitch::desk::Order;
 use vswitch::egress::Egress;
+use vswitch::inject::Injection;
 
 /// Makes packets, once.
 type Make = Box<dyn FnOnce(&mut FramePool) -> Vec<Packet> + Send>;
@@ -75,7 +77,7 @@ fn egress() -> Egress {
 }
 
 /// What was dropped, of packets that come in by port `number` of a bridge with such ports, whose port
-/// 2 refuses what is sent there.
+/// 2 refuses what is sent there. Among the flows may be groups and meters.
 fn drops(
     vlans: &[VlanMode],
     flows: &[String],
@@ -84,8 +86,13 @@ fn drops(
     make: Make,
 ) -> Vec<(DropReason, u64)> {
     let mut bench = Bench::without_queues(vlans, Options::default());
-    let flows: Vec<_> = flows.iter().map(|flow| flow.parse().unwrap()).collect();
-    bench.flow_mods(&flows);
+    for line in flows {
+        match line.split_once(' ') {
+            Some(("group", group)) => bench.group_mod(&group.parse().unwrap()),
+            Some(("meter", meter)) => bench.meter_mod(&meter.parse().unwrap()),
+            _ => bench.flow_mods(&[line.parse().unwrap()]),
+        }
+    }
     for port in 2..=4 {
         let refusal = refusal.filter(|_| port == 2);
         bench.plug(port, Box::new(Nothing), Box::new(Sink(refusal)));
@@ -136,23 +143,21 @@ fn by_flows(reason: DropReason) -> Option<Vec<(DropReason, u64)>> {
         DropReason::ResubmitDepth => one(&["actions=resubmit(,0)"]),
         DropReason::ResubmitLimit => {
             // Twice as often in each table: 2^13 in the last one.
-            let twice = |table| {
-                let next = table + 1;
-                format!("table={table},actions=resubmit(,{next}),resubmit(,{next})")
-            };
             let rules: Vec<_> = (0..13).map(twice).collect();
             Some(drops(&four, &rules, 1, None, plain(&[udp])))
         }
         DropReason::ProgramLimit => {
-            let mut rules: Vec<_> = (0..10)
-                .map(|table| {
-                    let next = table + 1;
-                    format!("table={table},actions=resubmit(,{next}),resubmit(,{next})")
-                })
-                .collect();
+            let mut rules: Vec<_> = (0..10).map(twice).collect();
             rules.push("table=10,actions=output:2,output:3".to_owned());
             Some(drops(&four, &rules, 1, None, plain(&[udp])))
         }
+        DropReason::NoSuchGroup
+        | DropReason::NoLiveBucket
+        | DropReason::NoSuchMeter
+        | DropReason::Metered
+        | DropReason::StackLimit
+        | DropReason::PassLimit
+        | DropReason::DecisionLimit => by_decisions(reason, &four, &udp),
         DropReason::VlanTags => {
             let tagged = bytes("dl_vlan=5,udp,nw_ttl=64");
             // The second push must be one that nobody could foresee.
@@ -210,6 +215,75 @@ fn by_flows(reason: DropReason) -> Option<Vec<(DropReason, u64)>> {
         }
         _ => by_ports(reason, &four, udp),
     }
+}
+
+/// How each reason comes about by groups, meters and whatever else is decided for each packet.
+fn by_decisions(
+    reason: DropReason,
+    four: &[VlanMode],
+    udp: &[u8],
+) -> Option<Vec<(DropReason, u64)>> {
+    let dropped = |rules: &[String], packets: usize| {
+        Some(drops(four, rules, 1, None, plain(&vec![udp.to_vec(); packets])))
+    };
+    let of = |rules: &[&str]| dropped(&flows(rules), 1);
+    let check = "check_pkt_larger(1000)->reg0[0]";
+    match reason {
+        DropReason::NoSuchGroup => {
+            of(&["group group_id=1,type=all,bucket=actions=group:9", "actions=group:1"])
+        }
+        DropReason::NoLiveBucket => of(&[
+            "group group_id=1,type=ff,bucket=watch_port=9,actions=output:2",
+            "actions=group:1",
+        ]),
+        DropReason::NoSuchMeter => Some(without_meter(four, udp)),
+        DropReason::Metered => {
+            let meter = "meter meter=1,pktps,burst,bands=type=drop,rate=1,burst_size=4";
+            dropped(&flows(&[meter, "actions=meter:1,output:2"]), 5)
+        }
+        DropReason::StackLimit => {
+            // Table 7 is passed 2^7 times.
+            let mut rules: Vec<_> = (0..7).map(twice).collect();
+            rules.push(format!("table=7,actions={}", "push:reg0,".repeat(33)));
+            dropped(&rules, 1)
+        }
+        DropReason::PassLimit => {
+            dropped(&[format!("actions={}output:2", format!("{check},").repeat(9))], 1)
+        }
+        DropReason::DecisionLimit => {
+            // All that is said of one packet is kept until its last pass.
+            let shown: String = (1..=700).map(|n| format!("controller(max_len={n}),")).collect();
+            let table = |n| {
+                let next = n + 1;
+                format!("table={n},actions={check},{shown}resubmit(,{next})")
+            };
+            dropped(&(0..7).map(table).collect::<Vec<_>>(), 1)
+        }
+        _ => None,
+    }
+}
+
+/// What becomes of a packet that goes on behind a pause when its meter is gone.
+fn without_meter(four: &[VlanMode], udp: &[u8]) -> Vec<(DropReason, u64)> {
+    let mut bench = Bench::without_queues(four, Options::default());
+    let account = bench.plug(1, Box::new(Nothing), Box::new(Sink(None)));
+    let actions = [Action::Meter(9), Action::Output(OutPort::Port(2))];
+    bench.desk.order([Order::Inject(Box::new(Injection {
+        ingress: PortId(11),
+        account: Some(Arc::clone(&account)),
+        bytes: udp.to_vec(),
+        frozen: Arc::new(Frozen::packet_out(BRIDGE, 1, &Key::ZERO, &actions)),
+    }))]);
+    bench.turn();
+    let (came, went) = account.balance();
+    assert_eq!(came, went, "the account: {account:?}");
+    account.drops().filter(|(_, packets)| *packets > 0).collect()
+}
+
+/// A flow that passes the next table twice.
+fn twice(table: u8) -> String {
+    let next = table + 1;
+    format!("table={table},actions=resubmit(,{next}),resubmit(,{next})")
 }
 
 /// How each reason comes about by frames, offloads and ports.
@@ -280,6 +354,15 @@ fn each_reason_comes_about_and_is_named() {
         }
     }
     assert_eq!(unreached, BTreeSet::new(), "no test brings these about");
+}
+
+#[test]
+fn each_reason_stands_on_its_page_with_its_sentence() {
+    let page = include_str!("../../docs/src/reference/drop-reasons.md");
+    for reason in DropReason::ALL {
+        let row = format!("| `{reason}` | {} |", reason.sentence());
+        assert!(page.contains(&row), "{row}");
+    }
 }
 
 /// What becomes of a super-frame of `packets` that is cut for its output, if there are frames for so
