@@ -16,9 +16,8 @@ pub struct Progress {
     costs: Vec<f64>,
     /// How many rows have ended.
     done: usize,
-    /// What they have taken, in seconds.
+    /// How long after the beginning the last of them did, in seconds.
     taken: f64,
-    row_begun_ns: u64,
 }
 
 impl Progress {
@@ -27,21 +26,26 @@ impl Progress {
         let now = clock::now_ns();
         let end = |limit: Duration| now + u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX / 2);
         let end_ns = limit.map(end);
-        Self { begun_ns: now, end_ns, costs, done: 0, taken: 0.0, row_begun_ns: now }
+        Self { begun_ns: now, end_ns, costs, done: 0, taken: 0.0 }
     }
 
     /// The next row begins. Answers whether there is time for it.
-    pub fn begin(&mut self, case: &str) -> bool {
-        self.row_begun_ns = clock::now_ns();
+    pub fn begin(&self, case: &str) -> bool {
         let (row, rows) = (self.done + 1, self.costs.len());
         say(&format!("row {row} of {rows}: {case}; {}", self.left()));
+        self.has_time()
+    }
+
+    /// Whether there is time for the next row: half of what it takes, since most take less.
+    pub fn has_time(&self) -> bool {
         let cost = self.costs.get(self.done).copied().unwrap_or(0.0);
         self.seconds_to_limit().is_none_or(|left| left > cost / 2.0)
     }
 
     /// A row has ended, measured or not.
     pub fn end(&mut self) {
-        self.taken += clock::seconds(self.row_begun_ns, clock::now_ns());
+        // What lies between rows, such as loading flows, counts as well.
+        self.taken = clock::seconds(self.begun_ns, clock::now_ns());
         self.done += 1;
     }
 
@@ -61,23 +65,29 @@ impl Progress {
         Duration::try_from_secs_f64(left).map_or(seconds, |left| seconds.min(left.as_secs()))
     }
 
-    /// What the rest is likely to take, by what the rows so far have taken.
+    /// Whether the rows that are left are likely to take more time than there is: then each should
+    /// do with less.
+    pub fn is_late(&self) -> bool {
+        self.seconds_to_limit().is_some_and(|left| left < self.expected())
+    }
+
+    /// What is said of the time that is left.
     fn left(&self) -> Left {
+        let expected = self.expected();
+        Left(self.seconds_to_limit().map_or(expected, |limit| expected.min(limit)))
+    }
+
+    /// Seconds that the rest is likely to take, by what the rows so far have taken.
+    fn expected(&self) -> f64 {
         let (done, rest) = self.costs.split_at(self.done.min(self.costs.len()));
         let (done, rest) = (done.iter().sum::<f64>(), rest.iter().sum::<f64>());
         let pace = if done > 0.0 { (self.taken / done).max(0.2) } else { 1.0 };
-        let in_row = clock::seconds(self.row_begun_ns, clock::now_ns());
-        let seconds = (pace * rest - in_row).max(0.0);
-        Left(self.seconds_to_limit().map_or(seconds, |limit| seconds.min(limit)))
+        let since = clock::seconds(self.begun_ns, clock::now_ns()) - self.taken;
+        (pace * rest - since).max(0.0)
     }
 
     fn seconds_to_limit(&self) -> Option<f64> {
         self.end_ns.map(|end| clock::seconds(clock::now_ns(), end))
-    }
-
-    /// Seconds since it began.
-    pub fn elapsed(&self) -> f64 {
-        clock::seconds(self.begun_ns, clock::now_ns())
     }
 }
 
@@ -108,7 +118,7 @@ mod tests {
         progress.end();
         assert!((1..=6).contains(&progress.patience(100)));
         progress.end_ns = Some(clock::now_ns());
-        assert!(!progress.begin("two"));
+        assert!(!progress.has_time() && !progress.begin("two"));
         assert_eq!(progress.patience(100), 1, "a little, to end in order");
         assert!(Progress::new(vec![10.0], None).begin("one"));
     }
@@ -116,11 +126,15 @@ mod tests {
     /// Rows that take twice as long as they should are expected to go on like that.
     #[test]
     fn the_rest_goes_on_like_the_rows_before() {
-        let mut progress = Progress::new(vec![10.0, 30.0], None);
+        let mut progress = Progress::new(vec![10.0, 30.0], Some(Duration::from_secs(70)));
+        assert!(!progress.is_late());
         progress.end();
+        progress.begun_ns -= 20_000_000_000;
         progress.taken = 20.0;
-        progress.row_begun_ns = clock::now_ns();
         let left = progress.left().0;
         assert!((59.0..=60.0).contains(&left), "{left}");
+        assert!(!progress.is_late());
+        progress.taken = 40.0;
+        assert!(progress.is_late(), "120 s for what has 70");
     }
 }
