@@ -280,7 +280,7 @@ impl Pair {
     /// and packets miss them all the same, then that is how it is: it is measured so.
     fn settle_ours(&mut self, progress: &Progress, packets: usize) -> Result<Worker> {
         let (mut before, mut quiet) = (self.ours.worker()?, 0);
-        let longest = 10 + packets as u64 / 40_000;
+        let longest_ns = (10 + packets as u64 / 40_000) * 1_000_000_000;
         let begun = clock::now_ns();
         await_for("vswitchd receives packets", progress.patience(120), || {
             pause(Duration::from_millis(300))?;
@@ -292,7 +292,8 @@ impl Pair {
             quiet = if packets > 0 && same { quiet + 1 } else { 0 };
             let grows = now.megaflows > before.megaflows + before.megaflows / 100;
             before = now;
-            let is_late = clock::now_ns() - begun > longest * 1_000_000_000 && !grows;
+            let elapsed = clock::now_ns() - begun;
+            let is_late = elapsed > if grows { 3 * longest_ns } else { longest_ns };
             let settled = quiet > 0 && hits || quiet > 5 || is_late && packets > 0;
             Ok(settled.then(|| before.clone()))
         })

@@ -117,10 +117,12 @@ impl Line {
     }
 
     fn command(&self) -> Result<Command> {
+        use std::os::unix::process::CommandExt as _;
         let [program, arguments @ ..] = &*self.words else { bail!("an empty command") };
         let mut command = Command::new(program);
         command.args(arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null());
+        // Signals to us are for us: what tidies up is not to die of them.
+        command.stdin(Stdio::null()).process_group(0);
         Ok(command)
     }
 
@@ -138,12 +140,11 @@ impl Line {
 
     /// Starts it; what it prints goes to files that begin with `log`.
     pub fn start(self, log: &Path) -> Result<Process> {
-        use std::os::unix::process::CommandExt as _;
         let (out, error) = (log.with_extension("out"), log.with_extension("err"));
         let create = |path: &Path| File::create(path).with_context(|| path.display().to_string());
         let line = self.behind("setpriv --pdeathsig KILL");
         let mut command = line.command()?;
-        command.stdout(create(&out)?).stderr(create(&error)?).process_group(0);
+        command.stdout(create(&out)?).stderr(create(&error)?);
         let child = command.spawn().with_context(|| format!("cannot start {}", line.text()))?;
         Ok(Process { child, name: line.text(), out, error })
     }
