@@ -13,11 +13,12 @@ use api::DropReason;
 use packet::{Key, PortId};
 
 use crate::asides::Asides;
+use crate::credit::{Credit, Meeting, Met};
 use crate::frozen::{Aside, Frozen};
-use crate::group::GroupEntry;
 use crate::mac::Outcome;
 use crate::megaflow::{Gone, Lead, MegaflowId, Megaflows, NoRoom, Serial, Stamp};
 use crate::paths::{PathId, Paths};
+use crate::pending::Walked;
 use crate::ports::PortView;
 use crate::program::{AsideId, Op};
 use crate::programs::{ProgramId, Programs};
@@ -129,6 +130,9 @@ pub struct Cache {
 }
 
 impl Cache {
+    /// So often a packet is walked that teaches something while others do; then it does not.
+    const TRIES: u32 = 16;
+
     /// An empty cache that credits `paths`.
     pub fn new(tables: Arc<Tables>, paths: Paths, limits: Limits) -> Self {
         let seed = tables.seed();
@@ -392,18 +396,21 @@ impl Cache {
         if !self.holds {
             self.let_go();
         }
-        if !walk(&mut self.translation, &self.tables, &self.ports, &self.asides, from, key, &mut ())
-        {
-            self.translation.close();
-            return Resolved::Once;
-        }
+        let mut tries = 0..Self::TRIES;
+        let teaches = loop {
+            let Self { translation, tables, ports, asides, .. } = self;
+            if !walk(translation, tables, ports, asides, from, key, &mut ()) {
+                self.translation.close();
+                return Resolved::Once;
+            }
+            if self.translation.flows.is_empty() {
+                break false;
+            }
+            if self.teach(from, key, credit, tries.next().is_some()) {
+                break true;
+            }
+        };
         self.adopt();
-        let teaches = !self.translation.flows.is_empty();
-        if teaches {
-            // What is learned may be met on the way: what has been met is credited first.
-            self.credit(from, key, credit);
-            self.teach(credit.now);
-        }
         let taught = self.learn(credit.now) || teaches;
         if let Some(old) = old {
             if !taught && self.is_same(old) {
@@ -475,18 +482,32 @@ impl Cache {
         self.holds = false;
     }
 
-    /// Leaves the flows that the packet has taught with those that are pending.
-    fn teach(&mut self, now: Millis) {
-        for (bridge, rule) in self.translation.flows.drain(..) {
-            let Some(of) = self.tables.bridge(bridge) else { continue };
-            let rule = Rule { created: now, modified: now, ..Rule::clone(&rule) };
-            if of.pending.add(bridge, Arc::new(rule)) {
-                self.stats.taught += 1;
-            } else {
-                self.stats.not_taught += 1;
-            }
-        }
+    /// Leaves the flows that the packet has taught with those that are pending, and credits what it
+    /// has met. Answers whether that was done: not if the packet might go another way by now, and
+    /// is to be walked `again` then.
+    fn teach(&mut self, from: From, key: &Key, credit: Credit, again: bool) -> bool {
+        // What is learned might be met on the way: what has been met comes first.
+        let mut met = Vec::new();
+        self.meet(from, key, |_, one| met.push(one));
+        let Translation { flows, basis, looked, taught, .. } = &self.translation;
+        let bridge = basis.bridge.and_then(|id| Some((id, self.tables.bridge(id)?)));
+        let Some((id, bridge)) = bridge else { return true };
+        let now = credit.now;
+        let timed = |(_, rule): &(_, Arc<Rule>)| {
+            Arc::new(Rule { created: now, modified: now, ..Rule::clone(rule) })
+        };
+        let rules: Vec<_> = flows.iter().map(timed).collect();
+        let walked = Walked { since: *taught, basis, key, mask: looked };
+        let added = match bridge.pending.add(id, &rules, walked) {
+            Some(added) => added,
+            None if again => return false,
+            None => 0,
+        };
+        met.iter().for_each(|one| one.credit(bridge, credit));
+        self.stats.taught += added as u64;
+        self.stats.not_taught += (rules.len() - added) as u64;
         self.begin();
+        true
     }
 
     /// Learns what the translation found out, before the packet that showed it leaves. Answers
@@ -565,6 +586,12 @@ impl Cache {
     /// Gives everything the packet passes its credit, one by one, by walking the same way again:
     /// what the packet has taught meanwhile changes where it goes, not which rules it meets.
     fn credit(&mut self, from: From, key: &Key, credit: Credit) -> Resolved {
+        self.meet(from, key, |bridge, met| met.credit(bridge, credit));
+        Resolved::Once
+    }
+
+    /// Walks the same way again, to show what the packet meets.
+    fn meet(&mut self, from: From, key: &Key, mut show: impl FnMut(&Bridge, Met)) {
         let Self { scratch, tables, ports, asides, .. } = self;
         let bridge = match from {
             From::Port(port) => ports.get(usize::from(port.0)).and_then(Option::as_ref),
@@ -575,9 +602,9 @@ impl Cache {
             From::Pass(behind) => asides.frozen(behind).map(|frozen| frozen.bridge),
         };
         if let Some(bridge) = bridge.and_then(|bridge| tables.bridge(bridge)) {
-            walk(scratch, tables, ports, asides, from, key, &mut Crediting { bridge, credit });
+            let mut meeting = Meeting(|met| show(bridge, met));
+            walk(scratch, tables, ports, asides, from, key, &mut meeting);
         }
-        Resolved::Once
     }
 
     /// Forgets every megaflow; answers how many there were. For the moment of an order.
@@ -639,39 +666,4 @@ fn release_program(programs: &mut Programs, asides: &mut Asides, program: Progra
 
 const fn has_aside(op: &Op) -> bool {
     op.aside().is_some()
-}
-
-/// What one packet is worth.
-#[derive(Clone, Copy, Debug)]
-struct Credit {
-    packets: u64,
-    bytes: u64,
-    now: Millis,
-}
-
-/// Credits what a walk passes.
-struct Crediting<'a> {
-    bridge: &'a Bridge,
-    credit: Credit,
-}
-
-impl Record for Crediting<'_> {
-    fn table(&mut self, table: api::TableId, rule: Option<&Rule>) {
-        let Credit { packets, bytes, now } = self.credit;
-        match rule {
-            Some(rule) => rule.stats.credit(packets, bytes, now),
-            None => self.bridge.missed(table).credit(packets, bytes, now),
-        }
-    }
-
-    fn group(&mut self, group: &GroupEntry, bucket: Option<usize>) {
-        let Credit { packets, bytes, now } = self.credit;
-        let stats = match bucket {
-            Some(at) => group.stats.buckets.get(at),
-            None => Some(&group.stats.group),
-        };
-        if let Some(stats) = stats {
-            stats.credit(packets, bytes, now);
-        }
-    }
 }

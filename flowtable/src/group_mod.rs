@@ -169,6 +169,7 @@ impl Edit {
     ) -> Result<(), Refused> {
         let meter = Arc::new(meter);
         self.set_meter(slot, Some(Arc::clone(&meter)));
+        self.controller_turned(meter.meter().id);
         let meters = &mut self.bridge_mut(bridge)?.meters;
         Arc::make_mut(meters).insert(MeterEntry { slot, meter });
         Ok(())
@@ -178,8 +179,16 @@ impl Edit {
         let removed = Arc::make_mut(&mut self.bridge_mut(bridge)?.meters).remove(id);
         let Some(removed) = removed else { return Ok(()) };
         self.set_meter(removed.slot, None);
+        self.controller_turned(id);
         let MeterId::Number(number) = id else { return Ok(()) };
         self.delete_users(bridge, |action| uses_meter(action, number))
+    }
+
+    /// What is shown passes the controller's meter if there is one, whatever flows say.
+    fn controller_turned(&mut self, id: MeterId) {
+        if id == MeterId::Controller {
+            self.changes.everything();
+        }
     }
 
     /// Removes every flow with an action that uses what is gone.

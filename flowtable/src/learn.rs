@@ -94,15 +94,18 @@ impl<R: Record> Walk<'_, R> {
         waiting.or_else(|| self.bridge.find(table, matching, priority)).cloned()
     }
 
-    /// Whether one more flow may be learned. Cost: a look at every flow of the table, if there is a
-    /// limit.
+    /// Whether one more flow may be learned. Those that the packet has taught itself count, and of
+    /// those that are pending the ones that take no other's place. Cost: a look at every flow of the
+    /// table, if there is a limit.
     fn has_room(&self, learn: &Learn) -> bool {
         if learn.limit == 0 {
             return true;
         }
         let counts = |rule: &&Arc<Rule>| rule.table == learn.table && rule.cookie == learn.cookie;
         let there = self.bridge.table(learn.table).into_iter().flat_map(|table| table.rules());
-        let all = there.chain(self.pending.iter()).filter(counts);
+        let new = self.pending.iter().filter(|rule| self.tables.rule(rule.id).is_none());
+        let own = self.flows.iter().map(|(_, rule)| rule);
+        let all = there.chain(new).chain(own).filter(counts);
         all.take(learn.limit as usize).count() < learn.limit as usize
     }
 

@@ -8,6 +8,10 @@
 //! **Threads.** A walk pays one load if nothing is pending, else a lock for as long as it takes to
 //! copy a pointer.
 //!
+//! **Order.** What a walk teaches is left here only if nothing has been left meanwhile that the walk
+//! might have met; else the packet is walked again. So of two packets that learn the same at once,
+//! by two workers, one comes after the other.
+//!
 //! **Limits.** [`Pending::MOST`] flows; what is beyond is not learned, and counted by who tries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,17 +23,30 @@ use packet::Key;
 use crate::change::{Basis, Changes, History};
 use crate::mac::Epoch;
 use crate::ports::BridgeId;
-use crate::rule::{Rule, RuleId};
+use crate::rule::Rule;
 
 /// Flows of one bridge that are pending.
 #[derive(Debug)]
 pub struct Pending {
     state: Mutex<State>,
-    /// How many have been left here, ever.
+    /// How often some have been left here.
     newest: AtomicU64,
     /// How many are here.
     waiting: AtomicU64,
     epoch: Arc<Epoch>,
+}
+
+/// A walk, as far as flows matter to it that others teach meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Walked<'a> {
+    /// How often flows had been left here when it began.
+    pub(crate) since: u64,
+    /// What it rests on.
+    pub(crate) basis: &'a Basis,
+    /// The packet.
+    pub(crate) key: &'a Key,
+    /// What it looked at.
+    pub(crate) mask: &'a Key,
 }
 
 #[derive(Debug, Default)]
@@ -64,35 +81,48 @@ impl Pending {
         (!self.is_empty()).then(|| Arc::clone(&self.state().rules))
     }
 
-    /// Leaves a flow here, in place of one with the same match and priority. Answers whether there
-    /// was room.
-    pub(crate) fn add(&self, bridge: BridgeId, rule: Arc<Rule>) -> bool {
+    /// Leaves flows here that a walk has taught, each in place of one with the same match and
+    /// priority. Answers how many there was room for; `None` if others have been left here since it
+    /// began that it might have met: nothing has changed then, and it has to be walked again.
+    pub(crate) fn add(
+        &self,
+        bridge: BridgeId,
+        taught: &[Arc<Rule>],
+        walk: Walked<'_>,
+    ) -> Option<usize> {
         let mut state = self.state();
-        let rules = Arc::make_mut(&mut state.rules);
-        rules.retain(|other| !is_same(other, &rule));
-        if rules.len() >= Self::MOST {
-            return false;
+        let Walked { since, basis, key, mask } = walk;
+        if state.history.newest() != since && state.history.affects(since, basis, key, mask) {
+            return None;
         }
-        let mut changes = Changes::default();
-        changes.rule(bridge, rule.table, &rule.matching(), rule.mask.hash());
-        rules.push(rule);
+        let (mut changes, mut added) = (Changes::default(), 0);
+        let rules = Arc::make_mut(&mut state.rules);
+        for rule in taught {
+            rules.retain(|other| !is_same(other, rule));
+            if rules.len() >= Self::MOST {
+                continue;
+            }
+            changes.rule(bridge, rule.table, &rule.matching(), rule.mask.hash());
+            rules.push(Arc::clone(rule));
+            added += 1;
+        }
         self.waiting.store(rules.len() as u64, Ordering::Release);
         state.history.push(changes);
         self.newest.store(state.history.newest(), Ordering::Release);
         drop(state);
         self.epoch.advance();
-        true
+        Some(added)
     }
 
-    /// Takes out those that the tables have by now.
-    pub fn remove(&self, taken: &[RuleId]) {
+    /// Takes out those that the tables have by now. One that was taught anew meanwhile stays.
+    pub fn remove(&self, taken: &[Arc<Rule>]) {
         let mut state = self.state();
         let rules = Arc::make_mut(&mut state.rules);
-        rules.retain(|rule| !taken.contains(&rule.id));
+        rules.retain(|rule| !taken.iter().any(|taken| Arc::ptr_eq(taken, rule)));
         self.waiting.store(rules.len() as u64, Ordering::Release);
     }
 
-    /// How many flows have been left here, ever.
+    /// How often flows have been left here.
     pub(crate) fn newest(&self) -> u64 {
         self.newest.load(Ordering::Acquire)
     }

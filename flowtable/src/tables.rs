@@ -13,6 +13,7 @@ use crate::actions::Lists;
 use crate::change::{Changes, History};
 use crate::group::GroupEntry;
 use crate::groups::Groups;
+use crate::learned::Teachers;
 use crate::limit::TableLimit;
 use crate::mac::{Epoch, MacTable};
 use crate::mask::{Mask, Seed};
@@ -162,6 +163,8 @@ pub struct Bridge {
     pub meters: Arc<Meters>,
     /// Flows that packets have taught since the last generation.
     pub pending: Arc<Pending>,
+    /// Flows whose going takes others with them.
+    pub(crate) teachers: Teachers,
     /// Packets that no rule of a table matched, as far as paths do not count them.
     misses: Arc<[RuleStats]>,
 }
@@ -318,7 +321,12 @@ impl Tables {
 
     /// Begins the next generation.
     pub fn edit(&self) -> Edit {
-        Edit { tables: self.clone(), changes: Changes::default(), applied: Applied::default() }
+        Edit {
+            tables: self.clone(),
+            changes: Changes::default(),
+            applied: Applied::default(),
+            orphans: Vec::new(),
+        }
     }
 }
 
@@ -341,6 +349,8 @@ pub struct Edit {
     tables: Tables,
     pub(crate) changes: Changes,
     pub(crate) applied: Applied,
+    /// Tables and cookies that have lost their last teacher.
+    pub(crate) orphans: Vec<(BridgeId, TableId, u64)>,
 }
 
 impl Edit {
@@ -375,6 +385,7 @@ impl Edit {
             groups: Arc::default(),
             meters: Arc::default(),
             pending: Arc::new(Pending::new(Arc::clone(&self.tables.epoch))),
+            teachers: Teachers::default(),
             misses,
         };
         let bridges = &mut self.tables.bridges;
@@ -388,8 +399,8 @@ impl Edit {
     /// Removes a bridge with its flows.
     pub fn remove_bridge(&mut self, bridge: BridgeId) -> Result<(), Refused> {
         let place = self.tables.bridges.get_mut(usize::from(bridge.0)).ok_or(Refused::NoBridge)?;
-        let bridge = place.take().ok_or(Refused::NoBridge)?;
-        bridge.rules().for_each(|rule| self.left(Arc::clone(rule)));
+        let removed = place.take().ok_or(Refused::NoBridge)?;
+        removed.rules().for_each(|rule| self.left(bridge, Arc::clone(rule)));
         self.changes.everything();
         Ok(())
     }
@@ -439,7 +450,8 @@ impl Edit {
             Command::Add => self.add(bridge, change, now),
             Command::Modify | Command::ModifyStrict => self.modify(bridge, change, now),
             Command::Delete | Command::DeleteStrict => self.delete(bridge, change),
-        }
+        }?;
+        self.remove_orphans()
     }
 
     fn add(&mut self, bridge: BridgeId, change: &FlowMod, now: Millis) -> Result<(), Refused> {
@@ -554,7 +566,8 @@ impl Edit {
             ..Rule::clone(rule)
         };
         self.changes.rule(bridge, table, &matching, rule.mask.hash());
-        self.enter(bridge, rule, old)
+        self.enter(bridge, rule, old)?;
+        self.remove_orphans()
     }
 
     pub(crate) fn take_group_serial(&mut self) -> u32 {
@@ -606,11 +619,17 @@ impl Edit {
         Ok(())
     }
 
-    /// Removes one rule, if it is still there: what a timeout does.
+    /// Removes one rule, if it is still there, and what goes with it: what a timeout does.
     pub fn remove_rule(&mut self, bridge: BridgeId, rule: &Rule) -> Result<(), Refused> {
+        self.take_out(bridge, rule)?;
+        self.remove_orphans()
+    }
+
+    /// Removes one rule, if it is still there.
+    pub(crate) fn take_out(&mut self, bridge: BridgeId, rule: &Rule) -> Result<(), Refused> {
         if let Some(removed) = self.table_mut(bridge, rule.table)?.remove(rule) {
             self.changes.rule(bridge, rule.table, &removed.matching(), removed.mask.hash());
-            self.left(removed);
+            self.left(bridge, removed);
         }
         Ok(())
     }
@@ -624,14 +643,17 @@ impl Edit {
     ) -> Result<(), Refused> {
         let rule = Arc::new(rule);
         self.table_mut(bridge, rule.table)?.put(Arc::clone(&rule), old.as_deref());
-        old.into_iter().for_each(|old| self.left(old));
+        // First: who is replaced by another teacher leaves no orphans.
+        self.teacher_entered(bridge, &rule);
+        old.into_iter().for_each(|old| self.left(bridge, old));
         self.tables.rules.insert(rule.id.0, Arc::clone(&rule));
         self.applied.added.push(rule);
         Ok(())
     }
 
     /// Notes that a rule is in its table no more.
-    fn left(&mut self, rule: Arc<Rule>) {
+    fn left(&mut self, bridge: BridgeId, rule: Arc<Rule>) {
+        self.teacher_left(bridge, &rule);
         self.tables.rules.remove(rule.id.0);
         self.tables.actions.release(&rule.actions);
         self.applied.removed.push(rule);

@@ -215,7 +215,7 @@ fn flows_that_packets_have_taught_are_there() {
     let bridge = tables.bridge(BRIDGES[0]).unwrap();
     let pending = bridge.pending.rules().unwrap();
     edit.learn(BRIDGES[0], &pending[0], Millis(4_321)).unwrap();
-    bridge.pending.remove(&[pending[0].id]);
+    bridge.pending.remove(&pending);
     let settled = State::export(&edit.finish().0);
     assert_eq!(settled.bridges, state.bridges);
 }

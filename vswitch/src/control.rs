@@ -112,6 +112,8 @@ impl Control {
     /// Does what is asked. What is shown as it happens is the connection's own affair and does not
     /// come here.
     pub fn handle(&mut self, request: Request, session: &mut Session) -> Result<Reply, Failure> {
+        // What packets have taught before is there for whoever asks, or changes it.
+        self.take_in_taught();
         if counts(&request) {
             self.crew.settle();
         }
@@ -242,7 +244,13 @@ impl Control {
                 // One that is gone by now has no time left to be over.
                 let _ = edit.remove_rule(bridge, rule);
             }
-            self.publish_ending(Some(bridge), edit, |rule| time_over(rule, now));
+            let over: BTreeSet<_> = over.iter().map(|(_, rule)| rule.id).collect();
+            // Others go with them.
+            let why = |rule: &Rule| match over.contains(&rule.id) {
+                true => time_over(rule, now),
+                false => RemovedReason::Delete,
+            };
+            self.publish_ending(Some(bridge), edit, why);
         }
     }
 

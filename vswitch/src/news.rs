@@ -11,7 +11,7 @@ use std::time::Duration;
 use api::reply::{Event, PacketIn, Sampled};
 use api::request::PacketResume;
 use api::{Failure, HexBytes, Match};
-use flowtable::{BridgeId, Edit, Frozen, RuleId, SampleOf, Show};
+use flowtable::{BridgeId, Edit, Frozen, SampleOf, Show};
 use packet::{Key, Memory, Packet, PortId};
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -169,7 +169,7 @@ impl Control {
     }
 
     /// Puts the flows that packets have taught among the others.
-    fn take_in_taught(&mut self) {
+    pub(crate) fn take_in_taught(&mut self) {
         let taught: Vec<_> = self
             .tables
             .bridges()
@@ -184,9 +184,8 @@ impl Control {
                 }
             }
             self.publish(Some(bridge), edit);
-            let ids: Vec<RuleId> = rules.iter().map(|rule| rule.id).collect();
             if let Some(bridge) = self.tables.bridge(bridge) {
-                bridge.pending.remove(&ids);
+                bridge.pending.remove(&rules);
             }
         }
     }

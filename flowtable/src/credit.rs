@@ -1,0 +1,64 @@
+//! What a packet is worth to what it meets, where no path counts it.
+
+use std::sync::Arc;
+
+use api::TableId;
+
+use crate::group::{GroupEntry, GroupStats};
+use crate::rule::{Millis, Rule, RuleStats};
+use crate::tables::Bridge;
+use crate::translate::Record;
+
+/// What one packet is worth.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Credit {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) now: Millis,
+}
+
+/// Something that a packet met and that counts it.
+#[derive(Debug)]
+pub(crate) enum Met {
+    /// A rule.
+    Rule(Arc<RuleStats>),
+    /// No rule of this table.
+    Miss(TableId),
+    /// A group.
+    Group(Arc<GroupStats>),
+    /// A bucket of one, by its place.
+    Bucket(Arc<GroupStats>, usize),
+}
+
+impl Met {
+    /// Gives it the credit; it is of this bridge.
+    pub(crate) fn credit(&self, bridge: &Bridge, credit: Credit) {
+        let stats = match self {
+            Self::Rule(stats) => stats,
+            Self::Miss(table) => bridge.missed(*table),
+            Self::Group(stats) => &stats.group,
+            Self::Bucket(stats, at) => match stats.buckets.get(*at) {
+                Some(stats) => stats,
+                None => return,
+            },
+        };
+        stats.credit(credit.packets, credit.bytes, credit.now);
+    }
+}
+
+/// Shows what a walk meets, one by one.
+pub(crate) struct Meeting<F>(pub(crate) F);
+
+impl<F: FnMut(Met)> Record for Meeting<F> {
+    fn table(&mut self, table: TableId, rule: Option<&Rule>) {
+        (self.0)(rule.map_or(Met::Miss(table), |rule| Met::Rule(Arc::clone(&rule.stats))));
+    }
+
+    fn group(&mut self, group: &GroupEntry, bucket: Option<usize>) {
+        let stats = Arc::clone(&group.stats);
+        (self.0)(match bucket {
+            Some(at) => Met::Bucket(stats, at),
+            None => Met::Group(stats),
+        });
+    }
+}
