@@ -7,6 +7,7 @@ use crate::field::Field;
 use crate::flow::FlowMod;
 use crate::group::GroupMod;
 use crate::meter::MeterMod;
+use crate::table::TableMod;
 
 /// One change of a transaction: a line of a bundle.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,6 +19,8 @@ pub enum Change {
     Group(GroupMod),
     /// Of meters.
     Meter(MeterMod),
+    /// Of tables as such.
+    Table(TableMod),
     /// None: a packet that is sent when the others have taken place.
     PacketOut(PacketOut),
 }

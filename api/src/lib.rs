@@ -26,6 +26,7 @@ mod method;
 mod queue;
 pub mod reply;
 pub mod request;
+mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod text;
@@ -49,5 +50,6 @@ pub use line::{LineError, LineReader};
 pub use meter::{BandKind, Meter, MeterBand, MeterId, MeterMod, MeterUnit};
 pub use method::{Call, Notification, Reply, Request};
 pub use queue::QueueSettings;
+pub use table::{TableMiss, TableMod};
 pub use text::{Dialect, FlowError, NoNames, PortNames};
 pub use version::VERSION;

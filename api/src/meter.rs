@@ -11,8 +11,13 @@ pub struct Meter {
     pub burst: bool,
     /// Whether its counters are wanted; they are kept anyway.
     pub stats: bool,
-    /// Its bands, one at least.
+    /// Its bands, one to [`Meter::BANDS`].
     pub bands: Vec<MeterBand>,
+}
+
+impl Meter {
+    /// The most bands of a meter (as in Open vSwitch).
+    pub const BANDS: usize = 8;
 }
 
 /// The number of a meter.

@@ -6,6 +6,7 @@
 
 mod drops;
 mod events;
+mod groups;
 mod sizes;
 mod stations;
 mod workers;
@@ -19,9 +20,13 @@ use crate::flags::PortFlags;
 use crate::flow::{FlowMod, TableId};
 use crate::queue::QueueSettings;
 use crate::request::{Direction, PortKind, PortVlan};
+use crate::table::TableMiss;
 
 pub use drops::{LastDrop, LastDrops, PassedFlow};
 pub use events::{Event, FlowRemoved, PacketIn, RemovedReason, Sampled, WatchedFlow, WatchedPort};
+pub use groups::{
+    BandStats, BucketStats, GroupStats, Groups, GroupsFeatures, MeterStats, Meters, MetersFeatures,
+};
 pub use sizes::{Limit, Limits, Memory, MemoryUse};
 pub use stations::{Fdb, FdbEntry, FdbTable, FdbTables, Flushed};
 pub use workers::{Histogram, Histograms, WorkerHistograms};
@@ -137,6 +142,14 @@ pub struct Changed {
     pub generation: u64,
     /// Workers that had not begun to use them when the answer could wait no longer; usually none.
     pub late: Vec<u32>,
+    /// Flows that are gone because the groups or meters that they used are.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub orphans: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+const fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Flows were taken into the change that the connection collects.
@@ -200,7 +213,8 @@ pub struct CacheFlushed {
     pub sessions: u64,
 }
 
-/// The tables of a bridge that have flows or have been looked into.
+/// The tables of a bridge that have flows, have been looked into, or are not as tables usually
+/// are.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Tables {
     /// By number.
@@ -218,6 +232,15 @@ pub struct TableStats {
     pub lookups: u64,
     /// Those that met a flow.
     pub matched: u64,
+    /// What becomes of the others.
+    #[serde(default)]
+    pub miss: TableMiss,
+    /// The most flows that it holds, if that is less than what every table holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Whether a flow with a timeout makes room for a new one when there is none.
+    #[serde(default)]
+    pub evict: bool,
 }
 
 /// Counters of ports.

@@ -4,6 +4,7 @@
 //! Where a bridge may be named it may be left out as long as there is only one.
 
 mod events;
+mod groups;
 mod port;
 mod queue;
 mod stations;
@@ -14,6 +15,7 @@ use crate::bytes::HexBytes;
 use crate::reply::{Cursor, Tier};
 
 pub use events::{EventsWatch, FlowWatch, PacketResume, RemovedFlows};
+pub use groups::{GroupDump, GroupFeatures, MeterDump, MeterFeatures, TableChange};
 pub use port::{
     AfxdpMode, AfxdpOptions, DummyOptions, InternalOptions, NullOptions, PcapOptions, PodOptions,
     PortAdd, PortDel, PortKind, PortMod, PortRef, PortStats, PortVlan, VlanId, WhenAway,
@@ -55,9 +57,12 @@ pub struct FlowChange {
     /// The bridge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
-    /// The changes, each as [`text::line`](crate::text::line()) reads it: a flow behind a verb,
-    /// which is `add` if there is none. Ports may go by their names.
+    /// The changes, each as [`text::change`](crate::text::change()) reads it: of flows, groups,
+    /// meters and tables, and packets to be sent. Ports may go by their names.
     pub flows: Vec<String>,
+    /// Whether they are read as OVS does: see [`Reading::lenient`](crate::text::Reading::lenient).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lenient: bool,
 }
 
 /// Begins a change that is too large for one line: it is collected by `flow.append` and takes place
@@ -70,6 +75,9 @@ pub struct FlowBegin {
     /// The bridge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
+    /// As in [`FlowChange`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lenient: bool,
 }
 
 /// Adds to the change that this connection collects. When one flow is refused so is the whole

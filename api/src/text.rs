@@ -41,6 +41,7 @@ mod part;
 mod ports;
 mod print;
 mod sample;
+mod table;
 mod value;
 mod words;
 
@@ -73,7 +74,8 @@ use crate::action::Action;
 use crate::change::Change;
 use crate::flow::{Command, FlowFilter, FlowMod, Match, TableId};
 use crate::group::{Group, GroupMod};
-use crate::meter::{Meter, MeterMod};
+use crate::meter::{Meter, MeterId, MeterMod};
+use crate::table::TableMod;
 
 /// The longest text of one flow, in bytes: room for the longest print of [`MAX_ACTIONS`] actions.
 pub const MAX_LEN: usize = 1 << 20;
@@ -191,10 +193,12 @@ pub fn meter(text: &str) -> Result<MeterMod, FlowError> {
 /// Reads a line of a bundle: a change behind the word for its kind, or a flow.
 ///
 /// ```text
-/// [flow] FLOW | group GROUP | meter METER | packet-out [in_port=PORT] packet=HEX [FIELDS] actions=LIST
+/// [flow] FLOW | group GROUP | meter METER | table (N | all) SETTINGS
+/// packet-out [in_port=PORT] packet=HEX [FIELDS] actions=LIST
 /// ```
 ///
-/// FLOW, GROUP and METER each may begin with a verb.
+/// FLOW, GROUP and METER each may begin with a verb. SETTINGS are one or more of `drop`, `continue`,
+/// `controller`, `limit=N`, `evict` and `noevict`.
 pub fn change(line: &str, ports: &dyn PortNames) -> Result<Change, FlowError> {
     Reading::new(ports).change(line)
 }
@@ -307,6 +311,24 @@ impl FromStr for Meter {
     /// Reads a meter as behind `add`: see [`meter()`].
     fn from_str(text: &str) -> Result<Self, FlowError> {
         meter::parse_meter(whole(text)?)
+    }
+}
+
+impl FromStr for MeterId {
+    type Err = FlowError;
+
+    /// Reads the number or the name of a meter.
+    fn from_str(text: &str) -> Result<Self, FlowError> {
+        meter::number(whole(text)?)
+    }
+}
+
+impl FromStr for TableMod {
+    type Err = FlowError;
+
+    /// Reads a change of tables as it stands behind `table` in a bundle: see [`change()`].
+    fn from_str(text: &str) -> Result<Self, FlowError> {
+        table::parse(whole(text)?)
     }
 }
 

@@ -59,8 +59,8 @@ impl GroupEntry {
         Self { serial, group, buckets, created, stats: Arc::new(stats) }
     }
 
-    /// Whether what a bucket watches is live.
-    fn is_bucket_live(&self, at: usize, bridge: &Bridge) -> bool {
+    /// Whether what the bucket at this place watches is live.
+    pub fn is_bucket_live(&self, at: usize, bridge: &Bridge) -> bool {
         let bucket = self.group.buckets.get(at);
         bucket.is_some_and(|bucket| self.is_live(bucket, bridge, &mut Asked::none()))
     }

@@ -7,9 +7,9 @@ use api::{Action, Bucket, BucketPlace, Group, GroupKind, GroupMod, Meter, MeterI
 
 use crate::group::{GroupEntry, GroupSerial};
 use crate::groups::Groups;
-use crate::meters::{MeterEntry, MeterSlot};
+use crate::meters::{MeterEntry, MeterSlot, Meters};
 use crate::ports::BridgeId;
-use crate::rule::Millis;
+use crate::rule::{Millis, RuleId};
 use crate::tables::{Edit, Refused};
 
 impl Edit {
@@ -113,7 +113,9 @@ impl Edit {
             return Ok(());
         }
         self.changes.group(bridge, id);
-        self.delete_users(bridge, |action| action.leads_to_group(id))
+        let users = self.delete_users(bridge, |action| action.leads_to_group(id))?;
+        self.applied.with_groups.extend(users);
+        Ok(())
     }
 
     /// Carries out one change of meters.
@@ -147,15 +149,13 @@ impl Edit {
         bridge: BridgeId,
         meter: crate::Meter,
     ) -> Result<(), Refused> {
-        /// The most meters of a bridge.
-        const MOST: usize = 65_536;
         let meters = &self.tables().bridge(bridge).ok_or(Refused::NoBridge)?.meters;
         let id = meter.meter().id;
         if meters.get(id).is_some() {
             return Err(Refused::MeterExists { id });
         }
-        if meters.len() >= MOST {
-            return Err(Refused::TooMany { what: "meters", limit: MOST });
+        if meters.len() >= Meters::MOST {
+            return Err(Refused::TooMany { what: "meters", limit: Meters::MOST });
         }
         let slot = self.take_meter_slot();
         self.put_meter(bridge, slot, meter)
@@ -181,7 +181,9 @@ impl Edit {
         self.set_meter(removed.slot, None);
         self.controller_turned(id);
         let MeterId::Number(number) = id else { return Ok(()) };
-        self.delete_users(bridge, |action| uses_meter(action, number))
+        let users = self.delete_users(bridge, |action| uses_meter(action, number))?;
+        self.applied.with_meters.extend(users);
+        Ok(())
     }
 
     /// What is shown passes the controller's meter if there is one, whatever flows say.
@@ -191,16 +193,17 @@ impl Edit {
         }
     }
 
-    /// Removes every flow with an action that uses what is gone.
+    /// Removes every flow with an action that uses what is gone; says which.
     fn delete_users(
         &mut self,
         bridge: BridgeId,
         uses: impl Fn(&Action) -> bool,
-    ) -> Result<(), Refused> {
-        let Some(of) = self.tables().bridge(bridge) else { return Ok(()) };
+    ) -> Result<Vec<RuleId>, Refused> {
+        let Some(of) = self.tables().bridge(bridge) else { return Ok(Vec::new()) };
         let users = of.rules().filter(|rule| rule.actions.iter().any(&uses));
         let users: Vec<_> = users.cloned().collect();
-        users.iter().try_for_each(|rule| self.remove_rule(bridge, rule))
+        users.iter().try_for_each(|rule| self.remove_rule(bridge, rule))?;
+        Ok(users.iter().map(|rule| rule.id).collect())
     }
 }
 

@@ -41,6 +41,7 @@ pub mod state;
 mod step;
 mod sync;
 mod table;
+mod table_mod;
 mod tables;
 mod tokens;
 mod translate;

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use api::TableMod;
+
 use crate::rule::{Millis, Rule};
 use crate::sorted::Sorted;
 
@@ -25,6 +27,30 @@ pub struct TableLimit {
     pub flows: usize,
     /// What happens to the next.
     pub overflow: Overflow,
+}
+
+impl Default for TableLimit {
+    /// That of all tables.
+    fn default() -> Self {
+        Self { flows: usize::MAX, overflow: Overflow::Refuse }
+    }
+}
+
+impl TableLimit {
+    /// The limit as a change leaves it.
+    pub(crate) fn changed(self, change: &TableMod) -> Self {
+        let flows = change.limit.map(|flows| usize::try_from(flows).unwrap_or(usize::MAX));
+        let overflow = change.evict.map(|evicts| match evicts {
+            true => Overflow::Evict,
+            false => Overflow::Refuse,
+        });
+        Self { flows: flows.unwrap_or(self.flows), overflow: overflow.unwrap_or(self.overflow) }
+    }
+
+    /// Whether it is another one than that of all tables.
+    pub fn is_one(self) -> bool {
+        self != Self::default()
+    }
 }
 
 /// A table's limit; and if some of its flows are to be evicted, which: by importance, and by when

@@ -28,6 +28,9 @@ pub struct MeterEntry {
 pub struct Meters(RedBlackTreeMapSync<MeterId, Arc<MeterEntry>>);
 
 impl Meters {
+    /// The most meters of a bridge.
+    pub const MOST: usize = 65_536;
+
     /// The meter of this number.
     pub fn get(&self, meter: MeterId) -> Option<&Arc<MeterEntry>> {
         self.0.get(&meter)

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{FlowMod, Group, Meter, PortFlags, TableId};
+use api::{FlowMod, Group, Meter, PortFlags, TableId, TableMiss, TableMod};
 use packet::{MacAddr, PortId};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,9 @@ pub struct BridgeState {
     pub flows: Vec<FlowState>,
     /// What met no flow, by table; tables in which nothing did are left out.
     pub misses: Vec<(TableId, CountState)>,
+    /// What becomes of that, by table; tables that drop it are left out.
+    #[serde(default)]
+    pub on_miss: Vec<(TableId, TableMiss)>,
     /// What it has learned, by VLAN and address.
     pub stations: Vec<StationState>,
     /// What had become of learned addresses.
@@ -315,6 +318,10 @@ impl BridgeState {
             meters: bridge.meters.iter().map(|entry| MeterState::of(entry)).collect(),
             flows: rules.into_iter().map(|rule| FlowState::of(rule)).collect(),
             misses: counted.filter(|(_, count)| count.packets > 0).collect(),
+            on_miss: (0..=FlowMod::MAX_TABLE)
+                .map(|table| (table, bridge.on_miss(table)))
+                .filter(|(_, miss)| *miss != TableMiss::default())
+                .collect(),
             stations: stations.iter().map(StationState::of).collect(),
             learned: bridge.macs.stats(),
         }
@@ -325,6 +332,10 @@ impl BridgeState {
         edit.restore_bridge(id, self.name.as_str().into())?;
         for port in &self.ports {
             edit.set_port(port.view(id))?;
+        }
+        for (table, miss) in &self.on_miss {
+            let change = TableMod { table: Some(*table), miss: Some(*miss), ..TableMod::default() };
+            edit.table_mod(id, &change)?;
         }
         for LimitState { table, flows, evicts } in &self.limits {
             let overflow = if *evicts { Overflow::Evict } else { Overflow::Refuse };

@@ -4,10 +4,11 @@
 //! the next from it with [`Edit`] and publishes that whole. What did not change is shared between
 //! the two.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use api::{Action, Command, FlowMod, Match, MeterId, TableId};
+use api::{Action, Command, FlowMod, Match, MeterId, TableId, TableMiss};
 
 use crate::actions::Lists;
 use crate::change::{Changes, History};
@@ -167,6 +168,8 @@ pub struct Bridge {
     pub(crate) teachers: Teachers,
     /// Packets that no rule of a table matched, as far as paths do not count them.
     misses: Arc<[RuleStats]>,
+    /// What becomes of such packets, by table.
+    pub(crate) on_miss: Arc<[TableMiss]>,
 }
 
 impl Bridge {
@@ -203,6 +206,16 @@ impl Bridge {
     /// What counts the packets that no rule of `table` matched.
     pub fn missed(&self, table: TableId) -> &RuleStats {
         &self.misses[usize::from(table)]
+    }
+
+    /// What becomes of packets that no rule of `table` matches.
+    pub fn on_miss(&self, table: TableId) -> TableMiss {
+        self.on_miss[usize::from(table)]
+    }
+
+    /// How many flows `table` holds.
+    pub fn limit(&self, table: TableId) -> TableLimit {
+        self.table(table).and_then(Table::limit).unwrap_or_default()
     }
 
     /// Every rule, table by table, by priority from the highest on, then by age.
@@ -341,6 +354,10 @@ pub struct Applied {
     pub evicted: Vec<RuleId>,
     /// New groups, and new versions of modified ones.
     pub groups: Vec<Arc<GroupEntry>>,
+    /// Those of the removed rules that are gone because a group that they used is.
+    pub with_groups: HashSet<RuleId>,
+    /// The same with meters.
+    pub with_meters: HashSet<RuleId>,
 }
 
 /// The next generation while it is being made. Dropping it leaves everything as it was.
@@ -358,6 +375,11 @@ impl Edit {
     pub fn finish(mut self) -> (Tables, Applied) {
         self.tables.history.push(self.changes);
         (self.tables, self.applied)
+    }
+
+    /// What became of rules so far.
+    pub const fn applied(&self) -> &Applied {
+        &self.applied
     }
 
     /// The state so far.
@@ -387,6 +409,7 @@ impl Edit {
             pending: Arc::new(Pending::new(Arc::clone(&self.tables.epoch))),
             teachers: Teachers::default(),
             misses,
+            on_miss: vec![TableMiss::default(); usize::from(u8::MAX) + 1].into(),
         };
         let bridges = &mut self.tables.bridges;
         if bridges.len() <= usize::from(id.0) {

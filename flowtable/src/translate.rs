@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use api::{Action, DropReason, TableId};
+use api::{Action, DropReason, TableId, TableMiss};
 use packet::{Key, PortId};
 
 use crate::change::Basis;
@@ -193,6 +193,8 @@ impl Record for () {}
 /// Something worth knowing about a translation.
 #[derive(Clone, Copy, Debug)]
 pub enum Note<'a> {
+    /// The table that was looked into last has no flow for the packet, and this is what it does.
+    Missed(TableMiss),
     /// The packet would be dropped for this reason if nothing else sends it.
     Drop(DropReason),
     /// It is sent to this port.

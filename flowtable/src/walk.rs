@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use api::{Action, DropReason, TableId};
+use api::{Action, Controller, DropReason, FlowMod, PacketInReason, TableId, TableMiss};
 use packet::Key;
 
 use crate::action_set::{List, in_order};
@@ -144,8 +144,11 @@ impl<'a, R: Record> Walk<'a, R> {
     /// Looks the packet up in `table` and does what it finds, from table to table.
     pub(crate) fn table(&mut self, mut table: TableId) -> Result<(), Stop> {
         loop {
-            let rule = self.lookup(table);
-            match self.rule(table, rule)? {
+            let end = match self.lookup(table) {
+                Some(rule) => self.rule(table, rule)?,
+                None => self.missed(table, self.bridge.on_miss(table))?,
+            };
+            match end {
                 End::Done => return Ok(()),
                 End::Goto(next) => table = next,
             }
@@ -176,13 +179,8 @@ impl<'a, R: Record> Walk<'a, R> {
         best
     }
 
-    fn rule(&mut self, table: TableId, rule: Option<&'a Rule>) -> Result<End, Stop> {
-        self.record.table(table, rule);
-        let Some(rule) = rule else {
-            self.path.push(Step::Miss { bridge: self.id, table });
-            self.dropped(DropReason::TableMiss);
-            return Ok(End::Done);
-        };
+    fn rule(&mut self, table: TableId, rule: &'a Rule) -> Result<End, Stop> {
+        self.record.table(table, Some(rule));
         self.path.push(Step::Rule(rule.id));
         if rule.actions.is_empty() {
             self.dropped(DropReason::FlowDrop);
@@ -190,6 +188,23 @@ impl<'a, R: Record> Walk<'a, R> {
         let context =
             Context { table, rule: Some(rule.id), cookie: rule.cookie, place: Place::Flow };
         self.actions(List::of(&rule.actions), context)
+    }
+
+    /// Does what a table says about packets that none of its flows matches.
+    fn missed(&mut self, table: TableId, miss: TableMiss) -> Result<End, Stop> {
+        self.record.table(table, None);
+        self.record.note(Note::Missed(miss));
+        self.path.push(Step::Miss { bridge: self.id, table });
+        match miss {
+            TableMiss::Continue if table < FlowMod::MAX_TABLE => return Ok(End::Goto(table + 1)),
+            TableMiss::Drop | TableMiss::Continue => self.dropped(DropReason::TableMiss),
+            TableMiss::Controller => {
+                let context = Context { table, rule: None, cookie: 0, place: Place::Flow };
+                let reason = PacketInReason::NoMatch;
+                self.show(&Controller { reason, ..Controller::default() }, context)?;
+            }
+        }
+        Ok(End::Done)
     }
 
     /// Does what a list says, and what the table says that it leads to.
@@ -288,7 +303,12 @@ impl<'a, R: Record> Walk<'a, R> {
         if let Some(real) = real {
             self.draft.set_in_port(real);
         }
-        if let End::Goto(next) = self.rule(to, rule)? {
+        let end = match rule {
+            Some(rule) => self.rule(to, rule)?,
+            // As in Open vSwitch, whatever is said of that table: who resubmits goes on anyway.
+            None => self.missed(to, TableMiss::Drop)?,
+        };
+        if let End::Goto(next) = end {
             self.table(next)?;
         }
         self.record.leave();

@@ -5,6 +5,8 @@ mod cache;
 mod drops;
 mod events;
 mod flows;
+mod groups;
+mod meters;
 mod ports;
 mod sizes;
 mod stations;
@@ -18,6 +20,8 @@ use api::Failure;
 
 pub(crate) use events::Next;
 pub(crate) use flows::is_meant;
+pub(crate) use groups::group_features;
+pub(crate) use meters::meter_features;
 pub(crate) use ports::show_port;
 
 use crate::control::Control;

@@ -5,10 +5,13 @@
 //! that are late. If anything is wrong with it, the next generation is thrown away and nothing has
 //! happened. Packets that are to be sent go on their way when the changes have taken place.
 
-use api::reply::{Changed, Collected, Done};
+use std::collections::HashSet;
+
+use api::reply::{Changed, Collected, Done, RemovedReason};
+use api::request::{FlowBegin, FlowChange, TableChange};
 use api::text::Reading;
-use api::{Change, Failure};
-use flowtable::{BridgeId, Edit, Refused};
+use api::{Change, Failure, FlowMod, TableMod};
+use flowtable::{Applied, BridgeId, Edit, Refused};
 
 use crate::control::Control;
 use crate::describe::Names;
@@ -16,7 +19,7 @@ use crate::describe::Names;
 /// A transaction that a connection collects.
 #[derive(Debug, Default)]
 pub struct Collection {
-    bridge: Option<String>,
+    begun: FlowBegin,
     changes: Vec<Change>,
 }
 
@@ -28,31 +31,38 @@ pub struct Session {
 
 impl Control {
     /// Makes the changes that these lines say: all or none.
-    pub(crate) fn change(
-        &mut self,
-        bridge: Option<&str>,
-        lines: &[String],
-    ) -> Result<Changed, Failure> {
-        let changes = self.read(bridge, lines, 0)?;
+    pub(crate) fn change(&mut self, change: &FlowChange) -> Result<Changed, Failure> {
+        let bridge = change.bridge.as_deref();
+        let changes = self.read((bridge, change.lenient), &change.flows, 0)?;
         self.make(bridge, &changes)
+    }
+
+    /// Makes one change of a table as such.
+    pub(crate) fn change_table(&mut self, change: &TableChange) -> Result<Changed, Failure> {
+        let &TableChange { ref bridge, table, miss, limit, evict } = change;
+        if table.is_some_and(|table| table > FlowMod::MAX_TABLE) {
+            return Err(Failure::refused("there are the tables 0 to 253"));
+        }
+        let change = TableMod { table, miss, limit, evict };
+        self.make(bridge.as_deref(), &[Change::Table(change)])
     }
 
     /// Reads changes, the first of which is number `first` of its request.
     fn read(
         &self,
-        bridge: Option<&str>,
+        (bridge, lenient): (Option<&str>, bool),
         lines: &[String],
         first: u64,
     ) -> Result<Vec<Change>, Failure> {
         let bridge = self.bridge(bridge)?;
         let Some(bridge) = self.tables.bridge(bridge) else { return Ok(Vec::new()) };
         let names = Names(&bridge.ports);
+        let strictly = Reading::new(&names);
+        let reading = if lenient { strictly.lenient() } else { strictly };
         let numbered = (first..).zip(lines);
-        numbered
-            .map(|(n, line)| {
-                Reading::new(&names).change(line).map_err(|error| Failure::flow(n, &error))
-            })
-            .collect()
+        let read =
+            |(n, line): (_, &String)| reading.change(line).map_err(|why| Failure::flow(n, &why));
+        numbered.map(read).collect()
     }
 
     /// Makes changes: all or none.
@@ -75,9 +85,18 @@ impl Control {
                     .map_err(|refused| Failure::refused_flow(n, refused))?,
             }
         }
-        let late = self.publish(Some(bridge), edit);
+        let Applied { with_groups, with_meters, evicted, .. } = edit.applied();
+        let (with_groups, with_meters) = (with_groups.clone(), with_meters.clone());
+        let evicted: HashSet<_> = evicted.iter().copied().collect();
+        let late = self.publish_ending(Some(bridge), edit, |rule| match rule.id {
+            id if with_groups.contains(&id) => RemovedReason::GroupDelete,
+            id if with_meters.contains(&id) => RemovedReason::MeterDelete,
+            id if evicted.contains(&id) => RemovedReason::Eviction,
+            _ => RemovedReason::Delete,
+        });
         packets.into_iter().for_each(|packet| self.send_out(bridge, packet));
-        Ok(Changed { generation: self.crew.tables().number(), late })
+        let orphans = (with_groups.len() + with_meters.len()) as u64;
+        Ok(Changed { generation: self.crew.tables().number(), late, orphans })
     }
 
     fn carry_out(&self, edit: &mut Edit, bridge: BridgeId, change: &Change) -> Result<(), Refused> {
@@ -85,6 +104,7 @@ impl Control {
             Change::Flow(change) => edit.flow_mod(bridge, change, self.clock.millis()),
             Change::Group(change) => edit.group_mod(bridge, change, self.clock.millis()),
             Change::Meter(change) => edit.meter_mod(bridge, change, self.clock.now()),
+            Change::Table(change) => edit.table_mod(bridge, change),
             Change::PacketOut(_) => Ok(()),
         }
     }
@@ -92,12 +112,12 @@ impl Control {
     /// Begins a transaction that is too large for one line.
     pub(crate) fn begin(
         &mut self,
-        bridge: Option<String>,
+        begun: FlowBegin,
         session: &mut Session,
     ) -> Result<Done, Failure> {
-        self.bridge(bridge.as_deref())?;
+        self.bridge(begun.bridge.as_deref())?;
         self.take_collection(session);
-        session.collection = Some(Collection { bridge, changes: Vec::new() });
+        session.collection = Some(Collection { begun, changes: Vec::new() });
         Ok(Done {})
     }
 
@@ -110,7 +130,8 @@ impl Control {
         // When one is refused, so is the whole change.
         let mut collection = self.take_collection(session).ok_or_else(nothing_begun)?;
         let first = collection.changes.len();
-        collection.changes.extend(self.read(collection.bridge.as_deref(), lines, first as u64)?);
+        let how = (collection.begun.bridge.as_deref(), collection.begun.lenient);
+        collection.changes.extend(self.read(how, lines, first as u64)?);
         let limit = 2 * self.tables.table_limit();
         if self.collected + collection.changes.len() > limit {
             let what = "changes that are collected at a time, by all clients together";
@@ -125,7 +146,7 @@ impl Control {
     /// Makes it.
     pub(crate) fn commit(&mut self, session: &mut Session) -> Result<Changed, Failure> {
         let collection = self.take_collection(session).ok_or_else(nothing_begun)?;
-        self.make(collection.bridge.as_deref(), &collection.changes)
+        self.make(collection.begun.bridge.as_deref(), &collection.changes)
     }
 
     fn take_collection(&mut self, session: &mut Session) -> Option<Collection> {

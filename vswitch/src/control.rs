@@ -13,6 +13,7 @@ use api::{Failure, Reply, Request};
 use flowtable::{BridgeId, Edit, Limits, Millis, Rule, Seed, Tables};
 use packet::{Depot, Memory};
 
+use crate::answers::{group_features, meter_features};
 use crate::changes::Session;
 use crate::clock::Clock;
 use crate::crew::{Common, Crew};
@@ -127,15 +128,18 @@ impl Control {
                 Reply::PortDel(self.remove_port(del.bridge.as_deref(), &del.name)?)
             }
             Request::Show(show) => Reply::Show(self.show(show.bridge.as_deref())?),
-            Request::FlowChange(change) => {
-                Reply::FlowChange(self.change(change.bridge.as_deref(), &change.flows)?)
-            }
-            Request::FlowBegin(begin) => Reply::FlowBegin(self.begin(begin.bridge, session)?),
+            Request::FlowChange(change) => Reply::FlowChange(self.change(&change)?),
+            Request::FlowBegin(begin) => Reply::FlowBegin(self.begin(begin, session)?),
             Request::FlowAppend(append) => Reply::FlowAppend(self.append(&append.flows, session)?),
             Request::FlowCommit(_) => Reply::FlowCommit(self.commit(session)?),
             Request::FlowDump(dump) => Reply::FlowDump(self.dump_flows(&dump)?),
             Request::FlowAggregate(aggregate) => Reply::FlowAggregate(self.aggregate(&aggregate)?),
             Request::TableDump(dump) => Reply::TableDump(self.dump_tables(dump.bridge.as_deref())?),
+            Request::TableChange(change) => Reply::TableChange(self.change_table(&change)?),
+            Request::GroupDump(dump) => Reply::GroupDump(self.dump_groups(&dump)?),
+            Request::GroupFeatures(_) => Reply::GroupFeatures(group_features()),
+            Request::MeterDump(dump) => Reply::MeterDump(self.dump_meters(&dump)?),
+            Request::MeterFeatures(_) => Reply::MeterFeatures(meter_features()),
             Request::PortStats(stats) => Reply::PortStats(self.port_stats(&stats)?),
             Request::QueueSet(set) => Reply::QueueSet(self.set_queue(&set)?),
             Request::QueueDel(del) => Reply::QueueDel(self.remove_queue(&del)?),
@@ -277,6 +281,8 @@ const fn counts(request: &Request) -> bool {
             | Request::FlowAggregate(_)
             | Request::TableDump(_)
             | Request::PortStats(_)
+            | Request::GroupDump(_)
+            | Request::MeterDump(_)
             | Request::CacheDump(_)
             | Request::WorkerStats(_)
     )

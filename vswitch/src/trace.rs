@@ -89,7 +89,7 @@ impl Record for Recorder<'_> {
             cookie: rule.cookie,
         });
         self.step(self.depth, TraceNode::Table { table, flow });
-        if rule.is_none_or(|rule| rule.actions.is_empty()) {
+        if rule.is_some_and(|rule| rule.actions.is_empty()) {
             self.step(self.depth + 1, TraceNode::Action { text: "drop".to_owned() });
         }
     }
@@ -112,6 +112,9 @@ impl Record for Recorder<'_> {
     fn note(&mut self, note: Note<'_>) {
         match note {
             Note::Sent(_) | Note::Drop(DropReason::TableMiss | DropReason::FlowDrop) => {}
+            Note::Missed(miss) => {
+                self.step(self.depth + 1, TraceNode::Action { text: miss.to_string() });
+            }
             Note::Vlan(0) => self.detail("in no VLAN".to_owned()),
             Note::Vlan(vid) => self.detail(format!("in VLAN {vid}")),
             Note::Learned(station) => self.detail(format!("would learn {} here", station.mac)),

@@ -194,7 +194,7 @@ fn a_slow_listener_is_told_of_the_gap_and_then_all_flows_anew() {
     let (many, rounds) = (10_000, 6);
     for round in 0..rounds {
         let flows = (round * many..(round + 1) * many).map(flow).collect();
-        client.call(FlowChange { bridge: None, flows }).unwrap();
+        client.call(FlowChange { bridge: None, flows, lenient: false }).unwrap();
     }
     let mut added = 0;
     let gap = loop {

@@ -10,7 +10,7 @@ use api::testing::any_match;
 use api::{
     Action, Bucket, Bundle, BundleAlgorithm, Field, FlowMod, Group, GroupKind, GroupMod,
     HashFields, Meter, MeterBand, MeterId, MeterMod, MeterUnit, Multipath, MultipathAlgorithm,
-    OutPort, Selection, Subfield,
+    OutPort, Selection, Subfield, TableMiss, TableMod,
 };
 use common::{Bench, Options};
 use flowtable::VlanMode;
@@ -201,12 +201,23 @@ fn any_meter() -> impl Strategy<Value = Meter> {
     })
 }
 
+/// What becomes of packets that no flow matches, there or everywhere.
+fn any_miss() -> impl Strategy<Value = TableMod> {
+    let miss = select(TableMiss::ALL.map(|(miss, _)| miss).to_vec());
+    (prop::option::weighted(0.8, 0..4u8), miss).prop_map(|(table, miss)| TableMod {
+        table,
+        miss: Some(miss),
+        ..TableMod::default()
+    })
+}
+
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "a test has few of them")]
 enum Step {
     Flow(Text),
     Group(GroupMod),
     Meter(MeterMod),
+    Table(TableMod),
     Packets(u16, Vec<(Vec<u8>, usize)>),
     Wait(u64),
     Fold,
@@ -234,6 +245,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => any_group().prop_map(|group| Step::Group(GroupMod::AddOrModify(group))),
         1 => prop::option::of(1..=GROUPS).prop_map(|id| Step::Group(GroupMod::Delete(id))),
         1 => any_meter().prop_map(|meter| Step::Meter(MeterMod::Modify(meter))),
+        1 => any_miss().prop_map(Step::Table),
         8 => (1..5u16, packets).prop_map(|(port, packets)| Step::Packets(port, packets)),
         1 => (0..30u64).prop_map(Step::Wait),
         1 => Just(Step::Fold),
@@ -259,6 +271,7 @@ fn run(
             Step::Flow(flow) => bench.flow_mods(std::slice::from_ref(&flow.0)),
             Step::Group(change) => bench.group_mod(change),
             Step::Meter(change) => bench.meter_mod(change),
+            Step::Table(change) => bench.table_mod(change),
             Step::Wait(seconds) => bench.now += std::time::Duration::from_secs(*seconds),
             Step::Fold => bench.fold(),
             Step::Packets(port, packets) => {
@@ -316,4 +329,33 @@ fn a_controller_without_watchers_is_no_drop() {
     let (real, expected) = bench.carry(1, &[vec![0; 60]]);
     assert_eq!(real, expected);
     bench.check();
+}
+
+/// As Open vSwitch 3.1 does after `ovs-ofctl -O OpenFlow11 mod-table`.
+#[test]
+fn a_table_without_a_flow_for_a_packet_does_what_is_said_of_it() {
+    let vlans = vec![VlanMode::Trunk(Vec::new()); 4];
+    let mut bench = Bench::new(&vlans, Options::default());
+    let flows = ["table=2,in_port=1,actions=2", "in_port=3,actions=resubmit(,1),goto_table:1"];
+    bench.flow_mods(&flows.map(|flow| flow.parse::<FlowMod>().unwrap()));
+    let miss = |table, miss| TableMod { table, miss: Some(miss), ..TableMod::default() };
+    let carried = |bench: &mut Bench, port| {
+        let (real, expected) = bench.carry(port, &[vec![0; 60]]);
+        assert_eq!(real, expected);
+        bench.check();
+        assert_eq!(bench.counts(), bench.expected_counts());
+        let ports = real.sent.iter().map(|(port, _)| *port).collect::<Vec<_>>();
+        (ports, real.dropped.len())
+    };
+    assert_eq!(carried(&mut bench, 1), (vec![], 1), "dropped in table 0");
+    bench.table_mod(&miss(Some(0), TableMiss::Continue));
+    assert_eq!(carried(&mut bench, 1), (vec![], 1), "dropped in table 1");
+    bench.table_mod(&miss(Some(1), TableMiss::Continue));
+    assert_eq!(carried(&mut bench, 1), (vec![2], 0), "goes on in table 2");
+    bench.flow_mods(&["table=2,in_port=3,actions=4".parse().unwrap()]);
+    assert_eq!(carried(&mut bench, 3), (vec![4], 0), "goto goes on, and resubmit does not");
+    bench.table_mod(&miss(Some(1), TableMiss::Controller));
+    assert_eq!(carried(&mut bench, 1), (vec![], 0), "shown");
+    bench.table_mod(&miss(None, TableMiss::Continue));
+    assert_eq!(carried(&mut bench, 2), (vec![], 1), "behind the last table there is none");
 }

@@ -121,7 +121,7 @@ fn packets_are_given_to_the_switch_when_the_changes_beside_them_have_taken_place
         "flow add table=0,udp,actions=output:3".to_owned(),
         format!("packet-out in_port=1 packet={hex} actions=output:2,table"),
     ];
-    client.call(FlowChange { bridge: None, flows: lines.to_vec() }).unwrap();
+    client.call(FlowChange { bridge: None, flows: lines.to_vec(), lenient: false }).unwrap();
     assert_eq!(client.take("p2", 1), [udp(3, 77)]);
     assert_eq!(client.take("p3", 1), [udp(3, 77)], "by the flow of the same transaction");
     assert_eq!(client.stats("p1").rx_packets, 0, "it has not come in");
@@ -130,7 +130,9 @@ fn packets_are_given_to_the_switch_when_the_changes_beside_them_have_taken_place
         "flow add table=0,arp,actions=output:3".to_owned(),
         format!("packet-out in_port=9 packet={hex} actions=output:2"),
     ];
-    let error = client.call(FlowChange { bridge: None, flows: lines.to_vec() }).unwrap_err();
+    let error = client
+        .call(FlowChange { bridge: None, flows: lines.to_vec(), lenient: false })
+        .unwrap_err();
     assert!(error.to_string().contains("there is no port 9"), "{error}");
     assert_eq!(client.dump().len(), 1, "nothing has changed");
 }

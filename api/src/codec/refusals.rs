@@ -175,7 +175,7 @@ fn a_path_that_is_no_text_is_no_request() {
 #[test]
 fn a_line_has_a_limit() {
     let flows = vec!["x".repeat(MAX_LINE)];
-    let request = request::FlowChange { bridge: None, flows }.into();
+    let request = request::FlowChange { bridge: None, flows, lenient: false }.into();
     assert!(matches!(encode_request(1, &request), Err(EncodeError::TooLong { .. })));
 }
 

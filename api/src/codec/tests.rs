@@ -7,7 +7,7 @@ use crate::flow::FlowMod;
 use crate::method::Call;
 use crate::queue::QueueSettings;
 use crate::testing::any_flow;
-use crate::{HexBytes, NoNames, reply, request, text};
+use crate::{HexBytes, MeterId, NoNames, TableMiss, reply, request, text};
 
 fn mac() -> packet::MacAddr {
     "02:00:00:00:00:01".parse().unwrap()
@@ -118,10 +118,12 @@ pub(super) fn requests() -> Vec<(Request, &'static str)> {
         (request::PortDel { bridge: None, name: "p".to_owned() }.into(), r#"{"name":"p"}"#),
         (request::Show::default().into(), "{}"),
         (
-            request::FlowChange { bridge: br0(), flows: vec!["delete".to_owned()] }.into(),
+            request::FlowChange { bridge: br0(), flows: vec!["delete".to_owned()], lenient: false }
+                .into(),
             r#"{"bridge":"br0","flows":["delete"]}"#,
         ),
-        (request::FlowBegin { bridge: br0() }.into(), r#"{"bridge":"br0"}"#),
+        (request::FlowBegin { bridge: br0(), lenient: false }.into(), r#"{"bridge":"br0"}"#),
+        (request::FlowBegin { bridge: None, lenient: true }.into(), r#"{"lenient":true}"#),
         (
             request::FlowAppend { flows: vec!["actions=1".to_owned()] }.into(),
             r#"{"flows":["actions=1"]}"#,
@@ -163,6 +165,25 @@ pub(super) fn requests() -> Vec<(Request, &'static str)> {
         (request::WorkerStats {}.into(), "{}"),
         (request::WorkerHistograms {}.into(), "{}"),
         (request::MemoryShow {}.into(), "{}"),
+        (
+            request::GroupDump { bridge: br0(), group: Some(7), after: None }.into(),
+            r#"{"bridge":"br0","group":7}"#,
+        ),
+        (request::GroupFeatures {}.into(), "{}"),
+        (
+            request::MeterDump { bridge: None, meter: Some(MeterId::Slowpath), after: None }.into(),
+            r#"{"meter":"slowpath"}"#,
+        ),
+        (request::MeterFeatures {}.into(), "{}"),
+        (
+            request::TableChange {
+                table: Some(3),
+                miss: Some(TableMiss::Continue),
+                ..Default::default()
+            }
+            .into(),
+            r#"{"table":3,"miss":"continue"}"#,
+        ),
         (request::LimitsShow {}.into(), "{}"),
         (
             request::FlowAggregate { bridge: br0(), filter: Some("tcp".to_owned()) }.into(),
@@ -315,14 +336,22 @@ fn every_reply_round_trips() {
         show.contains(r#""name":"p","type":"null","options":{},"vlan":"all","flags":{"down":"#)
     );
     assert!(show.contains(r#""no_flood":true,"no_packet_in":false},"state":"down""#));
-    let changed = reply::Changed { generation: u64::MAX, late: vec![2] };
+    let changed = reply::Changed { generation: u64::MAX, late: vec![2], orphans: 0 };
     assert_eq!(
         send::<request::FlowChange>(&changed, R::FlowChange),
         r#"{"generation":18446744073709551615,"late":[2]}"#
     );
     send::<request::FlowCommit>(&changed, R::FlowCommit);
     send::<request::FlowAppend>(&reply::Collected { flows: 5 }, R::FlowAppend);
-    let table = reply::TableStats { table: 1, active: 2, lookups: 3, matched: u64::MAX };
+    let table = reply::TableStats {
+        table: 1,
+        active: 2,
+        lookups: 3,
+        matched: u64::MAX,
+        miss: TableMiss::Continue,
+        limit: Some(7),
+        evict: true,
+    };
     send::<request::TableDump>(&reply::Tables { tables: vec![table] }, R::TableDump);
     let stats = reply::PortStats {
         bridge: "br0".to_owned(),
@@ -393,6 +422,52 @@ fn every_reply_round_trips() {
     let packets = vec![HexBytes(vec![1, 2]), HexBytes(vec![])];
     let taken = send::<request::DummyTake>(&reply::Taken { packets }, R::DummyTake);
     assert_eq!(taken, r#"{"packets":["0102",""]}"#);
+}
+
+#[test]
+fn groups_and_meters_round_trip() {
+    use crate::method::Reply as R;
+    let group = "group_id=5,type=select,bucket=bucket_id:0,weight:20,actions=output:2";
+    let bucket = reply::BucketStats { id: 0, live: true, packets: u64::MAX, bytes: 5 };
+    let group = reply::GroupStats {
+        group: group.parse().unwrap(),
+        flows: 1,
+        packets: 2,
+        bytes: u64::MAX,
+        duration_ms: 4,
+        buckets: vec![bucket],
+    };
+    let next = Some(reply::Cursor("5".to_owned()));
+    let groups = reply::Groups { groups: vec![group], next: next.clone() };
+    let sent = send::<request::GroupDump>(&groups, R::GroupDump);
+    assert!(sent.contains(r#""group":"group_id=5,type=select,"#), "{sent}");
+    let meter = reply::MeterStats {
+        meter: "meter=1 pktps burst stats bands=type=drop rate=100 burst_size=10".parse().unwrap(),
+        flows: 1,
+        packets: 2,
+        bytes: 3,
+        duration_ms: 4,
+        bands: vec![reply::BandStats { packets: 5, bytes: 6 }],
+    };
+    send::<request::MeterDump>(&reply::Meters { meters: vec![meter], next }, R::MeterDump);
+    let words = |all: &[&str]| all.iter().map(|word| (*word).to_owned()).collect();
+    let features = reply::GroupsFeatures {
+        types: words(&["all", "ff"]),
+        capabilities: words(&["chaining"]),
+        max_groups: 7,
+        actions: words(&["output"]),
+    };
+    send::<request::GroupFeatures>(&features, R::GroupFeatures);
+    let features = reply::MetersFeatures {
+        max_meters: 1,
+        max_bands: 2,
+        band_types: words(&["drop"]),
+        capabilities: words(&["kbps"]),
+    };
+    send::<request::MeterFeatures>(&features, R::MeterFeatures);
+    let changed = reply::Changed { generation: 1, late: Vec::new(), orphans: 3 };
+    let sent = send::<request::TableChange>(&changed, R::TableChange);
+    assert_eq!(sent, r#"{"generation":1,"late":[],"orphans":3}"#);
 }
 
 #[test]
@@ -588,7 +663,7 @@ proptest! {
         let text = serde_json::to_string(&flow.to_string()).unwrap();
         prop_assert!(line.contains(&text), "{}", line);
 
-        let change = request::FlowChange { bridge: None, flows: vec![flow.to_string()] };
+        let change = request::FlowChange { bridge: None, flows: vec![flow.to_string()], lenient: false };
         let line = encode_request(1, &change.into()).unwrap();
         let Request::FlowChange(read) = decode_request(line.trim_end()).unwrap().request else { panic!() };
         prop_assert_eq!(read.flows[0].parse::<FlowMod>(), Ok(flow));

@@ -11,9 +11,10 @@ use super::{any_match, few_masks, legal};
 use crate::action::Action;
 use crate::change::{Change, PacketOut};
 use crate::field::Field;
-use crate::flow::Match;
+use crate::flow::{FlowMod, Match};
 use crate::group::{Bucket, BucketPlace, Group, GroupKind, GroupMod, Selection};
 use crate::meter::{BandKind, Meter, MeterBand, MeterId, MeterMod, MeterUnit};
+use crate::table::{TableMiss, TableMod};
 use crate::text::Assumed;
 
 /// Any group, mostly one of a few numbers.
@@ -171,8 +172,24 @@ pub fn any_change() -> impl Strategy<Value = Change> {
         4 => any_pipeline_flow_mod().prop_map(Change::Flow).boxed(),
         2 => any_group_mod().prop_map(Change::Group).boxed(),
         1 => any_meter_mod().prop_map(Change::Meter).boxed(),
+        1 => any_table_mod().prop_map(Change::Table).boxed(),
         2 => any_packet_out().prop_map(Change::PacketOut).boxed(),
     ]
+}
+
+fn any_table_mod() -> impl Strategy<Value = TableMod> {
+    let table = weighted(0.8, 0..=FlowMod::MAX_TABLE);
+    let miss = weighted(0.6, select(TableMiss::ALL.map(|(miss, _)| miss).to_vec()));
+    let all = (table, miss, weighted(0.3, any::<u32>()), any::<Option<bool>>());
+    all.prop_map(|(table, miss, limit, evict)| {
+        // One that says nothing is refused.
+        let miss = if limit.or(evict.map(u32::from)).is_none() {
+            miss.or(Some(TableMiss::Drop))
+        } else {
+            miss
+        };
+        TableMod { table, miss, limit, evict }
+    })
 }
 
 /// Any packet to be sent, with actions that it may meet.

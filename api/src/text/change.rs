@@ -10,7 +10,7 @@ use super::matching::Fields;
 use super::part::{Cursor, Parameter, Part, Then};
 use super::ports;
 use super::print::{Commas, List, Printed, fmt_fields};
-use super::{Reading, actions, flow, group, meter, words};
+use super::{Reading, actions, flow, group, meter, table, words};
 use crate::bytes::HexBytes;
 use crate::change::{Change, PacketOut};
 use crate::flow::Match;
@@ -21,6 +21,7 @@ pub(super) fn parse(text: Part<'_>, reading: Reading<'_>) -> Result<Change, Flow
     match word.text {
         "group" => group::parse(rest, reading.ports).map(Change::Group),
         "meter" => meter::parse(rest).map(Change::Meter),
+        "table" => table::parse(rest).map(Change::Table),
         "packet-out" | "packet_out" => parse_packet_out(rest, reading).map(Change::PacketOut),
         _ => {
             let flow = if word.text == "flow" { rest } else { text };
@@ -91,13 +92,14 @@ fn bytes(part: Part<'_>) -> Result<(Vec<u8>, Key), FlowError> {
 }
 
 impl fmt::Display for Printed<'_, Change> {
-    /// `flow FLOW`, `group GROUP`, `meter METER` or `packet-out PACKET`.
+    /// `flow FLOW`, `group GROUP`, `meter METER`, `table TABLE SETTING` or `packet-out PACKET`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let style = self.style;
         match self.what {
             Change::Flow(flow) => write!(f, "flow {}", Printed { what: flow, style }),
             Change::Group(group) => write!(f, "group {}", Printed { what: group, style }),
             Change::Meter(meter) => write!(f, "meter {}", Printed { what: meter, style }),
+            Change::Table(table) => write!(f, "table {}", Printed { what: table, style }),
             Change::PacketOut(packet) => {
                 write!(f, "packet-out {}", Printed { what: packet, style })
             }

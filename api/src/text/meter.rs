@@ -85,7 +85,7 @@ pub(super) fn parse_meter(text: Part<'_>) -> Result<Meter, FlowError> {
 }
 
 /// The number or the name of a meter.
-fn number(part: Part<'_>) -> Result<MeterId, FlowError> {
+pub(super) fn number(part: Part<'_>) -> Result<MeterId, FlowError> {
     match part.text {
         "controller" => Ok(MeterId::Controller),
         "slowpath" => Ok(MeterId::Slowpath),
@@ -110,6 +110,10 @@ fn parse_bands(cursor: &mut Cursor<'_>, burst: bool) -> Result<Vec<MeterBand>, F
         let (name, word) = (parameter.name(), parameter.word.part);
         if name == "type" {
             let remarks = band_type(parameter.given()?)?;
+            if bands.len() + 1 >= Meter::BANDS && draft.is_some() {
+                let rule = "begins one band more than a meter can have, which is 8";
+                return Err(FlowError::Misplaced { at: word.at(), word: word.short(), rule });
+            }
             let next = Draft { word, remarks, rate: None, burst_size: None, level: None };
             if let Some(done) = draft.replace(next) {
                 bands.push(done.finish(burst)?);

@@ -18,6 +18,7 @@ use crate::flow::{Command, FlowFilter, FlowFlags, FlowMod, Match, TableId};
 use crate::group::{Group, GroupMod};
 use crate::meter::{Meter, MeterMod};
 use crate::reply::FlowStats;
+use crate::table::TableMod;
 
 /// In which words flows and groups are printed. What is printed in either is read back as the same.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -85,7 +86,7 @@ macro_rules! printed {
     )* };
 }
 
-printed! { FlowMod FlowStats FlowFilter Match Action Group GroupMod Meter MeterMod Change }
+printed! { FlowMod FlowStats FlowFilter Match Action Group GroupMod Meter MeterMod TableMod Change }
 
 impl fmt::Display for Printed<'_, FlowMod> {
     /// `[VERB ]cookie=0x5, table=2, idle_timeout=10, send_flow_rem priority=5,tcp

@@ -89,11 +89,13 @@ impl Ours {
         let flows: Vec<_> = delete.into_iter().chain(flows.iter().cloned()).collect();
         let mut parts = parts(&flows);
         let changed = match (parts.next(), parts.next()) {
-            (Some(only), None) => {
-                self.client.call(FlowChange { bridge: None, flows: only.to_vec() })?
-            }
+            (Some(only), None) => self.client.call(FlowChange {
+                bridge: None,
+                flows: only.to_vec(),
+                lenient: false,
+            })?,
             (first, second) => {
-                self.client.call(FlowBegin { bridge: None })?;
+                self.client.call(FlowBegin { bridge: None, lenient: false })?;
                 for part in first.into_iter().chain(second).chain(parts) {
                     self.client.call(FlowAppend { flows: part.to_vec() })?;
                 }
@@ -108,7 +110,7 @@ impl Ours {
 
     /// Changes flows by one request, as lines with their verbs.
     pub fn change(&mut self, lines: Vec<String>) -> Result<()> {
-        self.client.call(FlowChange { bridge: None, flows: lines })?;
+        self.client.call(FlowChange { bridge: None, flows: lines, lenient: false })?;
         Ok(())
     }
 

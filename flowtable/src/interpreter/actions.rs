@@ -199,6 +199,10 @@ impl Interpreter {
         run.packet.in_port = in_port.unwrap_or(real);
         let actions = self.lookup(run, to);
         run.packet.in_port = real;
+        if actions.is_none() {
+            run.reason = DropReason::TableMiss;
+        }
+        let actions = actions.unwrap_or_default();
         if let End::Exit = self.list(run, &actions, to)? {
             return Ok(Some(End::Exit));
         }
@@ -206,7 +210,7 @@ impl Interpreter {
         Ok(None)
     }
 
-    fn show(&mut self, run: &mut Run) {
+    pub(super) fn show(&mut self, run: &mut Run) {
         run.is_over = true;
         self.shown += 1;
     }

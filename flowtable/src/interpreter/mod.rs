@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use api::{
     Action, Command, DropReason, FlowMod, Group, GroupMod, Match, MeterId, MeterMod, TableId,
+    TableMiss, TableMod,
 };
 use packet::ethernet;
 
@@ -74,6 +75,8 @@ pub struct Interpreter {
     pub stations: HashMap<Station, u16>,
     /// Packets that no flow of a table matched.
     pub misses: HashMap<TableId, u64>,
+    /// What becomes of those, where they are not just dropped.
+    pub on_miss: HashMap<TableId, TableMiss>,
     /// Its groups.
     pub groups: HashMap<u32, LiteralGroup>,
     /// Its meters.
@@ -237,10 +240,30 @@ impl Interpreter {
         }
     }
 
+    /// Carries out one change of tables as such.
+    pub fn table_mod(&mut self, change: &TableMod) {
+        let tables = change.table.map_or(0..=FlowMod::MAX_TABLE, |table| table..=table);
+        let miss = change.miss.iter();
+        self.on_miss.extend(miss.flat_map(|miss| tables.clone().map(|table| (table, *miss))));
+    }
+
     fn table(&mut self, run: &mut Run, mut table: TableId) -> Result<End, DropReason> {
         loop {
-            let actions = self.lookup(run, table);
-            match self.actions(run, &actions, table)? {
+            let end = match self.lookup(run, table) {
+                Some(actions) => self.actions(run, &actions, table)?,
+                None => match self.on_miss.get(&table) {
+                    Some(TableMiss::Continue) if table < FlowMod::MAX_TABLE => End::Goto(table + 1),
+                    Some(TableMiss::Controller) => {
+                        self.show(run);
+                        End::Done
+                    }
+                    _ => {
+                        run.reason = DropReason::TableMiss;
+                        End::Done
+                    }
+                },
+            };
+            match end {
                 End::Goto(next) => table = next,
                 end => return Ok(end),
             }
@@ -248,7 +271,7 @@ impl Interpreter {
     }
 
     /// The actions of the rule the packet meets, which counts it.
-    fn lookup(&mut self, run: &mut Run, table: TableId) -> Vec<Action> {
+    fn lookup(&mut self, run: &mut Run, table: TableId) -> Option<Vec<Action>> {
         let key = run.packet.key();
         let mut best: Option<&mut LiteralRule> = None;
         for rule in
@@ -260,14 +283,13 @@ impl Interpreter {
         }
         let Some(rule) = best else {
             *self.misses.entry(table).or_default() += 1;
-            run.reason = DropReason::TableMiss;
-            return Vec::new();
+            return None;
         };
         rule.packets += 1;
         rule.bytes += run.len;
         if rule.actions.is_empty() {
             run.reason = DropReason::FlowDrop;
         }
-        rule.actions.clone()
+        Some(rule.actions.clone())
     }
 }

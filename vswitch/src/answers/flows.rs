@@ -1,8 +1,8 @@
 //! Flows and tables, and what they have counted.
 
 use api::reply::{Aggregate, Cursor, FlowStats, Flows, TableStats, Tables};
-use api::{Action, Failure, FlowFilter, FlowMod, Match, request, text};
-use flowtable::{BridgeId, Rule, Step};
+use api::{Action, Failure, FlowFilter, FlowMod, Match, TableMiss, request, text};
+use flowtable::{BridgeId, Overflow, Rule, Step};
 
 use super::{PAGE, PAGE_WEIGHT, bad_cursor};
 use crate::control::Control;
@@ -87,8 +87,19 @@ impl Control {
             let rules = bridge.table(table).into_iter().flat_map(|table| table.rules());
             let matched: u64 = rules.map(|rule| sums.rule(rule).packets).sum();
             let missed = sums.with(Step::Miss { bridge: id, table }, bridge.missed(table)).packets;
-            if active > 0 || matched + missed > 0 {
-                tables.push(TableStats { table, active, lookups: matched + missed, matched });
+            let (miss, limit) = (bridge.on_miss(table), bridge.limit(table));
+            let is_usual = miss == TableMiss::default() && !limit.is_one();
+            if active > 0 || matched + missed > 0 || !is_usual {
+                let less = Some(limit.flows).filter(|flows| *flows < self.tables.table_limit());
+                tables.push(TableStats {
+                    table,
+                    active,
+                    lookups: matched + missed,
+                    matched,
+                    miss,
+                    limit: less.map(|flows| flows as u64),
+                    evict: limit.overflow == Overflow::Evict,
+                });
             }
         }
         Ok(Tables { tables })
@@ -108,7 +119,7 @@ pub(crate) fn is_meant(rule: &Rule, filter: &FlowFilter) -> bool {
 }
 
 /// About how many bytes the text of actions has.
-fn weigh(actions: &[Action]) -> usize {
+pub(super) fn weigh(actions: &[Action]) -> usize {
     let inner = |action: &Action| match action {
         Action::Clone(actions) => weigh(actions),
         _ => 0,

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use api::{DropReason, FlowMod, GroupMod, MeterMod, PortFlags};
+use api::{DropReason, FlowMod, GroupMod, MeterMod, PortFlags, TableMod};
 use flowtable::interpreter::{Fate, Interpreter};
 use flowtable::{
     BridgeId, GroupSerial, Limits, Millis, PathReader, PortView, Seed, Step, Tables, VlanMode,
@@ -287,6 +287,15 @@ impl Bench {
             self.tables.publish(Arc::new(edit.finish().0));
             self.desk.ring();
         }
+    }
+
+    /// Changes tables as such, here and there.
+    pub(crate) fn table_mod(&mut self, change: &TableMod) {
+        let mut edit = self.generation().edit();
+        edit.table_mod(BRIDGE, change).unwrap();
+        self.literal.table_mod(change);
+        self.tables.publish(Arc::new(edit.finish().0));
+        self.desk.ring();
     }
 
     /// Puts a packet on the wire into port `number`.

@@ -121,7 +121,7 @@ impl Daemon {
     /// Changes flows.
     pub(crate) fn flows(&self, flows: &[&str]) -> Result {
         let flows = flows.iter().map(|flow| (*flow).to_owned()).collect();
-        self.client()?.call(FlowChange { bridge: None, flows })?;
+        self.client()?.call(FlowChange { bridge: None, flows, lenient: false })?;
         Ok(())
     }
 

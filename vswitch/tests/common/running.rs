@@ -125,7 +125,7 @@ pub(crate) trait Ask {
 impl Ask for Client {
     fn flows(&mut self, flows: &[&str]) -> Result<reply::Changed, ClientError> {
         let flows = flows.iter().map(|flow| (*flow).to_owned()).collect();
-        self.call(FlowChange { bridge: None, flows })
+        self.call(FlowChange { bridge: None, flows, lenient: false })
     }
 
     fn dump(&mut self) -> Vec<reply::FlowStats> {

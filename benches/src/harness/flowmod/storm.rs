@@ -151,7 +151,7 @@ fn flow_mods(client: &mut api::Client, count: u32, seconds: f64) -> Result<u32> 
             }
         };
         let flows = (first..first + TOGETHER).map(line).collect();
-        client.call(FlowChange { bridge: None, flows })?;
+        client.call(FlowChange { bridge: None, flows, lenient: false })?;
         sent += TOGETHER;
     }
     Ok(sent)
