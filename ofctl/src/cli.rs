@@ -1,9 +1,15 @@
 //! The command line: every command, its arguments and its help, from which come the completions and
 //! the manual pages too.
 
+mod bundle;
 mod capture;
+mod compare;
 mod fdb;
+mod flow;
+mod group;
+mod meter;
 mod mod_port;
+mod mod_table;
 mod monitor;
 mod order;
 mod port;
@@ -12,13 +18,24 @@ mod queue;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use api::Dialect;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub use bundle::{BundleArgs, BundleCommand, PacketOutArgs, SaveArgs};
 pub use capture::{CaptureArgs, DirectionName};
+pub use compare::{
+    CompareCommand, DiffFlowsArgs, ParseFileArgs, ParseFlowArgs, ParseGroupArgs, ReplaceFlowsArgs,
+};
 pub use fdb::{FdbAddArgs, FdbCommand, FdbDelArgs};
+pub use flow::{AddFlowsArgs, DelFlowsArgs, DumpFlowsArgs, FlowArgs, FlowCommand, ModFlowsArgs};
+pub use group::{
+    ChosenGroupArgs, DumpGroupsArgs, GroupArgs, GroupCommand, GroupFileArgs, ModGroupArgs,
+};
+pub use meter::{ChosenMeterArgs, MeterArgs, MeterCommand};
 pub use mod_port::ModPortArgs;
 pub(crate) use mod_port::WORDS;
+pub use mod_table::ModTableArgs;
 pub use monitor::MonitorArgs;
 #[cfg(test)]
 pub(crate) use order::parse_key;
@@ -64,6 +81,49 @@ pub struct Options {
     #[arg(short, long, global = true, value_name = "SECONDS")]
     #[arg(default_value = "60", value_parser = parse_seconds)]
     pub timeout: Duration,
+
+    /// The words in which flows and groups are printed: of OpenFlow10, or of a later one
+    #[arg(short = 'O', long, global = true, value_name = "VERSIONS")]
+    #[arg(default_value = "OpenFlow15", hide_default_value = true, value_parser = parse_versions)]
+    pub protocols: Dialect,
+
+    /// Read flows as Open vSwitch does: a field without what it needs in the match is left out
+    #[arg(long, global = true)]
+    pub lenient: bool,
+
+    /// What ovs-ofctl takes in front of its commands.
+    #[command(flatten)]
+    pub old: OldOptions,
+}
+
+/// Options that belong to one command or mean nothing, and stand anywhere as with ovs-ofctl.
+#[derive(Clone, Copy, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+pub struct OldOptions {
+    /// Make changes of flows and groups a transaction, which they are anyway
+    #[arg(long, global = true, hide = true)]
+    pub bundle: bool,
+    /// See the commands that have it.
+    #[arg(long, global = true, hide = true)]
+    pub strict: bool,
+    /// See the commands that have it.
+    #[arg(long, global = true, hide = true)]
+    pub readd: bool,
+    /// See the commands that have it.
+    #[arg(long, global = true, hide = true)]
+    pub may_create: bool,
+    /// See the commands that have it.
+    #[arg(long, global = true, hide = true)]
+    pub names: bool,
+    /// See the commands that have it.
+    #[arg(long, global = true, hide = true)]
+    pub no_names: bool,
+    /// See the commands that have it.
+    #[arg(long, global = true, hide = true)]
+    pub stats: bool,
+    /// See the commands that have it.
+    #[arg(long, global = true, hide = true)]
+    pub no_stats: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -101,6 +161,19 @@ pub enum When {
     Always,
     /// In no case
     Never,
+}
+
+/// Reads `OpenFlow10` or a list of versions, of which the highest one counts.
+fn parse_versions(text: &str) -> Result<Dialect, String> {
+    const KNOWN: [&str; 6] =
+        ["OpenFlow10", "OpenFlow11", "OpenFlow12", "OpenFlow13", "OpenFlow14", "OpenFlow15"];
+    let known = |word: &str| KNOWN.iter().position(|known| known.eq_ignore_ascii_case(word));
+    let mut highest = 0;
+    for word in text.split(',') {
+        let place = known(word).ok_or_else(|| format!("`{word}` is none of OpenFlow10 to 15"))?;
+        highest = highest.max(place);
+    }
+    Ok(if highest == 0 { Dialect::OpenFlow10 } else { Dialect::OpenFlow15 })
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
@@ -182,78 +255,13 @@ Examples:
     #[command(after_help = queue::CONFIG_EXAMPLES)]
     QueueGetConfig(QueueDumpArgs),
 
-    /// Add a flow; one of the same table, match and priority is replaced
-    #[command(override_usage = "ofctl add-flow [OPTIONS] [BRIDGE] FLOW")]
-    #[command(after_help = "\
-A lone argument is the flow. Quote it: a shell takes parentheses and blanks for
-its own. With `-` as the flow, flows are read from standard input, a line each:
-all are added or none is.
+    /// Flows.
+    #[command(flatten)]
+    Flow(FlowCommand),
 
-Examples:
-  ofctl add-flow 'priority=100,ip,nw_dst=10.0.0.0/8,actions=output:2'
-  ofctl add-flow br0 'in_port=eth1,actions=mod_vlan_vid:10,normal'
-  ofctl add-flow br0 'actions=resubmit(,1)'")]
-    AddFlow(FlowArgs),
-
-    /// Make the changes that a file lists: all of them or, if one is refused, none
-    #[command(override_usage = "ofctl add-flows [OPTIONS] [BRIDGE] FILE")]
-    #[command(after_help = "\
-A lone argument is the file; `-` is standard input. A line is a flow behind one
-of the words add, modify, modify_strict, delete and delete_strict; without one
-of them it is added. What follows `#` is a comment. What dump-flows prints can
-be read back. Packets meet all of the changes at once: the last example puts
-these flows in the place of all others without a gap.
-
-Examples:
-  ofctl add-flows flows.txt
-  ofctl add-flows br0 flows.txt
-  ofctl dump-flows br0 | ofctl add-flows br1 -
-  (echo delete; cat flows.txt) | ofctl add-flows br0 -")]
-    AddFlows(AddFlowsArgs),
-
-    /// Give flows other actions
-    #[command(override_usage = "ofctl mod-flows [OPTIONS] [BRIDGE] FLOW")]
-    #[command(after_help = "\
-Changes every flow that the match covers, whatever its priority; with --strict
-the one of exactly this match and priority. Counters go on. A flow that is not
-there is not added. A lone argument is the flow; `-` reads flows from standard
-input.
-
-Examples:
-  ofctl mod-flows 'ip,nw_dst=10.0.0.0/8,actions=output:3'
-  ofctl mod-flows --strict br0 'priority=100,ip,nw_dst=10.0.0.0/8,actions=drop'")]
-    ModFlows(ModFlowsArgs),
-
-    /// Remove flows
-    #[command(after_help = "\
-Removes every flow that the match covers, whatever its priority and, unless a
-table is named, in all tables; with --strict the one of exactly this match and
-priority. A lone argument is the bridge of that name, if there is one, and
-otherwise the match. To remove all flows, name the bridge. With `-` as the
-match, matches are read from standard input.
-
-Examples:
-  ofctl del-flows br0
-  ofctl del-flows table=1,ip,nw_dst=10.0.0.0/8
-  ofctl del-flows br0 cookie=0x5/-1
-  ofctl del-flows --strict priority=100,arp")]
-    DelFlows(DelFlowsArgs),
-
-    /// Show flows with their counters
-    #[command(after_help = "\
-Prints what `ovs-ofctl dump-flows` prints, without its line of heading. MATCH
-chooses flows that lie within it; `table`, `cookie=V/MASK` and `out_port`
-choose, too. A lone argument is the bridge of that name, if there is one, and
-otherwise the match. Flows that do not match a field to sort by come behind
-those that do; --sort and --rsort may stand several times.
-
-Examples:
-  ofctl dump-flows
-  ofctl dump-flows br0 table=1,tcp
-  ofctl dump-flows out_port=2
-  ofctl dump-flows --sort=nw_dst --rsort
-  ofctl dump-flows --no-stats > flows.txt")]
-    DumpFlows(DumpFlowsArgs),
+    /// Compare flows, and read them without a switch.
+    #[command(flatten)]
+    Compare(CompareCommand),
 
     /// Add up the counters of flows
     #[command(after_help = "\
@@ -270,12 +278,30 @@ Examples:
     /// Show how many flows each table has and how often it was looked up
     #[command(after_help = "\
 Prints what `ovs-ofctl -O OpenFlow13 dump-tables` prints, without its line of
-heading. Tables that are like the one before are named together.
+heading, and for tables that mod-table has changed what was set. Tables that are
+like the one before are named together.
 
 Examples:
   ofctl dump-tables
   ofctl dump-tables br0")]
     DumpTables(BridgeArgs),
+
+    /// Say what a table does with packets that no flow matches, and when it is full
+    #[command(override_usage = "ofctl mod-table [OPTIONS] [BRIDGE] TABLE SETTING...")]
+    #[command(after_help = mod_table::EXAMPLES)]
+    ModTable(ModTableArgs),
+
+    /// Groups.
+    #[command(flatten)]
+    Group(GroupCommand),
+
+    /// Meters.
+    #[command(flatten)]
+    Meter(MeterCommand),
+
+    /// Everything at once.
+    #[command(flatten)]
+    Bundle(BundleCommand),
 
     /// Show what would become of a packet, step by step
     #[command(override_usage = "\
@@ -453,70 +479,6 @@ pub struct NamesArgs {
     /// Call ports by their numbers, as in a pipe
     #[arg(long, overrides_with = "names")]
     pub no_names: bool,
-}
-
-/// Arguments of `add-flow`.
-#[derive(Debug, Args)]
-pub struct FlowArgs {
-    /// The bridge
-    pub bridge: Option<String>,
-    /// The flow
-    pub flow: Option<String>,
-}
-
-/// Arguments of `mod-flows`.
-#[derive(Debug, Args)]
-pub struct ModFlowsArgs {
-    /// Only the flow of exactly this match and priority
-    #[arg(long)]
-    pub strict: bool,
-    /// The flows, with their new actions.
-    #[command(flatten)]
-    pub flow: FlowArgs,
-}
-
-/// Arguments of `add-flows`.
-#[derive(Debug, Args)]
-pub struct AddFlowsArgs {
-    /// The bridge
-    pub bridge: Option<String>,
-    /// The file of flows
-    pub file: Option<String>,
-}
-
-/// Arguments of `del-flows`.
-#[derive(Debug, Args)]
-pub struct DelFlowsArgs {
-    /// Only the flow of exactly this match and priority
-    #[arg(long)]
-    pub strict: bool,
-    /// The bridge
-    pub bridge: Option<String>,
-    /// Which flows
-    #[arg(value_name = "MATCH")]
-    pub matching: Option<String>,
-}
-
-/// Arguments of `dump-flows`.
-#[derive(Debug, Args)]
-pub struct DumpFlowsArgs {
-    /// The bridge
-    pub bridge: Option<String>,
-    /// Which flows; all of them if it is left out
-    #[arg(value_name = "MATCH")]
-    pub matching: Option<String>,
-    /// Leave out counters and times
-    #[arg(long, overrides_with = "stats")]
-    pub no_stats: bool,
-    /// Show counters and times, as without this option
-    #[arg(long, overrides_with = "no_stats", hide = true)]
-    pub stats: bool,
-    /// In which order.
-    #[command(flatten)]
-    pub order: OrderArgs,
-    /// How ports are called.
-    #[command(flatten)]
-    pub names: NamesArgs,
 }
 
 /// Arguments of `dump-aggregate`.

@@ -9,12 +9,15 @@ use crate::output::Output;
 pub(crate) struct Desk {
     pub(crate) options: Options,
     pub(crate) out: Output,
+    /// Whether what was compared differs, which the exit status says.
+    pub(crate) differs: bool,
     client: Option<Client>,
 }
 
 impl Desk {
     pub(crate) fn new(options: Options) -> Self {
-        Self { out: Output::stdout(options.format, options.color), options, client: None }
+        let out = Output::stdout(options.format, options.color);
+        Self { out, options, differs: false, client: None }
     }
 
     /// The switch and the reader.

@@ -5,7 +5,7 @@ use std::io;
 use anyhow::Result;
 use api::reply::{FlowStats, Flows, TableStats, Tables};
 use api::request::{FlowAggregate, FlowDump, TableDump};
-use api::{FlowMod, PortNames, TableId};
+use api::{Dialect, FlowMod, PortNames, TableId, TableMiss, TableMod};
 
 use crate::arguments::{port_names, tell_apart};
 use crate::cli::{BridgeArgs, DumpAggregateArgs, DumpFlowsArgs, OrderArgs};
@@ -16,6 +16,7 @@ use crate::progress::Progress;
 use crate::sorting::{Criterion, compare};
 
 pub(crate) fn dump(args: DumpFlowsArgs, desk: &mut Desk) -> Result<()> {
+    let dialect = desk.options.protocols;
     let (client, out) = desk.open()?;
     let chosen = tell_apart(client, args.bridge, args.matching)?;
     let names = match args.names.names || out.is_terminal() && !args.names.no_names {
@@ -43,8 +44,8 @@ pub(crate) fn dump(args: DumpFlowsArgs, desk: &mut Desk) -> Result<()> {
         Ok((page.flows, page.next))
     };
     let words = |out: &mut Output, flow: &FlowStats| match args.no_stats {
-        true => print_without_stats(out, flow, &names),
-        false => print(out, flow, &names),
+        true => print_without_stats(out, flow, dialect, &names),
+        false => print(out, flow, dialect, &names),
     };
     if criteria.is_empty() {
         return out.pages("flows", page, words);
@@ -85,8 +86,13 @@ fn criteria(order: &OrderArgs) -> Vec<Criterion> {
 }
 
 /// A line as `ovs-ofctl dump-flows` prints it, its first blank included.
-fn print(out: &mut Output, flow: &FlowStats, names: &dyn PortNames) -> io::Result<()> {
-    let line = flow.print(names).to_string();
+fn print(
+    out: &mut Output,
+    flow: &FlowStats,
+    dialect: Dialect,
+    names: &dyn PortNames,
+) -> io::Result<()> {
+    let line = flow.print_in(dialect, names).to_string();
     // Only what is brighter depends on it where these words stand.
     let stats = line.find("idle_age=").unwrap_or(0);
     let actions = line.rfind("actions=").unwrap_or(line.len()).max(stats);
@@ -101,11 +107,12 @@ fn print(out: &mut Output, flow: &FlowStats, names: &dyn PortNames) -> io::Resul
 fn print_without_stats(
     out: &mut Output,
     flow: &FlowStats,
+    dialect: Dialect,
     names: &dyn PortNames,
 ) -> io::Result<()> {
     let cookie = flow.flow.cookie.filter(|cookie| *cookie != 0);
     let flow = FlowMod { cookie, ..flow.flow.clone() };
-    out.line(format_args!(" {}", flow.print(names)))
+    out.line(format_args!(" {}", flow.print_in(dialect, names)))
 }
 
 pub(crate) fn dump_tables(args: BridgeArgs, desk: &mut Desk) -> Result<()> {
@@ -118,13 +125,17 @@ pub(crate) fn dump_tables(args: BridgeArgs, desk: &mut Desk) -> Result<()> {
 fn print_tables(out: &mut Output, tables: &Tables) -> io::Result<()> {
     let counts = |table: TableId| {
         let stats = tables.tables.iter().find(|stats| stats.table == table);
-        stats.map_or((0, 0, 0), |TableStats { active, lookups, matched, .. }| {
-            (*active, *lookups, *matched)
-        })
+        let usual = (0, 0, 0, TableMiss::default(), None, false);
+        stats.map_or(
+            usual,
+            |&TableStats { active, lookups, matched, miss, limit, evict, .. }| {
+                (active, lookups, matched, miss, limit, evict)
+            },
+        )
     };
     let mut table = 0;
     while table <= FlowMod::MAX_TABLE {
-        let these @ (active, lookups, matched) = counts(table);
+        let these @ (active, lookups, matched, miss, limit, evict) = counts(table);
         let alike = (table..=FlowMod::MAX_TABLE).take_while(|other| counts(*other) == these);
         let last = alike.last().unwrap_or(table);
         if table > 0 {
@@ -132,6 +143,15 @@ fn print_tables(out: &mut Output, tables: &Tables) -> io::Result<()> {
         }
         out.line(format_args!("  table {table}:"))?;
         out.line(format_args!("    active={active}, lookup={lookups}, matched={matched}"))?;
+        let set = TableMod {
+            table: None,
+            miss: Some(miss).filter(|miss| *miss != TableMiss::default()),
+            limit: limit.and_then(|limit| u32::try_from(limit).ok()),
+            evict: Some(true).filter(|_| evict),
+        };
+        if set != TableMod::default() {
+            out.line(format_args!("    set: {}", set.to_string().trim_start_matches("all ")))?;
+        }
         if last > table {
             out.end()?;
         }

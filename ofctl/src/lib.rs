@@ -11,26 +11,34 @@ mod bridges;
 mod cache;
 mod capture;
 mod change;
+mod compare;
 mod desk;
 mod drops;
 mod fdb;
 mod file;
 mod flows;
 mod grid;
+mod groups;
 mod hints;
+mod meters;
 mod mod_port;
+mod mod_table;
 mod monitor;
 mod notices;
+mod offline;
 mod output;
+mod packet_out;
 mod pcapng;
 mod ports;
 mod problem;
 mod progress;
 mod queues;
+mod save;
 mod shell;
 mod sizes;
 mod sorting;
 mod trace;
+mod transaction;
 mod version;
 mod vlan;
 mod workers;
@@ -42,7 +50,7 @@ use anyhow::Result;
 use api::ClientError;
 use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _};
 
-use cli::{Cli, Command, FdbCommand};
+use cli::{Cli, Command, FdbCommand, FlowCommand};
 use desk::Desk;
 
 /// Carries out the command line of this process.
@@ -51,7 +59,7 @@ pub fn main() -> ExitCode {
     let (format, colour) = (options.format, options.color);
     let mut desk = Desk::new(options);
     let result = run(command, &mut desk).and_then(|()| Ok(desk.out.flush()?));
-    let Err(error) = result else { return ExitCode::SUCCESS };
+    let Err(error) = result else { return ExitCode::from(if desk.differs { 2 } else { 0 }) };
     match error.downcast::<clap::Error>() {
         Ok(usage) => usage.exit(),
         Err(error) if nobody_reads(&error) => ExitCode::SUCCESS,
@@ -93,11 +101,16 @@ fn run(command: Command, desk: &mut Desk) -> Result<()> {
         Command::DelQueue(args) => queues::remove(args, desk),
         Command::QueueStats(args) => queues::stats(args, desk),
         Command::QueueGetConfig(args) => queues::config(args, desk),
-        Command::AddFlow(args) => change::add_flow(args, desk),
-        Command::AddFlows(args) => change::add_flows(args, desk),
-        Command::ModFlows(args) => change::mod_flows(args, desk),
-        Command::DelFlows(args) => change::del_flows(args, desk),
-        Command::DumpFlows(args) => flows::dump(args, desk),
+        Command::Flow(FlowCommand::AddFlow(args)) => change::add_flow(args, desk),
+        Command::Flow(FlowCommand::AddFlows(args)) => change::add_flows(args, desk),
+        Command::Flow(FlowCommand::ModFlows(args)) => change::mod_flows(args, desk),
+        Command::Flow(FlowCommand::DelFlows(args)) => change::del_flows(args, desk),
+        Command::Flow(FlowCommand::DumpFlows(args)) => flows::dump(args, desk),
+        Command::Compare(command) => compare::run(command, desk),
+        Command::ModTable(args) => mod_table::run(&args, desk),
+        Command::Group(command) => groups::run(command, desk),
+        Command::Meter(command) => meters::run(command, desk),
+        Command::Bundle(command) => save::run(command, desk),
         Command::DumpAggregate(args) => flows::aggregate(args, desk),
         Command::DumpTables(args) => flows::dump_tables(args, desk),
         Command::Trace(args) => trace::run(args, desk),

@@ -6,11 +6,15 @@
     reason = "what a test's helpers cannot do fails the test"
 )]
 
+mod bundles;
 mod capture;
 mod commands;
+mod compare;
 mod errors;
 mod files;
+mod groups;
 mod monitor;
 mod questions;
+mod shapes;
 mod shell;
 mod switch;
