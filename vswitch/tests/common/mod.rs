@@ -142,13 +142,26 @@ impl Bench {
     /// With lists for wires.
     pub(crate) fn new(vlans: &[VlanMode], options: Options) -> Self {
         let mut bench = Self::without_queues(vlans, options);
-        for number in 1..=u16::try_from(vlans.len()).unwrap() {
+        bench.wire(vlans.len());
+        bench
+    }
+
+    /// Another worker of the same switch, which has wires of its own for so many ports.
+    pub(crate) fn beside(&self, ports: usize, options: Options) -> Self {
+        let tables = Arc::clone(&self.tables);
+        let mut bench = Self::of(tables, Interpreter::default(), options, None);
+        bench.now = self.now;
+        bench.wire(ports);
+        bench
+    }
+
+    fn wire(&mut self, ports: usize) {
+        for number in 1..=u16::try_from(ports).unwrap() {
             let wires = Wires::default();
             let receiving = Receiving(wires.clone(), PortId(number + 10));
-            let account = bench.plug(number, Box::new(receiving), Box::new(Sending(wires.clone())));
-            bench.ports.push((wires, account));
+            let account = self.plug(number, Box::new(receiving), Box::new(Sending(wires.clone())));
+            self.ports.push((wires, account));
         }
-        bench
     }
 
     /// Gives a port its queues. Answers with what it counts.
@@ -190,7 +203,6 @@ impl Bench {
         options: Options,
         generation: Option<Arc<Generation>>,
     ) -> Self {
-        const FRAMES: u32 = 4096;
         let tables = Tables::new(Seed(99));
         let mut edit = tables.edit();
         assert_eq!(edit.add_bridge("br0".into()), Some(BRIDGE));
@@ -215,6 +227,17 @@ impl Bench {
             edit.set_port(port).unwrap();
         }
         let tables = Arc::new(Publication::new(Arc::new(edit.finish().0)));
+        Self::of(tables, literal, options, generation)
+    }
+
+    /// A worker that uses these tables.
+    fn of(
+        tables: Arc<Publication<Tables>>,
+        literal: Interpreter,
+        options: Options,
+        generation: Option<Arc<Generation>>,
+    ) -> Self {
+        const FRAMES: u32 = 4096;
         let depot = Depot::new(Memory::heap(FRAMES));
         let desk = Arc::new(Desk::new().unwrap());
         let counters = Arc::new(WorkerCounters::default());
