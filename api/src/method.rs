@@ -108,6 +108,7 @@ methods! {
     "queue.dump" QueueDump EgressQueues,
     "trace" Trace Trace,
     "cache.dump" CacheDump CacheEntries,
+    "cache.detrace" CacheDetrace Detrace,
     "cache.flush" CacheFlush CacheFlushed,
     "drops.explain" DropsExplain LastDrops,
     "worker.stats" WorkerStats Workers,

@@ -4,11 +4,14 @@
 //! Counters are whole numbers of 64 bits, in JSON too. Times are in milliseconds unless their name
 //! says otherwise.
 
+mod cache;
+mod detrace;
 mod drops;
 mod events;
 mod groups;
 mod sizes;
 mod stations;
+mod trace;
 mod workers;
 
 use packet::MacAddr;
@@ -22,6 +25,8 @@ use crate::queue::QueueSettings;
 use crate::request::{Direction, PortKind, PortVlan};
 use crate::table::TableMiss;
 
+pub use cache::{Behind, CacheEntries, CacheEntry, CacheFlushed, Tier};
+pub use detrace::{Detrace, Passed, PassedBucket, PassedGroup, Rest};
 pub use drops::{LastDrop, LastDrops, PassedFlow};
 pub use events::{Event, FlowRemoved, PacketIn, RemovedReason, Sampled, WatchedFlow, WatchedPort};
 pub use groups::{
@@ -29,6 +34,7 @@ pub use groups::{
 };
 pub use sizes::{Limit, Limits, Memory, MemoryUse};
 pub use stations::{Fdb, FdbEntry, FdbTable, FdbTables, Flushed};
+pub use trace::{Trace, TraceEntry, TraceFlow, TraceNode, TracePass, TraceStep, Verdict};
 pub use workers::{Histogram, Histograms, WorkerHistograms};
 
 /// Done, and nothing more to say.
@@ -204,15 +210,6 @@ pub struct Aggregate {
     pub flows: u64,
 }
 
-/// Cache entries were forgotten.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct CacheFlushed {
-    /// Megaflows that there were.
-    pub megaflows: u64,
-    /// Sessions that there were.
-    pub sessions: u64,
-}
-
 /// The tables of a bridge that have flows, have been looked into, or are not as tables usually
 /// are.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -318,162 +315,6 @@ pub struct EgressQueue {
     pub waiting_bytes: u64,
     /// How long it has been there.
     pub duration_ms: u64,
-}
-
-/// What becomes of a packet, and why.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Trace {
-    /// Each way through the tables; more than one if the packet is looked up again with what was
-    /// found out on the way.
-    pub passes: Vec<TracePass>,
-    /// What becomes of it in the end.
-    pub verdict: Verdict,
-    /// The cache entries that real packets would make: of tier 2 the first one, of tier 1 the second
-    /// one of its connection, and only where several masks tell packets apart.
-    pub entries: Vec<TraceEntry>,
-}
-
-/// One way through the tables.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct TracePass {
-    /// The packet as it begins, as the text of a match.
-    pub flow: String,
-    /// What happens, in order.
-    pub steps: Vec<TraceStep>,
-    /// The packet as it ends, as the text of a match.
-    pub final_flow: String,
-    /// The packets that would go the same way, as the text of a match.
-    pub megaflow: String,
-    /// What is done with them, as text.
-    pub actions: String,
-}
-
-/// A step of a trace. Steps form a tree: those that belong to one follow it at a greater depth.
-///
-/// It is not nested, so that a deep pipeline is no deep JSON.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct TraceStep {
-    /// How deep it lies, the outermost at 0.
-    pub depth: u32,
-    /// What it is.
-    #[serde(flatten)]
-    pub what: TraceNode,
-}
-
-/// What a step of a trace is.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(tag = "node", rename_all = "lowercase")]
-pub enum TraceNode {
-    /// A bridge is entered.
-    Bridge {
-        /// Its name.
-        name: String,
-    },
-    /// A table is looked into.
-    Table {
-        /// Its number.
-        table: TableId,
-        /// The flow that is met; none if there is no match.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        flow: Option<TraceFlow>,
-    },
-    /// An action is executed.
-    Action {
-        /// The action's text.
-        text: String,
-    },
-    /// Something worth knowing.
-    Detail {
-        /// In words.
-        text: String,
-    },
-    /// Something is perhaps not as intended.
-    Warning {
-        /// In words.
-        text: String,
-    },
-    /// The packet cannot go on.
-    Error {
-        /// In words.
-        text: String,
-    },
-}
-
-/// A flow that a traced packet meets.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct TraceFlow {
-    /// Its number, as in [`FlowStats::id`].
-    pub id: u64,
-    /// Its match, as text.
-    pub matching: String,
-    /// Its priority.
-    pub priority: u16,
-    /// Its cookie.
-    pub cookie: u64,
-}
-
-/// What becomes of a packet in the end.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// It is sent out of these ports, by name, in this order.
-    Sent(Vec<String>),
-    /// It is dropped.
-    Dropped(DropReason),
-}
-
-/// A cache entry that a real packet would make.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct TraceEntry {
-    /// Where.
-    pub tier: Tier,
-    /// For which packets, as text.
-    pub matching: String,
-    /// What is done with them, as text.
-    pub actions: String,
-}
-
-/// A cache.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tier {
-    /// Exact: one entry a connection.
-    Session,
-    /// With masks: one entry for all packets that go the same way.
-    Megaflow,
-}
-
-/// A page of cache entries.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct CacheEntries {
-    /// By worker and tier.
-    pub entries: Vec<CacheEntry>,
-    /// Where to go on, if there are more.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next: Option<Cursor>,
-}
-
-/// A cache entry.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct CacheEntry {
-    /// Whose.
-    pub worker: u32,
-    /// Where.
-    pub tier: Tier,
-    /// The bridge by which its packets come in.
-    pub bridge: String,
-    /// For which packets, as text.
-    pub matching: String,
-    /// What is done with them, as text.
-    pub actions: String,
-    /// Packets that met it.
-    pub packets: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// How long no packet has met it.
-    pub idle_ms: u64,
-    /// The flows it came from, by [`FlowStats::id`].
-    pub flows: Vec<u64>,
 }
 
 /// Counters of workers.

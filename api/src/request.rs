@@ -137,6 +137,18 @@ pub struct Trace {
     /// The packet.
     #[serde(flatten)]
     pub packet: TracePacket,
+    /// Whether meters are taken to drop the packet; else they are taken to let it pass.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub metered: bool,
+    /// Whether a select group is traced for each of its buckets; else for the one that the packet's
+    /// hash leads to.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub all_buckets: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "so serde calls it")]
+const fn is_not(wish: &bool) -> bool {
+    !*wish
 }
 
 /// A packet to be traced: `"flow": "in_port=1,tcp,..."`, or `"packet": "0200...", "in_port": 1`.
@@ -207,6 +219,13 @@ pub struct CacheDump {
     /// The most entries to answer with; the switch may answer with fewer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+}
+
+/// Asks what has made a cache entry: which flows, groups and buckets.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CacheDetrace {
+    /// The entry, by its [`id`](crate::reply::CacheEntry::id).
+    pub id: String,
 }
 
 /// Forgets what workers have cached of flows: the next packet of each kind is looked up in the

@@ -119,6 +119,7 @@ impl<'a, R: Record> Walk<'a, R> {
     /// Shows the packet to whoever watches; or has it wait for them.
     pub(crate) fn show(&mut self, controller: &Controller, context: Context) -> Result<(), Stop> {
         let show = self.shown(controller, context);
+        self.record.note(Note::Shown(&show));
         if controller.pause {
             return self.freeze(Decision::Pause(Arc::new(show)));
         }
@@ -131,6 +132,7 @@ impl<'a, R: Record> Walk<'a, R> {
         let controller =
             Controller { reason: PacketInReason::InvalidTtl, id: watcher, ..Controller::default() };
         let show = self.shown(&controller, context);
+        self.record.note(Note::Shown(&show));
         let aside = self.aside(Aside::Show(Arc::new(show)));
         Ok(self.draft.look_on(Op::Show(aside))?)
     }

@@ -156,6 +156,16 @@ impl Frozen {
         }
     }
 
+    /// What is still to be done, the innermost first, and where it stands.
+    pub fn rests(&self) -> impl Iterator<Item = (&[Action], Context)> {
+        self.frames.iter().map(|frame| (&*frame.actions, frame.context))
+    }
+
+    /// The action set.
+    pub fn set(&self) -> &[Action] {
+        &self.set
+    }
+
     /// The key of a packet that goes on here: what [`packet::parse`] has found in it, and what is
     /// known besides. `outcome` is what the decision has come to, `number` that of this state.
     pub fn key(&self, parsed: &Key, ingress: u16, number: u32, outcome: u16) -> Key {

@@ -162,6 +162,11 @@ impl Selector {
         self.group
     }
 
+    /// The places of the buckets that can be chosen.
+    pub fn candidates(&self) -> impl Iterator<Item = u16> + '_ {
+        self.shares.iter().map(|(at, _)| *at)
+    }
+
     /// Whether there is no bucket to be chosen.
     fn is_empty(&self) -> bool {
         self.shares.is_empty()
@@ -196,7 +201,7 @@ impl<'a, R: Record> Walk<'a, R> {
                     self.take_bucket(entry, at)?;
                 }
                 if entry.buckets.is_empty() {
-                    self.no_live_bucket();
+                    self.no_live_bucket(entry);
                 }
                 Ok(())
             }
@@ -206,7 +211,7 @@ impl<'a, R: Record> Walk<'a, R> {
                 match live {
                     Some(at) => self.take_bucket(entry, at),
                     None => {
-                        self.no_live_bucket();
+                        self.no_live_bucket(entry);
                         Ok(())
                     }
                 }
@@ -218,7 +223,7 @@ impl<'a, R: Record> Walk<'a, R> {
     fn select(&mut self, entry: &'a GroupEntry) -> Result<(), Stop> {
         let selector = Selector::new(entry, self.bridge);
         if selector.is_empty() {
-            self.no_live_bucket();
+            self.no_live_bucket(entry);
             return Ok(());
         }
         match &entry.group.selection {
@@ -258,8 +263,8 @@ impl<'a, R: Record> Walk<'a, R> {
         self.bucket(&entry.buckets[at])
     }
 
-    fn no_live_bucket(&mut self) {
-        self.record.note(Note::NoLiveBucket);
+    fn no_live_bucket(&mut self, entry: &GroupEntry) {
+        self.record.note(Note::NoLiveBucket(entry));
         self.dropped(DropReason::NoLiveBucket);
     }
 }

@@ -550,6 +550,23 @@ impl Megaflows {
         let ingress = self.matching(flow).0.word(Key::INGRESS);
         (PortId(u16::try_from(ingress).unwrap_or(0)), self.entries[flow.0 as usize].used)
     }
+
+    /// The end of the earlier pass that a megaflow's packets come from, if they do not come from a
+    /// port.
+    pub fn behind_which(&self, flow: MegaflowId) -> Option<AsideId> {
+        Self::pass(PortId(self.entries[flow.0 as usize].port))
+    }
+
+    /// The megaflow at this place that is this use of it, if it is still there.
+    pub fn at(&self, place: u32, serial: u32) -> Option<MegaflowId> {
+        let entry = self.entries[..self.origins.len()].get(place as usize)?;
+        (serial != 0 && entry.serial == serial).then_some(MegaflowId(place))
+    }
+
+    /// The numbers by which [`Megaflows::at`] finds a megaflow.
+    pub fn place(&self, flow: MegaflowId) -> (u32, u32) {
+        (flow.0, self.serial(flow).0)
+    }
 }
 
 impl PortUse {

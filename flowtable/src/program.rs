@@ -124,7 +124,7 @@ impl Op {
 
     /// The same operation with its aside under another number.
     #[must_use]
-    pub(crate) const fn renamed(self, to: AsideId) -> Self {
+    pub const fn renamed(self, to: AsideId) -> Self {
         match self {
             Self::Show(_) => Self::Show(to),
             Self::Sample(_) => Self::Sample(to),

@@ -128,9 +128,6 @@ impl Table {
     /// Cost: a hash and a probe per stage of each tuple that may hold a better rule. No allocation,
     /// unless the packet agrees with clauses of more than two dozen masks.
     pub fn lookup(&self, key: &Key, looked: &mut impl Looked) -> Option<&Arc<Rule>> {
-        if self.soft.len() == 0 {
-            return self.lookup_hard(key, looked);
-        }
         self.lookup_noting(key, looked, |_| ())
     }
 
@@ -142,6 +139,9 @@ impl Table {
         looked: &mut impl Looked,
         mut clause: impl FnMut(&'a Arc<Rule>),
     ) -> Option<&'a Arc<Rule>> {
+        if self.soft.len() == 0 {
+            return self.lookup_hard(key, looked);
+        }
         let (mut hard, mut soft) = (self.hard.walk(), self.soft.walk());
         let mut clauses = Clauses::new();
         let mut best: Option<&Arc<Rule>> = None;

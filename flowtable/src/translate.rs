@@ -10,7 +10,7 @@ use api::{Action, DropReason, TableId, TableMiss};
 use packet::{Key, PortId};
 
 use crate::change::Basis;
-use crate::frozen::{Aside, Decision, Frozen};
+use crate::frozen::{Aside, Context, Decision, Frozen, Show};
 use crate::group::GroupEntry;
 use crate::mac::{Station, Version};
 use crate::ports::{BridgeId, PortView};
@@ -173,6 +173,8 @@ impl Default for Translation {
 pub trait Record {
     /// The walk enters a bridge.
     fn bridge(&mut self, _name: &str) {}
+    /// A rule makes a clause of a conjunctive match hold, in the table that is named next.
+    fn clause(&mut self, _clause: &Rule) {}
     /// A table was looked into: the rule that was met, if any.
     fn table(&mut self, _table: TableId, _rule: Option<&Rule>) {}
     /// An action begins.
@@ -199,6 +201,8 @@ pub enum Note<'a> {
     Drop(DropReason),
     /// It is sent to this port.
     Sent(&'a PortView),
+    /// It is shown to whoever watches, perhaps to wait for them.
+    Shown(&'a Show),
     /// `normal` put it in this VLAN.
     Vlan(u16),
     /// `normal` learned its source.
@@ -213,8 +217,14 @@ pub enum Note<'a> {
     Frozen(&'a Decision),
     /// What an earlier pass has left goes on.
     Thawed(&'a Frozen),
+    /// The rest of a list that it has left.
+    Rest(Context),
+    /// The action set is this by now.
+    Written(&'a [&'a Action]),
+    /// The action set is carried out.
+    ActionSet,
     /// No bucket of the group is live.
-    NoLiveBucket,
+    NoLiveBucket(&'a GroupEntry),
     /// A flow would be learned.
     Taught(&'a Rule),
     /// A flow that would be learned is there already.

@@ -116,6 +116,7 @@ impl<'a, R: Record> Walk<'a, R> {
         }
         let mut frames = frozen.frames.iter();
         while let Some(frame) = frames.next() {
+            self.record.note(Note::Rest(frame.context));
             let outcome = self.list(List::of(&frame.actions), frame.context);
             if let Err(Stop::Frozen) = outcome {
                 for later in frames.by_ref() {
@@ -131,7 +132,7 @@ impl<'a, R: Record> Walk<'a, R> {
     pub(crate) fn end(mut self, outcome: Result<(), Stop>) -> (Key, Result<(), DropReason>) {
         let outcome = outcome.and_then(|()| self.action_set());
         let outcome = end_of_part(outcome);
-        self.basis.rewritten = self.draft.rewritten();
+        self.basis.rewritten |= self.draft.rewritten();
         let last = *self.draft.flow();
         let finished = self.draft.finish(self.reason).map_err(Stop::from);
         let ended = outcome.and(finished).map_err(|stop| match stop {
@@ -158,7 +159,10 @@ impl<'a, R: Record> Walk<'a, R> {
     fn lookup(&mut self, table: TableId) -> Option<&'a Rule> {
         self.basis.note(table);
         let (flow, mut inspector) = self.draft.inspect();
-        let found = self.bridge.table(table).and_then(|table| table.lookup(flow, &mut inspector));
+        let record = &mut *self.record;
+        let found = self.bridge.table(table).and_then(|table| {
+            table.lookup_noting(flow, &mut inspector, |clause| record.clause(clause))
+        });
         let mut best = found.map(AsRef::as_ref);
         for rule in self.pending.iter().filter(|rule| rule.table == table) {
             // One that takes the place of another has its age.
@@ -280,7 +284,10 @@ impl<'a, R: Record> Walk<'a, R> {
             Action::Multipath(multipath) => self.multipath(multipath)?,
             Action::Bundle(bundle) => self.bundle(bundle)?,
             Action::ClearActions => self.set.clear(),
-            Action::WriteActions(actions) => self.set.extend(actions),
+            Action::WriteActions(actions) => {
+                self.set.extend(actions);
+                self.record.note(Note::Written(&self.set));
+            }
             // What clauses come to is found out by the lookup.
             Action::Conjunction { .. } | Action::Note(_) => {}
         }
@@ -304,16 +311,17 @@ impl<'a, R: Record> Walk<'a, R> {
             self.draft.set_in_port(real);
         }
         let end = match rule {
-            Some(rule) => self.rule(to, rule)?,
+            Some(rule) => self.rule(to, rule),
             // As in Open vSwitch, whatever is said of that table: who resubmits goes on anyway.
-            None => self.missed(to, TableMiss::Drop)?,
+            None => self.missed(to, TableMiss::Drop),
         };
-        if let End::Goto(next) = end {
-            self.table(next)?;
-        }
+        let outcome = end.and_then(|end| match end {
+            End::Goto(next) => self.table(next),
+            End::Done => Ok(()),
+        });
         self.record.leave();
         self.depth -= u32::from(deeper);
-        Ok(())
+        outcome
     }
 
     /// Goes one level deeper.
@@ -367,6 +375,7 @@ impl<'a, R: Record> Walk<'a, R> {
             return Ok(());
         }
         let context = Context { table: 0, rule: None, cookie: 0, place: Place::ActionSet };
+        self.record.note(Note::ActionSet);
         self.list(List::from(in_order(&set)), context)
     }
 

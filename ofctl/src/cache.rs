@@ -41,17 +41,18 @@ pub(crate) fn flush(desk: &mut Desk) -> Result<()> {
     })
 }
 
-/// `bridge=br0, worker=0, megaflow, packets=3, bytes=180, idle=1s, flows=7/9, MATCH actions=...`.
-fn print(out: &mut Output, entry: &CacheEntry) -> io::Result<()> {
-    let CacheEntry { worker, tier, bridge, packets, bytes, idle_ms, .. } = entry;
+/// `id=0.m.4.17, bridge=br0, worker=0, megaflow, packets=3, bytes=180, idle=1s, flows=7/9, MATCH
+/// actions=...`.
+pub(crate) fn print(out: &mut Output, entry: &CacheEntry) -> io::Result<()> {
+    let CacheEntry { id, worker, tier, bridge, packets, bytes, idle_ms, .. } = entry;
     let flows: Vec<_> = entry.flows.iter().map(ToString::to_string).collect();
     let flows = if flows.is_empty() { "-".to_owned() } else { flows.join("/") };
     let (tier, idle) = (tier_text(*tier), idle_ms / 1000);
     out.styled(
         FAINT,
         format_args!(
-            "bridge={bridge}, worker={worker}, {tier}, packets={packets}, bytes={bytes}, \
-             idle={idle}s, flows={flows}, "
+            "id={id}, bridge={bridge}, worker={worker}, {tier}, packets={packets}, \
+             bytes={bytes}, idle={idle}s, flows={flows}, "
         ),
     )?;
     if !entry.matching.is_empty() {

@@ -132,7 +132,8 @@ the command line is wrong. What fails changes nothing, unless the message says
 that it is not known.
 
 Whoever knows Open vSwitch finds ofproto/trace in `trace`, fdb/show in `fdb
-show`, dpctl/dump-flows in `dump-cache`, dpif-netdev/pmd-stats-show in
+show`, dpctl/dump-flows in `dump-cache`, ofproto/detrace in `detrace`,
+dpif-netdev/pmd-stats-show in
 `worker-stats`, dpif-netdev/pmd-rxq-show in `rxq-show`, memory/show in `memory`
 and revalidator/purge in `cache-flush`.
 
@@ -312,6 +313,11 @@ Nothing is sent, learned or counted. FLOW describes a packet by its fields;
 what is not named is zero. HEX is a whole packet in hexadecimal digits, as
 `ofctl capture` shows it. A lone argument is the packet.
 
+What is decided for each packet is a pass of its own: a meter lets it pass, a
+select group takes the bucket that its hash leads to, whoever it waits for lets
+it go on; whether it is longer than some length depends on its bytes if these
+were given, and is traced both ways if not.
+
 Examples:
   ofctl trace in_port=1,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=80
   ofctl trace br0 in_port=eth1,arp
@@ -321,12 +327,27 @@ Examples:
     /// Show the entries of the workers' caches
     #[command(after_help = "\
 A line each: bridge, tier and match, counters, the flows it came from (their
-`id` in `dump-flows --format json`) and what is done with such packets.
+`id` in `dump-flows --format json`) and what is done with such packets. Where
+something is decided for each packet, actions end in `resume(N: DECISION)`, and
+an entry of the next pass begins with `resume=N (what it has come to)`.
+`ofctl detrace` says what has made an entry.
 
 Examples:
   ofctl dump-cache
   ofctl dump-cache br0 --tier megaflow | grep nw_dst=10.1.1.1")]
     DumpCache(DumpCacheArgs),
+
+    /// Show which flows, groups and buckets have made a cache entry
+    #[command(after_help = "\
+ENTRY is an entry's `id`, or a line of `dump-cache`, which has it; or the match
+alone, and then every worker's entry of that match is shown. Counters are those
+of the flows and groups, not of the entry alone.
+
+Examples:
+  ofctl detrace 0.m.17.203
+  ofctl dump-cache | grep nw_dst=10.1.1.1 | head -1 | xargs -d '\\n' ofctl detrace
+  ofctl detrace tcp,in_port=p1,nw_dst=10.1.1.1")]
+    Detrace(DetraceArgs),
 
     /// Forget what the workers have cached of flows
     #[command(after_help = "\
@@ -521,6 +542,20 @@ pub struct TraceArgs {
     /// The port by which a packet in hexadecimal digits comes in: its name or number
     #[arg(long, value_name = "PORT")]
     pub in_port: Option<String>,
+    /// Take meters to drop the packet
+    #[arg(long)]
+    pub metered: bool,
+    /// Trace select groups for each of their buckets
+    #[arg(long)]
+    pub all_buckets: bool,
+}
+
+/// Arguments of `detrace`.
+#[derive(Debug, Args)]
+pub struct DetraceArgs {
+    /// The entry: its `id`, a line of `dump-cache`, or the match of one
+    #[arg(required = true, num_args = 1.., value_name = "ENTRY")]
+    pub entry: Vec<String>,
 }
 
 /// Arguments of `dump-cache`.

@@ -13,6 +13,7 @@ mod capture;
 mod change;
 mod compare;
 mod desk;
+mod detrace;
 mod drops;
 mod fdb;
 mod file;
@@ -115,6 +116,7 @@ fn run(command: Command, desk: &mut Desk) -> Result<()> {
         Command::DumpTables(args) => flows::dump_tables(args, desk),
         Command::Trace(args) => trace::run(args, desk),
         Command::DumpCache(args) => cache::dump(&args, desk),
+        Command::Detrace(args) => detrace::run(&args, desk),
         Command::CacheFlush => cache::flush(desk),
         Command::ExplainDrop(args) => drops::explain(args, desk),
         Command::Memory => sizes::memory(desk),

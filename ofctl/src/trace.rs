@@ -4,7 +4,7 @@ use std::io;
 
 use anyhow::Result;
 use api::HexBytes;
-use api::reply::{Tier, Trace, TraceNode, TracePass, TraceStep, Verdict};
+use api::reply::{Behind, Tier, Trace, TraceEntry, TraceNode, TracePass, TraceStep, Verdict};
 use api::request::{self, TracePacket};
 use clap::error::ErrorKind;
 
@@ -26,7 +26,8 @@ pub(crate) fn run(args: TraceArgs, desk: &mut Desk) -> Result<()> {
         None => TracePacket::Flow(text.clone()),
     };
     let (client, out) = desk.open()?;
-    let trace = client.call(request::Trace { bridge, packet });
+    let (metered, all_buckets) = (args.metered, args.all_buckets);
+    let trace = client.call(request::Trace { bridge, packet, metered, all_buckets });
     let trace = trace.map_err(|error| explain(error, Quote::argument(&text), 0))?;
     out.answer(&trace, print)
 }
@@ -50,32 +51,41 @@ fn bytes(text: &str) -> Result<HexBytes> {
 }
 
 fn print(out: &mut Output, trace: &Trace) -> io::Result<()> {
-    for (number, pass) in trace.passes.iter().enumerate() {
-        if number > 0 {
-            let line = "=".repeat(79);
-            out.line(format_args!("\n{line}\nlooked up again, pass {}\n{line}", number + 1))?;
+    for pass in &trace.passes {
+        if let Some(behind) = &pass.behind {
+            print_ruler(out, behind, pass.assumed.as_deref().unwrap_or_default())?;
         }
         print_pass(out, pass)?;
     }
     out.end()?;
+    out.put("Verdict: ")?;
     match &trace.verdict {
         Verdict::Sent(ports) => {
-            out.put("Verdict: ")?;
             out.styled(GOOD, format_args!("sent to {}", ports.join(", ")))?;
         }
+        Verdict::Shown => {
+            out.styled(GOOD, "shown")?;
+            out.put(" to whoever watches, and sent nowhere")?;
+        }
         Verdict::Dropped(reason) => {
-            out.put("Verdict: ")?;
             out.styled(BAD, format_args!("dropped, {reason}"))?;
             out.put(format_args!(": {}", reason.sentence()))?;
         }
     }
+    if trace.several {
+        out.put(" (by all passes together, of which a packet takes some)")?;
+    }
     out.end()?;
-    if trace.entries.is_empty() {
+    print_entries(out, &trace.entries)
+}
+
+fn print_entries(out: &mut Output, entries: &[TraceEntry]) -> io::Result<()> {
+    if entries.is_empty() {
         return out
             .line("Cache entries: none, the next such packet is looked up in the tables again");
     }
     out.line("Cache entries:")?;
-    for entry in &trace.entries {
+    for entry in entries {
         let tier = match entry.tier {
             Tier::Session => 1,
             Tier::Megaflow => 2,
@@ -88,10 +98,23 @@ fn print(out: &mut Output, trace: &Trace) -> io::Result<()> {
     Ok(())
 }
 
+/// What stands between two passes.
+fn print_ruler(out: &mut Output, behind: &Behind, assumed: &str) -> io::Result<()> {
+    let ruler = "=".repeat(79);
+    let Behind { resume, decision } = behind;
+    out.end()?;
+    out.line(&ruler)?;
+    out.line(format_args!("resume({resume}) - {decision}: {assumed}"))?;
+    out.line(&ruler)?;
+    out.end()
+}
+
 fn print_pass(out: &mut Output, pass: &TracePass) -> io::Result<()> {
     out.styled(STRONG, "Flow:")?;
     out.line(format_args!(" {}", pass.flow))?;
-    pass.steps.iter().try_for_each(|step| print_step(out, step))?;
+    for (step, column) in pass.steps.iter().zip(columns(&pass.steps)) {
+        print_step(out, &step.what, column)?;
+    }
     out.end()?;
     let last = if pass.final_flow == pass.flow { "unchanged" } else { &pass.final_flow };
     let megaflow = if pass.megaflow.is_empty() { "any packet" } else { &pass.megaflow };
@@ -104,13 +127,50 @@ fn print_pass(out: &mut Output, pass: &TracePass) -> io::Result<()> {
     Ok(())
 }
 
-/// Bridges and the tables that packets enter first stand at the margin, everything else four
-/// columns further a level.
-fn print_step(out: &mut Output, TraceStep { depth, what }: &TraceStep) -> io::Result<()> {
-    // So deep that nobody could read on.
-    const DEEPEST: u32 = 64;
-    let margin = usize::try_from(depth.saturating_sub(1).min(DEEPEST) * 4).unwrap_or(0);
-    let indent = " ".repeat(margin);
+/// So deep that nobody could read on.
+const DEEPEST: usize = 64;
+
+/// In which column each step begins, in the units of four that Open vSwitch has: a table that is the
+/// last of its level stands where its parent does, so that a chain of tables stays at the margin.
+fn columns(steps: &[TraceStep]) -> Vec<usize> {
+    let mut columns = Vec::with_capacity(steps.len());
+    // Of each depth, the level of what lies there.
+    let mut levels = vec![0];
+    for (at, step) in steps.iter().enumerate() {
+        let depth = usize::try_from(step.depth).unwrap_or(DEEPEST);
+        levels.truncate(depth + 1);
+        let level = levels.last().copied().unwrap_or(0);
+        let more = usize::from(stands_in(&step.what) || is_followed(&steps[at..]));
+        columns.push(level + more);
+        levels.push(level + 2 * more);
+    }
+    columns
+}
+
+/// Whether a step always stands a column further in than its parent.
+const fn stands_in(what: &TraceNode) -> bool {
+    match what {
+        TraceNode::Bridge { .. }
+        | TraceNode::Table { .. }
+        | TraceNode::ActionSet
+        | TraceNode::Thaw { .. } => false,
+        TraceNode::Bucket { .. }
+        | TraceNode::Action { .. }
+        | TraceNode::Detail { .. }
+        | TraceNode::Warning { .. }
+        | TraceNode::Error { .. } => true,
+    }
+}
+
+/// Whether another step of its level comes behind the first one.
+fn is_followed(steps: &[TraceStep]) -> bool {
+    let Some((first, rest)) = steps.split_first() else { return false };
+    let next = rest.iter().find(|step| step.depth <= first.depth);
+    next.is_some_and(|next| next.depth == first.depth)
+}
+
+fn print_step(out: &mut Output, what: &TraceNode, column: usize) -> io::Result<()> {
+    let indent = " ".repeat(4 * column.min(DEEPEST));
     match what {
         TraceNode::Bridge { name } => {
             let title = format!("bridge(\"{name}\")");
@@ -135,6 +195,12 @@ fn print_step(out: &mut Output, TraceStep { depth, what }: &TraceStep) -> io::Re
             if flow.cookie != 0 {
                 out.put(format_args!(", cookie {:#x}", flow.cookie))?;
             }
+        }
+        TraceNode::Bucket { bucket, .. } => out.put(format_args!("{indent}bucket {bucket}"))?,
+        TraceNode::ActionSet => out.put(format_args!("{indent}--. Executing action set:"))?,
+        TraceNode::Thaw { text } => {
+            out.line(format_args!("{indent}thaw"))?;
+            out.put(format_args!("{indent}    {text}"))?;
         }
         TraceNode::Action { text } => out.put(format_args!("{indent}{text}"))?,
         TraceNode::Detail { text } => {

@@ -2,6 +2,7 @@
 //! changes.
 
 mod cache;
+mod detrace;
 mod drops;
 mod events;
 mod flows;

@@ -263,6 +263,7 @@ const fn only_looks(request: &Request) -> bool {
             | Request::QueueDump(_)
             | Request::Trace(_)
             | Request::CacheDump(_)
+            | Request::CacheDetrace(_)
             | Request::WorkerStats(_)
             | Request::RxqShow(_)
             | Request::FdbShow(_)

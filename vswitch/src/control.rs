@@ -146,6 +146,7 @@ impl Control {
             Request::QueueDump(dump) => Reply::QueueDump(self.dump_queues(&dump)?),
             Request::Trace(trace) => Reply::Trace(self.trace(&trace)?),
             Request::CacheDump(dump) => Reply::CacheDump(self.dump_cache(&dump)?),
+            Request::CacheDetrace(detrace) => Reply::CacheDetrace(self.detrace(&detrace)?),
             Request::CacheFlush(_) => Reply::CacheFlush(self.flush_caches()?),
             Request::DropsExplain(explain) => Reply::DropsExplain(self.explain_drops(&explain)?),
             Request::WorkerStats(_) => Reply::WorkerStats(self.worker_stats()),
@@ -284,6 +285,7 @@ const fn counts(request: &Request) -> bool {
             | Request::GroupDump(_)
             | Request::MeterDump(_)
             | Request::CacheDump(_)
+            | Request::CacheDetrace(_)
             | Request::WorkerStats(_)
     )
 }

@@ -1,10 +1,15 @@
 //! Programs and cache entries in words.
 
+mod aside;
+
 use std::fmt::Write as _;
 
+use api::reply::Behind;
 use api::{Match, PortNames};
-use flowtable::{AsideId, Op, Ports};
+use flowtable::{Aside, AsideId, Op, Ports, Tables};
 use packet::{Key, MacAddr, PortId};
+
+pub use aside::{behind, shown};
 
 /// The names of a bridge's ports, both ways.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +22,23 @@ impl PortNames for Names<'_> {
 
     fn name(&self, number: u16) -> Option<&str> {
         self.0.get(number).map(|port| &*port.name)
+    }
+}
+
+/// What words need to know beside what they are about.
+#[derive(Clone, Copy)]
+pub struct Vocabulary<'a> {
+    /// The groups and meters.
+    pub tables: &'a Tables,
+    /// The name of a port.
+    pub port: &'a dyn Fn(PortId) -> String,
+    /// What programs say apart.
+    pub aside: &'a dyn Fn(AsideId) -> Option<&'a Aside>,
+}
+
+impl std::fmt::Debug for Vocabulary<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vocabulary").finish_non_exhaustive()
     }
 }
 
@@ -59,23 +81,36 @@ pub fn megaflow(key: &Key, mask: &Key, names: &dyn PortNames) -> String {
     text
 }
 
-/// A program in words; `port` names the ports.
-pub fn program(ops: &[Op], port: &dyn Fn(PortId) -> String) -> String {
-    let mut words = Vec::new();
+/// The same for packets that go on behind the end of an earlier pass, if they do.
+pub fn matching(key: &Key, mask: &Key, names: &dyn PortNames, behind: Option<&Behind>) -> String {
+    let text = megaflow(key, mask, names);
+    match behind {
+        None => text,
+        Some(Behind { resume, decision }) => {
+            let comma = if text.is_empty() { "" } else { "," };
+            format!("resume={resume} ({decision}){comma}{text}")
+        }
+    }
+}
+
+/// A program in words.
+pub fn program(ops: &[Op], words: &Vocabulary<'_>) -> String {
+    let mut parts = Vec::new();
     let mut ops = ops.iter();
     while let Some(op) = ops.next() {
         if let Op::Clone(len) = *op {
             let (part, rest) = ops.as_slice().split_at(usize::from(len).min(ops.len()));
             ops = rest.iter();
-            words.push(format!("clone({})", program(part, port)));
+            parts.push(format!("clone({})", program(part, words)));
         } else {
-            words.push(one(*op, port));
+            parts.push(one(*op, words));
         }
     }
-    words.join(",")
+    parts.join(",")
 }
 
-fn one(op: Op, port: &dyn Fn(PortId) -> String) -> String {
+fn one(op: Op, words: &Vocabulary<'_>) -> String {
+    let port = words.port;
     match op {
         Op::Eth([a, b, c, d, e, f, g, h, i, j, k, l]) => {
             let (dst, src) = (MacAddr([a, b, c, d, e, f]), MacAddr([g, h, i, j, k, l]));
@@ -112,9 +147,7 @@ fn one(op: Op, port: &dyn Fn(PortId) -> String) -> String {
         Op::NdTll { value, mask } => format!("set(nd(tll={}))", mac(value, mask)),
         Op::SetQueue(queue) => format!("set_queue({queue})"),
         Op::OutputTruncated { port: to, max_len } => format!("trunc({max_len}),{}", port(to)),
-        Op::Show(AsideId(aside)) => format!("show({aside})"),
-        Op::Sample(AsideId(aside)) => format!("sample({aside})"),
-        Op::Resume(AsideId(aside)) => format!("resume({aside})"),
+        Op::Show(aside) | Op::Sample(aside) | Op::Resume(aside) => aside::op(op, aside, words),
         Op::Consume => "consume".to_owned(),
         Op::Output(to) | Op::Send(to) => port(to),
         Op::Drop(reason) => format!("drop({reason})"),
@@ -149,6 +182,7 @@ fn decimal(value: u16, mask: u16) -> String {
 mod tests {
     use super::*;
     use api::{DropReason, NoNames};
+    use flowtable::Seed;
 
     #[test]
     fn a_program_reads_as_what_it_does() {
@@ -161,16 +195,16 @@ mod tests {
             Op::DecTtl,
             Op::Send(PortId(4)),
         ];
-        let text = program(&ops, &|port| format!("p{port}"));
+        let tables = Tables::new(Seed(1));
+        let port = |port| format!("p{port}");
+        let words = Vocabulary { tables: &tables, port: &port, aside: &|_| None };
+        let text = program(&ops, &words);
         let eth = "set(eth(src=02:00:00:00:00:02,dst=02:00:00:00:00:01))";
         assert_eq!(
             text,
             format!("clone(pop_vlan,p3),{eth},set(ipv4(dst=10.0.0.0/255.0.0.0)),dec_ttl,p4")
         );
-        assert_eq!(
-            program(&[Op::Drop(DropReason::TableMiss)], &|_| String::new()),
-            "drop(table-miss)"
-        );
+        assert_eq!(program(&[Op::Drop(DropReason::TableMiss)], &words), "drop(table-miss)");
     }
 
     #[test]

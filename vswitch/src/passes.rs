@@ -21,7 +21,7 @@ use crate::way::{Tally, Worth};
 
 /// Passes that a packet takes at most beyond its first, those of the packet it is a copy of
 /// included.
-const MOST: usize = 8;
+pub(crate) const MOST: usize = 8;
 
 /// Room for programs that are carried out within each other: while one is, the caches may change.
 #[derive(Debug)]
@@ -223,7 +223,7 @@ impl Passes<'_> {
 
 /// How long the frame is that a packet makes on the wire, or the longest of several, without its
 /// tags.
-fn wire_len(packet: &Packet, headers: Headers) -> usize {
+pub(crate) fn wire_len(packet: &Packet, headers: Headers) -> usize {
     let len = match packet.segmentation.kind {
         Kind::None => packet.len(),
         _ => usize::from(packet.segmentation.header) + usize::from(packet.segmentation.size),
@@ -232,7 +232,7 @@ fn wire_len(packet: &Packet, headers: Headers) -> usize {
 }
 
 /// Whether a packet is dropped because the flows say so, and nothing is wrong.
-const fn says_flow(reason: DropReason) -> bool {
+pub(crate) const fn says_flow(reason: DropReason) -> bool {
     !matches!(
         reason,
         DropReason::Metered

@@ -20,7 +20,7 @@ use flowtable::{Cache, Found, Index, MegaflowId, Millis, PathId, ProgramId, Seed
 use packet::memory::prefetch;
 use packet::{Fragment, Headers, Key, Network, PortId, Span, Transport, ethernet, tcp};
 
-use crate::dump::Entry;
+use crate::dump::{Entry, Identity};
 
 /// What tells one session from another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Zeroable)]
@@ -142,7 +142,7 @@ struct Session {
 const HAS_REST: u32 = 1 << 31;
 
 impl Session {
-    fn entry(&self, cache: &Cache) -> Entry {
+    fn entry(&self, identity: Identity, cache: &Cache) -> Entry {
         let (mut key, mut mask) = self.key.spelled();
         for ((word, bits), value) in REST.into_iter().zip(self.rest_mask).zip(self.rest) {
             key[word] |= value;
@@ -152,7 +152,8 @@ impl Session {
         key.set(Key::IN_PORT, cache.port(port).map_or(0, |port| port.number));
         mask.set_all(Key::IN_PORT);
         let used = self.used & !HAS_REST;
-        Entry { port, key, mask, program: self.program, path: self.path, used }
+        let (program, path) = (self.program, self.path);
+        Entry { identity, behind: None, port, key, mask, program, path, used }
     }
 }
 
@@ -230,8 +231,23 @@ impl Sessions {
 
     /// All of them, spelled out.
     pub fn entries<'a>(&'a self, cache: &'a Cache) -> impl Iterator<Item = Entry> + 'a {
-        let used = self.sessions.iter().take(self.next as usize);
-        used.filter(|session| session.key.who != 0).map(|session| session.entry(cache))
+        let used = (0..self.next).zip(&self.sessions);
+        let live = used.filter(|(_, session)| session.key.who != 0);
+        live.map(|(place, session)| session.entry(self.identity(place, session), cache))
+    }
+
+    /// One of them, if it is still there.
+    pub fn entry(&self, wanted: Identity, cache: &Cache) -> Option<Entry> {
+        let session = self.sessions[..self.next as usize].get(wanted.place as usize)?;
+        let is_it = session.key.who != 0 && self.identity(wanted.place, session) == wanted;
+        is_it.then(|| session.entry(wanted, cache))
+    }
+
+    /// A session is told from others at its place by a part of its hash: one of the same connection
+    /// may well be mistaken for it.
+    fn identity(&self, place: u32, session: &Session) -> Identity {
+        let [_, _, _, _, a, b, c, d] = session.key.hash(self.seed).to_be_bytes();
+        Identity { place, serial: u32::from_be_bytes([a, b, c, d]) }
     }
 
     /// The seed of [`SessionKey::hash`].

@@ -241,7 +241,7 @@ fn a_trace_says_why() {
         ])
         .unwrap();
     let flow = "in_port=p1,tcp,nw_dst=10.1.2.3,nw_ttl=9".to_owned();
-    let trace = client.call(Trace { bridge: None, packet: TracePacket::Flow(flow) }).unwrap();
+    let trace = client.call(asked(TracePacket::Flow(flow))).unwrap();
     assert_eq!(trace.verdict, reply_sent(&["p2"]));
     let steps: Vec<_> = trace.passes[0].steps.iter().map(|step| (step.depth, &step.what)).collect();
     let text = format!("{steps:?}");
@@ -253,8 +253,12 @@ fn a_trace_says_why() {
     assert!(megaflow.matching.contains("nw_dst=10.0.0.0/8"), "{megaflow:?}");
     assert!(client.stats("p2").tx_packets == 0 && client.dump()[0].packets == 0, "only looked");
     let nowhere = TracePacket::Flow("in_port=9,tcp".to_owned());
-    let refused = refusal(client.call(Trace { bridge: None, packet: nowhere }));
+    let refused = refusal(client.call(asked(nowhere)));
     assert!(refused.message.contains("in_port=9 is none"), "{}", refused.message);
+}
+
+fn asked(packet: TracePacket) -> Trace {
+    Trace { bridge: None, packet, metered: false, all_buckets: false }
 }
 
 fn reply_sent(ports: &[&str]) -> api::reply::Verdict {

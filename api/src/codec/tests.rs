@@ -140,18 +140,27 @@ pub(super) fn requests() -> Vec<(Request, &'static str)> {
             r#"{"port":7}"#,
         ),
         (
-            request::Trace { bridge: None, packet: TracePacket::Flow("tcp".to_owned()) }.into(),
+            request::Trace {
+                bridge: None,
+                packet: TracePacket::Flow("tcp".to_owned()),
+                metered: false,
+                all_buckets: false,
+            }
+            .into(),
             r#"{"flow":"tcp"}"#,
         ),
         (
             request::Trace {
                 bridge: br0(),
                 packet: TracePacket::Bytes { packet: bytes(), in_port: PortRef::Number(1) },
+                metered: true,
+                all_buckets: true,
             }
             .into(),
-            r#"{"bridge":"br0","packet":"0200ff","in_port":1}"#,
+            r#"{"bridge":"br0","packet":"0200ff","in_port":1,"metered":true,"all_buckets":true}"#,
         ),
         (cache_dump.into(), r#"{"tier":"megaflow","after":"5/7"}"#),
+        (request::CacheDetrace { id: "0.m.1.2".to_owned() }.into(), r#"{"id":"0.m.1.2"}"#),
         (request::CacheFlush {}.into(), "{}"),
         (
             request::DropsExplain {
@@ -287,6 +296,29 @@ fn some_port() -> reply::Port {
     }
 }
 
+fn some_behind() -> reply::Behind {
+    reply::Behind { resume: 3, decision: "select group 5, bucket 1".to_owned() }
+}
+
+fn some_detrace(entry: reply::CacheEntry) -> reply::Detrace {
+    use reply::Passed;
+    let group = reply::PassedGroup { group: 1, text: "words".to_owned(), packets: 1, bytes: 2 };
+    let actions = "output:1".to_owned();
+    let bucket = reply::PassedBucket { group: 1, bucket: 2, actions, packets: 1, bytes: 2 };
+    let passed = vec![
+        Passed::Flow { id: 1, stats: None },
+        Passed::Miss { table: 1, packets: 2 },
+        Passed::Group { stats: Some(group) },
+        Passed::Bucket { stats: Some(bucket) },
+        Passed::Station { vlan: 1, mac: packet::MacAddr([2; 6]), port: "p1".to_owned() },
+        Passed::StationGone,
+        Passed::Learned { id: 1, stats: None },
+        Passed::Fin { id: 1, stats: None },
+    ];
+    let rest = reply::Rest { actions: "output:1".to_owned(), flow: Some(7), stats: None };
+    reply::Detrace { entry, rests: vec![rest], passed }
+}
+
 fn some_trace() -> reply::Trace {
     use reply::TraceNode;
     let flow = reply::TraceFlow { id: 3, matching: "ip".to_owned(), priority: 5, cookie: u64::MAX };
@@ -296,6 +328,9 @@ fn some_trace() -> reply::Trace {
         TraceNode::Table { table: 0, flow: Some(flow) },
         TraceNode::Action { text: text() },
         TraceNode::Table { table: 1, flow: None },
+        TraceNode::Bucket { group: 1, bucket: 2 },
+        TraceNode::ActionSet,
+        TraceNode::Thaw { text: text() },
         TraceNode::Detail { text: text() },
         TraceNode::Warning { text: text() },
         TraceNode::Error { text: text() },
@@ -305,6 +340,8 @@ fn some_trace() -> reply::Trace {
     let steps = steps.map(|(depth, what)| reply::TraceStep { depth, what }).collect();
     reply::Trace {
         passes: vec![reply::TracePass {
+            behind: Some(some_behind()),
+            assumed: Some("words".to_owned()),
             flow: "ip".to_owned(),
             steps,
             final_flow: "ip".to_owned(),
@@ -312,6 +349,7 @@ fn some_trace() -> reply::Trace {
             actions: "drop".to_owned(),
         }],
         verdict: reply::Verdict::Dropped(DropReason::TableMiss),
+        several: true,
         entries: vec![reply::TraceEntry {
             tier: reply::Tier::Session,
             matching: "ip".to_owned(),
@@ -373,6 +411,8 @@ fn every_reply_round_trips() {
     let sent = reply::Verdict::Sent(vec!["p".to_owned()]);
     send::<request::Trace>(&reply::Trace { verdict: sent, ..some_trace() }, R::Trace);
     let entry = reply::CacheEntry {
+        id: "1.m.2.3".to_owned(),
+        behind: Some(some_behind()),
         worker: 1,
         tier: reply::Tier::Megaflow,
         bridge: "br0".to_owned(),
@@ -384,6 +424,7 @@ fn every_reply_round_trips() {
         flows: vec![4],
     };
     let next = Some(reply::Cursor("x".to_owned()));
+    send::<request::CacheDetrace>(&some_detrace(entry.clone()), R::CacheDetrace);
     send::<request::CacheDump>(&reply::CacheEntries { entries: vec![entry], next }, R::CacheDump);
     let queue = reply::RxQueue {
         worker: None,

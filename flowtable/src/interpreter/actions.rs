@@ -202,12 +202,9 @@ impl Interpreter {
         if actions.is_none() {
             run.reason = DropReason::TableMiss;
         }
-        let actions = actions.unwrap_or_default();
-        if let End::Exit = self.list(run, &actions, to)? {
-            return Ok(Some(End::Exit));
-        }
+        let end = self.list(run, &actions.unwrap_or_default(), to)?;
         run.depth -= u32::from(to <= from);
-        Ok(None)
+        Ok(matches!(end, End::Exit).then_some(End::Exit))
     }
 
     pub(super) fn show(&mut self, run: &mut Run) {

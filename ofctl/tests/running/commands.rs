@@ -116,7 +116,8 @@ br0        1  p1        1  flow-drop  The flow that matched has no action that o
     assert_eq!(cache.lines().count(), 2, "{cache}");
     let hit = "nw_dst=10.0.0.0/8";
     let line = cache.lines().find(|line| line.contains(hit)).unwrap();
-    assert!(line.starts_with("bridge=br0, worker=0, megaflow, packets=2, bytes=120, "), "{line}");
+    assert!(line.starts_with("id=0.m."), "{line}");
+    assert!(line.contains(", bridge=br0, worker=0, megaflow, packets=2, bytes=120, "), "{line}");
     assert!(line.ends_with(" actions=p2"), "{line}");
     let cache = switch.ofctl(&["dump-cache", "br0", "--tier", "megaflow", "-f", "json"]).json();
     assert_eq!(cache["entries"].as_array().unwrap().len(), 2);
@@ -163,7 +164,7 @@ bridge(\"br0\")
     set_field:0x5->reg0
     resubmit(,3)
      3. ip,reg0=0x5,nw_dst=10.0.0.0/8, priority 32768
-        output:p2
+            output:p2
     output:p3";
     assert_eq!(steps, expected);
     let end = end.split_once('\n').unwrap().1;

@@ -10,11 +10,15 @@ mod bundles;
 mod capture;
 mod commands;
 mod compare;
+mod detrace;
 mod errors;
 mod files;
 mod groups;
 mod monitor;
+#[path = "../../../vswitch/tests/common/ovs.rs"]
+mod ovs;
 mod questions;
 mod shapes;
 mod shell;
 mod switch;
+mod traces;

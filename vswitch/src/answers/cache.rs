@@ -1,14 +1,18 @@
 //! What the workers have cached.
 
+use std::fmt;
+use std::str::FromStr;
+
 use api::reply::{CacheEntries, CacheEntry, CacheFlushed, Cursor, Tier};
 use api::{Failure, request};
-use flowtable::{BridgeId, Step};
+use flowtable::{Aside, AsideId, BridgeId, Step};
+use packet::Key;
 
 use super::{PAGE, PAGE_WEIGHT, bad_cursor, hear};
 use crate::control::Control;
-use crate::describe::{self, Names};
+use crate::describe::{self, Names, Vocabulary};
 use crate::desk::Order;
-use crate::dump::{CachedFlow, DumpRequest};
+use crate::dump::{CachedFlow, DumpRequest, Identity, Which};
 
 /// What a dump shows of each worker, in this order.
 const TIERS: [Tier; 2] = [Tier::Session, Tier::Megaflow];
@@ -35,14 +39,14 @@ impl Control {
         {
             let (worker, tier) = (at / TIERS.len(), TIERS[at % TIERS.len()]);
             let cached = match dump.tier.is_none_or(|only| only == tier) {
-                true => self.ask_for_entries(worker, tier, skip)?,
+                true => self.ask_for_entries(worker, tier, Which::From(skip))?,
                 false => Vec::new(),
             };
             (at, skip) = match cached.len() {
                 crate::dump::PAGE => (at, skip + crate::dump::PAGE),
                 _ => (at + 1, 0),
             };
-            let described = cached.into_iter().filter_map(|entry| self.cache_entry(worker, entry));
+            let described = cached.iter().filter_map(|entry| self.cache_entry(worker, entry));
             let here = described.filter(|(bridge, _)| only.is_none_or(|only| only == *bridge));
             entries.extend(here.map(|(_, entry)| entry));
         }
@@ -58,34 +62,55 @@ impl Control {
         Ok(CacheFlushed { megaflows: sum(|one| one.0), sessions: sum(|one| one.1) })
     }
 
-    fn ask_for_entries(
+    pub(super) fn ask_for_entries(
         &self,
         worker: usize,
         tier: Tier,
-        skip: usize,
+        which: Which,
     ) -> Result<Vec<CachedFlow>, Failure> {
-        let order = |reply| Order::Dump(DumpRequest { tier, skip, reply });
+        let order = |reply| Order::Dump(DumpRequest { tier, which, reply });
         hear(worker, &self.ask(worker, order))
     }
 
-    fn cache_entry(&self, worker: usize, flow: CachedFlow) -> Option<(BridgeId, CacheEntry)> {
-        let bridge = self.ports.get(flow.port)?.bridge;
-        let view = self.tables.bridge(bridge)?;
-        let names = Names(&view.ports);
-        let name_of = |id| {
-            self.ports.get(id).map_or_else(|| "gone".to_owned(), |entry| entry.name.to_string())
+    pub(super) fn cache_entry(
+        &self,
+        worker: usize,
+        flow: &CachedFlow,
+    ) -> Option<(BridgeId, CacheEntry)> {
+        let frozen = flow.behind.and_then(|number| match flow.aside(number)? {
+            Aside::Frozen(frozen) => Some((number, frozen)),
+            Aside::Show(_) | Aside::Sample(_) => None,
+        });
+        let bridge = match frozen {
+            Some((_, frozen)) => frozen.bridge,
+            None => self.ports.get(flow.port)?.bridge,
         };
+        let view = self.tables.bridge(bridge)?;
+        let words = Vocabulary {
+            tables: &self.tables,
+            port: &|id| {
+                self.ports.get(id).map_or_else(|| "gone".to_owned(), |entry| entry.name.to_string())
+            },
+            aside: &|number| flow.aside(number),
+        };
+        let behind = frozen.map(|(AsideId(number), frozen)| {
+            let outcome = u16::try_from(flow.key.word(Key::OUTCOME)).unwrap_or(0);
+            describe::behind(frozen, number, outcome, &self.tables)
+        });
         let rules = flow.path.iter().filter_map(|step| match step {
             Step::Rule(id) => Some(id.0),
             _ => None,
         });
+        let (key, mask) = (&flow.key, &flow.mask);
         let seconds = self.clock.millis().0 / 1000;
         let entry = CacheEntry {
+            id: EntryId { worker, tier: flow.tier, identity: flow.identity }.to_string(),
             worker: u32::try_from(worker).unwrap_or(u32::MAX),
             tier: flow.tier,
             bridge: view.name.to_string(),
-            matching: describe::megaflow(&flow.key, &flow.mask, &names),
-            actions: describe::program(&flow.ops, &name_of),
+            matching: describe::matching(key, mask, &Names(&view.ports), behind.as_ref()),
+            behind,
+            actions: describe::program(&flow.ops, &words),
             packets: flow.packets,
             bytes: flow.bytes,
             idle_ms: seconds.saturating_sub(flow.used.into()) * 1000,
@@ -95,7 +120,67 @@ impl Control {
     }
 }
 
+/// A cache entry as clients name it: `WORKER.m.PLACE.USE` of a megaflow, with an `s` of a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct EntryId {
+    /// Whose it is.
+    pub(super) worker: usize,
+    /// Of which cache.
+    pub(super) tier: Tier,
+    /// Which of its entries.
+    pub(super) identity: Identity,
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { worker, tier, identity: Identity { place, serial } } = self;
+        let tier = match tier {
+            Tier::Session => 's',
+            Tier::Megaflow => 'm',
+        };
+        write!(f, "{worker}.{tier}.{place}.{serial}")
+    }
+}
+
+impl FromStr for EntryId {
+    type Err = Failure;
+
+    fn from_str(text: &str) -> Result<Self, Failure> {
+        let read = || {
+            let [worker, tier, place, serial] = *text.split('.').collect::<Vec<_>>() else {
+                return None;
+            };
+            let tier = match tier {
+                "s" => Tier::Session,
+                "m" => Tier::Megaflow,
+                _ => return None,
+            };
+            let identity = Identity { place: place.parse().ok()?, serial: serial.parse().ok()? };
+            Some(Self { worker: worker.parse().ok()?, tier, identity })
+        };
+        let wrong = || format!("`{text}` is no entry: `ofctl dump-cache` shows them, as `id=`");
+        read().ok_or_else(|| Failure::refused(wrong()))
+    }
+}
+
 fn split(cursor: &Cursor) -> Option<(usize, usize)> {
     let (worker, skip) = cursor.0.split_once('.')?;
     Some((worker.parse().ok()?, skip.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_found_by_what_it_is_called() {
+        let identity = Identity { place: 7, serial: u32::MAX };
+        for tier in TIERS {
+            let id = EntryId { worker: 3, tier, identity };
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        for wrong in ["", "0", "0.m.1", "0.m.1.2.3", "0.x.1.2", "-1.m.1.2", "0.m.1.4294967296"] {
+            assert!(wrong.parse::<EntryId>().is_err(), "{wrong}");
+        }
+    }
 }

@@ -2,12 +2,12 @@
 
 use api::reply::{Aggregate, Cursor, FlowStats, Flows, TableStats, Tables};
 use api::{Action, Failure, FlowFilter, FlowMod, Match, TableMiss, request, text};
-use flowtable::{BridgeId, Overflow, Rule, Step};
+use flowtable::{BridgeId, Millis, Overflow, Rule, Step};
 
 use super::{PAGE, PAGE_WEIGHT, bad_cursor};
 use crate::control::Control;
 use crate::describe::Names;
-use crate::ledger::{self, Place};
+use crate::ledger::{self, Place, Sums};
 
 impl Control {
     pub(crate) fn dump_flows(&mut self, dump: &request::FlowDump) -> Result<Flows, Failure> {
@@ -32,18 +32,7 @@ impl Control {
         let next = page.last().filter(|_| matching.peek().is_some());
         let next = next.map(|(place, _)| cursor_of(place));
         let now = self.clock.millis();
-        let flows = page.into_iter().map(|(_, rule)| {
-            let count = sums.rule(rule);
-            FlowStats {
-                id: rule.id.0,
-                flow: rule.flow_mod(),
-                packets: count.packets,
-                bytes: count.bytes,
-                duration_ms: now.since(rule.created),
-                idle_ms: now.since(count.used.max(rule.created)),
-                hard_ms: now.since(rule.modified),
-            }
-        });
+        let flows = page.into_iter().map(|(_, rule)| stats_of(rule, &sums, now));
         Ok(Flows { flows: flows.collect(), next })
     }
 
@@ -103,6 +92,20 @@ impl Control {
             }
         }
         Ok(Tables { tables })
+    }
+}
+
+/// A rule and what it has counted by `now`.
+pub(super) fn stats_of(rule: &Rule, sums: &Sums, now: Millis) -> FlowStats {
+    let count = sums.rule(rule);
+    FlowStats {
+        id: rule.id.0,
+        flow: rule.flow_mod(),
+        packets: count.packets,
+        bytes: count.bytes,
+        duration_ms: now.since(rule.created),
+        idle_ms: now.since(count.used.max(rule.created)),
+        hard_ms: now.since(rule.modified),
     }
 }
 
