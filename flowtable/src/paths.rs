@@ -212,7 +212,7 @@ impl Paths {
     }
 
     /// The steps of a path.
-    pub fn steps(&self, path: PathId) -> impl Iterator<Item = Step> + '_ {
+    pub fn steps(&self, path: PathId) -> impl DoubleEndedIterator<Item = Step> + '_ {
         self.shared.steps(path.0)
     }
 
@@ -279,14 +279,14 @@ impl Shared {
         counters.state.store(IN_USE, Ordering::Release);
     }
 
-    fn words(&self, path: u32) -> impl Iterator<Item = u64> + '_ {
+    fn words(&self, path: u32) -> impl DoubleEndedIterator<Item = u64> + '_ {
         let counters = self.counters(path);
         let start = counters.start.load(Ordering::Relaxed) as usize;
         let len = counters.len.load(Ordering::Relaxed) as usize;
         self.steps[start..start + len].iter().map(|step| step.load(Ordering::Relaxed))
     }
 
-    fn steps(&self, path: u32) -> impl Iterator<Item = Step> + '_ {
+    fn steps(&self, path: u32) -> impl DoubleEndedIterator<Item = Step> + '_ {
         self.words(path).map(Step::from_word)
     }
 

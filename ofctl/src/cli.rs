@@ -362,10 +362,11 @@ Examples:
     /// Show why packets were dropped last, and what they were
     #[command(after_help = "\
 The last 64 drops of each port are kept by each worker, and of a flood the first
-16 of each batch. Shown are the reason, the packet as it was then, and the flows
-that it had passed, as far as a cache entry knew. PORT is where packets came in,
-by name or number. A lone argument is the bridge of that name, if there is one,
-and otherwise the port. `ofctl capture --drops` shows drops as they happen.
+16 of each batch. Shown are the reason, the packet as it was then, and the last
+eight flows that it had passed, as far as a cache entry knew. PORT is where
+packets came in, by name or number. A lone argument is the bridge of that name,
+if there is one, and otherwise the port. `ofctl capture --drops` shows drops as
+they happen.
 
 Examples:
   ofctl explain-drop

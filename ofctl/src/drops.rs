@@ -50,6 +50,10 @@ fn print(out: &mut Output, drop: &LastDrop, names: &dyn PortNames) -> io::Result
         "" => out.line("    no Ethernet frame")?,
         flow => out.line(format_args!("    packet: {flow}"))?,
     }
+    if drop.earlier > 0 {
+        out.styled(FAINT, format_args!("    passed: {} flows, and then", drop.earlier))?;
+        out.end()?;
+    }
     for passed in &drop.passed {
         out.put("    passed: ")?;
         match &passed.flow {

@@ -55,16 +55,25 @@ impl LastDrop {
         &self.head[..usize::from(self.kept)]
     }
 
-    /// The numbers of the first flows it had passed, as far as that was known.
+    /// The numbers of the last flows it had passed, as far as that was known.
     pub fn rules(&self) -> &[u64] {
-        &self.rules.ids[..usize::from(self.rules.count)]
+        let kept = RULES.min(usize::from(self.rules.count));
+        &self.rules.ids[RULES - kept..]
+    }
+
+    /// How many it had passed before those.
+    pub fn earlier(&self) -> u32 {
+        let kept = u32::try_from(self.rules().len()).unwrap_or(0);
+        u32::from(self.rules.count) - kept
     }
 }
 
-/// The first flows of a path.
+/// The last flows of a path.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rules {
-    count: u8,
+    /// How many flows the path has.
+    count: u16,
+    /// The last of them, at the end.
     ids: [u64; RULES],
 }
 
@@ -131,18 +140,18 @@ impl LastDrops {
     }
 
     /// A packet that will be dropped has passed this.
-    pub fn passed(&mut self, packet: &Packet, steps: impl Iterator<Item = Step>) {
+    pub fn passed(&mut self, packet: &Packet, steps: impl DoubleEndedIterator<Item = Step>) {
         let Some((frame, rules)) = self.passing.get_mut(self.end) else { return };
         self.end += 1;
         *frame = packet.frame().index();
         rules.count = 0;
-        let ids = steps.filter_map(|step| match step {
-            Step::Rule(id) => Some(id.0),
-            _ => None,
-        });
-        for (place, id) in rules.ids.iter_mut().zip(ids) {
-            *place = id;
-            rules.count += 1;
+        let mut places = rules.ids.iter_mut().rev();
+        for step in steps.rev() {
+            let Step::Rule(id) = step else { continue };
+            rules.count = rules.count.saturating_add(1);
+            if let Some(place) = places.next() {
+                *place = id.0;
+            }
         }
     }
 
@@ -274,6 +283,8 @@ mod tests {
         }
         let rules: Vec<_> = drops.of(None).iter().map(|drop| drop.rules().to_vec()).collect();
         assert_eq!(rules[..2], [vec![1, 2], vec![]]);
-        assert_eq!(rules[2], (5..5 + RULES as u64).collect::<Vec<_>>(), "the first of them");
+        assert_eq!(rules[2], (50 - RULES as u64..50).collect::<Vec<_>>(), "the last of them");
+        let earlier: Vec<_> = drops.of(None).iter().map(LastDrop::earlier).collect();
+        assert_eq!(earlier, [0, 0, 37]);
     }
 }

@@ -558,6 +558,7 @@ fn last_drops_round_trip() {
         len: 60,
         flow: "tcp".to_owned(),
         head: HexBytes(vec![1, 2]),
+        earlier: 2,
         passed: vec![
             reply::PassedFlow { id: 4, flow: Some(flow) },
             reply::PassedFlow { id: 5, flow: None },

@@ -34,7 +34,9 @@ pub struct LastDrop {
     pub flow: String,
     /// Its first bytes then, 128 at most.
     pub head: HexBytes,
-    /// The first flows it had passed, 8 at most; none where that was not known any more.
+    /// How many flows it had passed before those in `passed`.
+    pub earlier: u32,
+    /// The last flows it had passed, 8 at most; none where that was not known any more.
     pub passed: Vec<PassedFlow>,
     /// Drops between the one before and this one, of the same port and worker, that were not kept.
     pub between: u64,

@@ -65,6 +65,7 @@ impl Control {
             len: drop.len,
             flow,
             head: HexBytes(drop.head().to_vec()),
+            earlier: drop.earlier(),
             passed: drop.rules().iter().map(passed).collect(),
             between: drop.between.into(),
         })
