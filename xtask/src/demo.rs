@@ -1,5 +1,7 @@
-//! `cargo xtask demo`: two namespaces talk through the switch, and everything is shown as it would be
-//! typed.
+//! `cargo xtask demo`: namespaces talk through the switch, and everything is shown as it would be typed.
+
+mod pipeline;
+mod two_pods;
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -10,31 +12,56 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::job::Job;
 use crate::report::{Report, Verdict};
-use crate::stage::{PODS, SWITCH, Stage};
+use crate::stage::{SWITCH, Stage};
 use crate::tools;
 use crate::workspace::Workspace;
 
-const CONFIG: &str = "\
-# One bridge; what it has no flow for, it drops.
-state = ''
+/// Which demo.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// What is played
+    #[arg(default_value = "two-pods")]
+    play: Name,
+}
 
-[[bridge]]
-name = 'br0'
-";
+/// The plays that there are.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Name {
+    /// Two pods talk, a flow keeps them from it, and a trace says why.
+    TwoPods,
+    /// A pipeline of forty tables: services, affinity, failover, meters and policies.
+    Pipeline,
+}
 
-const FLOWS: &str = "\
-# Table 0 is where packets are refused, table 1 where they are delivered.
-table=0,priority=0,actions=goto_table:1
-table=1,priority=0,actions=normal
-";
+/// What is played: who takes part, and what happens.
+struct Play {
+    pods: &'static [Pod],
+    parts: &'static [(&'static str, Part)],
+}
 
-/// The service that is blocked, and a packet to it.
-const BLOCK: &str =
-    "table=0,priority=100,cookie=0xb10c,tcp,nw_dst=10.0.0.2,tp_dst=5201,actions=drop";
-const PACKET: &str = "in_port=red,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=64,tp_dst=5201";
+/// A namespace with an address, behind a port of the switch.
+struct Pod {
+    /// The port; the namespace is called so behind `demo-`.
+    port: &'static str,
+    /// The last byte of its addresses: 10.0.0.0/24 and 02:00:00:00:00:00.
+    number: u8,
+}
+
+/// A part has succeeded or failed: what came out, or why.
+type Outcome = Result<String, String>;
+/// A part of what is played.
+type Part = fn(&mut Story) -> Outcome;
 
 /// Plays it, and says how each part went.
-pub(crate) fn run(workspace: &Workspace, report: &mut Report) -> Result<(), Error> {
+pub(crate) fn run(
+    workspace: &Workspace,
+    options: &Options,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let play = match options.play {
+        Name::TwoPods => &two_pods::PLAY,
+        Name::Pipeline => &pipeline::PLAY,
+    };
     tools::install_for_tests(report);
     let built = report.step("build, optimised", |step| {
         let job = Job::cargo("build --release -p vswitch -p ofctl");
@@ -55,8 +82,8 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report) -> Result<(), Erro
         registered.map_err(|source| Error::Start { program: "the demo".to_owned(), source })?;
     }
     let stage = Stage::new(&workspace.target("release"))?;
-    let mut story = Story { stage, stopped, rows: Vec::new() };
-    story.play(report);
+    let mut story = Story { stage, pods: play.pods, stopped, rows: Vec::new() };
+    story.tell(play, report);
     let Story { rows, stage, .. } = story;
     drop(stage);
     say(table(&rows).trim_end());
@@ -66,31 +93,16 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report) -> Result<(), Erro
 /// What is told, part by part.
 struct Story {
     stage: Stage,
+    pods: &'static [Pod],
     /// Whether somebody has pressed Ctrl-C.
     stopped: Arc<AtomicBool>,
     rows: Vec<[String; 3]>,
 }
 
-/// A part has failed: why.
-type Outcome = Result<String, String>;
-/// A part; it answers what came out.
-type Part = fn(&mut Story) -> Outcome;
-
 impl Story {
-    fn play(&mut self, report: &mut Report) {
-        let parts: [(&str, Part); 9] = [
-            ("Two pods, not connected", Self::network),
-            ("The switch", Self::switch),
-            ("A port for each pod, and flows", Self::program),
-            ("Ping", Self::ping),
-            ("TCP, both ways", Self::tcp),
-            ("A flow blocks a service", Self::block),
-            ("Why? The trace of such a packet", Self::trace),
-            ("What was counted", Self::counters),
-            ("The flow is gone, the service is back", Self::unblock),
-        ];
-        for (title, part) in parts {
-            if !self.part(title, part, report) {
+    fn tell(&mut self, play: &Play, report: &mut Report) {
+        for (title, part) in play.parts {
+            if !self.part(title, *part, report) {
                 // What comes next stands on it.
                 break;
             }
@@ -135,35 +147,23 @@ impl Story {
         }
     }
 
-    fn network(&mut self) -> Outcome {
-        self.must(&format!("ip netns add {SWITCH}"))?;
-        for (pod, number) in PODS.into_iter().zip(1..) {
-            let port = pod.trim_start_matches("demo-");
-            self.must(&format!("ip netns add {pod}"))?;
-            self.must(&format!(
-                "ip -n {SWITCH} link add {port} type veth peer name eth0 netns {pod}"
-            ))?;
-            self.must(&format!("ip -n {SWITCH} link set {port} up"))?;
-            self.must(&format!(
-                "ip -n {pod} address add 10.0.0.{number}/24 dev eth0 && ip -n {pod} link set eth0 up"
-            ))?;
+    /// The same of a line that must fail: what `what` says must not happen.
+    fn must_not(&self, line: &str, what: &str) -> Result<(), String> {
+        match self.shown(line)? {
+            (true, _) => Err(what.to_owned()),
+            (false, _) => Ok(()),
         }
-        Ok("demo-red is 10.0.0.1, demo-blue is 10.0.0.2".to_owned())
     }
 
-    fn switch(&mut self) -> Outcome {
-        self.stage.write("vswitch.toml", CONFIG).map_err(|error| error.to_string())?;
-        self.must("cat vswitch.toml")?;
-        let socket = self.stage.file("vswitch.sock");
-        let line = format!(
-            "ip netns exec {SWITCH} vswitchd --config vswitch.toml --socket {}",
-            socket.display()
-        );
+    /// Writes a file on the stage.
+    fn file(&self, name: &str, text: &str) -> Result<(), String> {
+        self.stage.write(name, text).map_err(|error| error.to_string())
+    }
+
+    /// Shows a line that goes on in the background.
+    fn start(&mut self, line: &str, log: &str) -> Result<(), String> {
         say(&format!("  {} {line} &", bold("$")));
-        self.stage.start(&line, "vswitchd.log").map_err(|error| error.to_string())?;
-        self.until("the socket", || socket.exists())?;
-        let version = self.must("ofctl version")?;
-        Ok(version.lines().last().unwrap_or_default().to_owned())
+        self.stage.start(line, log).map_err(|error| error.to_string())
     }
 
     /// Waits, though not for long.
@@ -177,94 +177,66 @@ impl Story {
         Err(format!("{what} is not there after ten seconds"))
     }
 
-    fn program(&mut self) -> Outcome {
-        for port in ["red", "blue"] {
-            self.must(&format!("ofctl add-port br0 {port} --type pod"))?;
-        }
-        self.stage.write("flows.txt", FLOWS).map_err(|error| error.to_string())?;
-        self.must("cat flows.txt")?;
-        self.must("ofctl add-flows br0 flows.txt")?;
-        self.must("ofctl show")?;
-        Ok("2 ports, 2 flows in 2 tables".to_owned())
+    /// Waits until somebody in a pod listens on a TCP port.
+    fn until_listens(&self, pod: &str, port: u16) -> Result<(), String> {
+        let listens =
+            format!("ip netns exec demo-{pod} ss --listening --tcp --numeric | grep -q :{port}");
+        self.until(&format!("the server in {pod}"), || {
+            self.stage.run(&listens).is_ok_and(|(good, _)| good)
+        })
     }
 
-    fn ping(&mut self) -> Outcome {
-        let output = self.must("ip netns exec demo-red ping -c 5 -i 0.2 10.0.0.2")?;
-        if !output.contains(" 0% packet loss") {
-            return Err("some got lost".to_owned());
+    /// A part of every play: the namespaces.
+    fn network(&mut self) -> Outcome {
+        self.must(&format!("ip netns add {SWITCH}"))?;
+        for Pod { port, number } in self.pods {
+            let pod = format!("demo-{port}");
+            let mac = format!("02:00:00:00:00:{number:02x}");
+            self.must(&format!("ip netns add {pod}"))?;
+            self.must(&format!(
+                "ip -n {SWITCH} link add {port} type veth peer name eth0 address {mac} netns {pod}"
+            ))?;
+            self.must(&format!("ip -n {SWITCH} link set {port} up"))?;
+            self.must(&format!(
+                "ip -n {pod} address add 10.0.0.{number}/24 dev eth0 && ip -n {pod} link set eth0 up"
+            ))?;
         }
-        let times = output.lines().find_map(|line| line.strip_prefix("rtt min/avg/max/mdev = "));
-        let average = times.and_then(|times| times.split('/').nth(1)).unwrap_or("?");
-        Ok(format!("5 of 5 came back, after {average} ms on average"))
+        let pods = self.pods.iter();
+        let addresses = pods.map(|Pod { port, number }| format!("demo-{port} is 10.0.0.{number}"));
+        Ok(addresses.collect::<Vec<_>>().join(", "))
     }
 
-    fn tcp(&mut self) -> Outcome {
-        let server = "ip netns exec demo-blue iperf3 --server";
-        say(&format!("  {} {server} &", bold("$")));
-        self.stage.start(server, "iperf3.log").map_err(|error| error.to_string())?;
-        let listens = "ip netns exec demo-blue ss --listening --tcp --numeric | grep -q :5201";
-        self.until("iperf3", || self.stage.run(listens).is_ok_and(|(good, _)| good))?;
-        let there = self.iperf3("--time 3")?;
-        let back = self.iperf3("--time 3 --reverse")?;
-        Ok(format!("{there} from red to blue, {back} from blue to red"))
+    /// A part of every play: `vswitchd`.
+    fn switch(&mut self) -> Outcome {
+        const CONFIG: &str = "\
+# One bridge; what it has no flow for, it drops.
+state = ''
+
+[[bridge]]
+name = 'br0'
+";
+        self.file("vswitch.toml", CONFIG)?;
+        self.must("cat vswitch.toml")?;
+        let socket = self.stage.file("vswitch.sock");
+        let line = format!(
+            "ip netns exec {SWITCH} vswitchd --config vswitch.toml --socket {}",
+            socket.display()
+        );
+        self.start(&line, "vswitchd.log")?;
+        self.until("the socket", || socket.exists())?;
+        let version = self.must("ofctl version")?;
+        Ok(version.lines().last().unwrap_or_default().to_owned())
     }
 
-    /// What one TCP connection carries to the receiver.
-    fn iperf3(&self, options: &str) -> Outcome {
-        let client = "ip netns exec demo-red iperf3 --client 10.0.0.2 --connect-timeout 2000";
-        let output = self.must(&format!("{client} {options}"))?;
-        let line = output.lines().find(|line| line.ends_with("receiver"));
-        let words: Vec<_> = line.unwrap_or_default().split_whitespace().collect();
-        match words.iter().position(|word| word.ends_with("bits/sec")) {
-            Some(at) if at > 0 => Ok(words[at - 1..=at].join(" ")),
-            _ => Err("iperf3 does not say what was received".to_owned()),
-        }
-    }
-
-    fn block(&mut self) -> Outcome {
-        self.must(&format!("ofctl add-flow br0 '{BLOCK}'"))?;
-        let client = "ip netns exec demo-red iperf3 --client 10.0.0.2 --connect-timeout 1000";
-        if self.shown(client)?.0 {
-            return Err("iperf3 gets through".to_owned());
-        }
-        self.must("ip netns exec demo-red ping -c 2 -i 0.2 10.0.0.2")?;
-        Ok("iperf3 cannot connect, ping still can".to_owned())
-    }
-
-    fn trace(&mut self) -> Outcome {
-        let output = self.must(&format!("ofctl trace br0 '{PACKET}'"))?;
-        if !output.contains("0xb10c") {
-            return Err("the trace does not name the flow".to_owned());
-        }
-        Ok("it names the flow, its cookie 0xb10c, and the drop".to_owned())
-    }
-
-    fn counters(&mut self) -> Outcome {
-        let flows = self.must("ofctl dump-flows br0")?;
-        let ports = self.must("ofctl dump-ports br0")?;
-        self.must("ofctl dump-cache br0")?;
-        if !ports.contains("flow-drop") {
-            return Err("dump-ports does not say why packets were dropped".to_owned());
-        }
-        let packets = flows.lines().find(|line| line.contains("0xb10c")).and_then(|line| {
-            line.split(", ").find_map(|part| part.trim().strip_prefix("n_packets="))
-        });
-        match packets.map(str::parse::<u64>) {
-            Some(Ok(packets @ 1..)) => {
-                Ok(format!("{packets} met the flow, counted as drops of port red"))
-            }
-            _ => Err("the flow has counted nothing".to_owned()),
-        }
-    }
-
-    fn unblock(&mut self) -> Outcome {
-        self.must("ofctl del-flows br0 cookie=0xb10c/-1")?;
-        let rate = self.iperf3("--time 1")?;
-        Ok(format!("{rate} again"))
+    /// The ports of the switch, in the order of the pods.
+    fn ports(&self) -> Result<(), String> {
+        self.pods.iter().try_for_each(|Pod { port, .. }| {
+            self.must(&format!("ofctl add-port br0 {port} --type pod")).map(drop)
+        })
     }
 
     fn end(&mut self) -> Outcome {
-        say(&format!("  {} kill %iperf3 %vswitchd", bold("$")));
+        say(&format!("  {} kill all that runs in the background", bold("$")));
         let ended = self.stage.end_processes();
         let left = self.stage.remove_namespaces();
         match (ended, left.as_slice()) {
@@ -275,6 +247,16 @@ impl Story {
             (Some(status), []) => Err(format!("vswitchd has ended badly: {status}")),
             (None, []) => Err("vswitchd had to be killed, or never ran".to_owned()),
         }
+    }
+}
+
+/// What iperf3 says was received, as `3.14 Gbits/sec`.
+fn received(output: &str) -> Outcome {
+    let line = output.lines().find(|line| line.ends_with("receiver"));
+    let words: Vec<_> = line.unwrap_or_default().split_whitespace().collect();
+    match words.iter().position(|word| word.ends_with("bits/sec")) {
+        Some(at) if at > 0 => Ok(words[at - 1..=at].join(" ")),
+        _ => Err("iperf3 does not say what was received".to_owned()),
     }
 }
 

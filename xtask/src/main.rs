@@ -67,11 +67,12 @@ enum Command {
     Test(test::Options),
     /// The documentation: rustdoc (private items too) without warnings, and the links of all pages.
     Docs,
-    /// The switch at work: two network namespaces talk through it, are kept from it, and why.
+    /// The switch at work: network namespaces talk through it, are kept from it, and why.
     ///
-    /// Needs root. Installs missing packages, builds in release, shows every command it runs, takes
-    /// down what it has set up, and ends with a table.
-    Demo,
+    /// `two-pods` is the first look, `pipeline` what forty tables can do. Needs root. Installs missing
+    /// packages, builds in release, shows every command it runs, takes down what it has set up, and
+    /// ends with a table.
+    Demo(demo::Options),
     /// Licences, bans and sources of the dependencies, by cargo-deny.
     Deny,
     /// The models of what threads share, by loom: tests named `model` or `loom`.
@@ -109,7 +110,7 @@ fn run(command: &Command) -> Result<ExitCode, Error> {
         Command::Dag => dag::run(&workspace, &mut report)?,
         Command::Test(options) => test::run(&workspace, options, &mut report)?,
         Command::Docs => docs::run(&workspace, &mut report)?,
-        Command::Demo => demo::run(&workspace, &mut report)?,
+        Command::Demo(options) => demo::run(&workspace, options, &mut report)?,
         Command::Deny => deny::run(&workspace, &mut report)?,
         Command::Loom => loom::run(&workspace, "", &mut report)?,
         Command::Miri(options) => miri::run(&workspace, options, &mut report)?,

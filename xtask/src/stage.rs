@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::error::Error;
 
-/// The switch's namespace, and those of the two pods.
+/// The switch's namespace. Those of pods begin alike.
 pub(crate) const SWITCH: &str = "demo-switch";
-pub(crate) const PODS: [&str; 2] = ["demo-red", "demo-blue"];
+const BEGINNING: &str = "demo-";
 
 /// How long a process may take to end once it was told to.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -94,14 +94,19 @@ impl Stage {
     }
 
     /// Deletes the namespaces, with all devices in them. Answers which are still there.
-    pub(crate) fn remove_namespaces(&self) -> Vec<&'static str> {
-        let all = || PODS.into_iter().chain([SWITCH]);
-        let exists = |name: &&str| Path::new("/run/netns").join(name).exists();
-        for name in all().filter(exists) {
+    pub(crate) fn remove_namespaces(&self) -> Vec<String> {
+        for name in namespaces() {
             let _ = self.run(&format!("ip netns del {name}"));
         }
-        all().filter(exists).collect()
+        namespaces()
     }
+}
+
+/// The demo's namespaces that there are.
+fn namespaces() -> Vec<String> {
+    let entries = fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name.starts_with(BEGINNING)).collect()
 }
 
 impl Drop for Stage {

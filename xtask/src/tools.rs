@@ -12,8 +12,10 @@ use crate::report::{Report, Step, Verdict};
 
 /// Programs that builds and tests call, and the packages of Debian and Ubuntu they come from.
 const PROGRAMS: &[(&str, &str)] = &[
+    ("busybox", "busybox"),
     ("c++", "g++"),
     ("clang", "clang"),
+    ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
     ("iperf3", "iperf3"),
