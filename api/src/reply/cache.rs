@@ -59,7 +59,7 @@ pub struct CacheEntry {
     pub bytes: u64,
     /// How long no packet has met it.
     pub idle_ms: u64,
-    /// The flows it came from, by [`FlowStats::id`].
+    /// The flows it came from, by [`FlowStats::id`](super::FlowStats::id).
     pub flows: Vec<u64>,
 }
 

@@ -112,7 +112,7 @@ pub enum TraceNode {
 /// A flow that a traced packet meets.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TraceFlow {
-    /// Its number, as in [`FlowStats::id`].
+    /// Its number, as in [`FlowStats::id`](super::FlowStats::id).
     pub id: u64,
     /// Its match, as text.
     pub matching: String,
