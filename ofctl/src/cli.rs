@@ -131,11 +131,10 @@ Exit status: 0 if it is done, 1 if the switch refused or something failed, 2 if
 the command line is wrong. What fails changes nothing, unless the message says
 that it is not known.
 
-Whoever knows Open vSwitch finds ofproto/trace in `trace`, fdb/show in `fdb
-show`, dpctl/dump-flows in `dump-cache`, ofproto/detrace in `detrace`,
-dpif-netdev/pmd-stats-show in
-`worker-stats`, dpif-netdev/pmd-rxq-show in `rxq-show`, memory/show in `memory`
-and revalidator/purge in `cache-flush`.
+Whoever knows Open vSwitch finds ofproto/trace in `trace`, ofproto/detrace in
+`detrace`, fdb/show in `fdb show`, dpctl/dump-flows in `dump-cache`,
+dpif-netdev/pmd-perf-show in `worker-stats`, dpif-netdev/pmd-rxq-show in
+`rxq-show`, memory/show in `memory` and revalidator/purge in `cache-flush`.
 
 Examples:
   ofctl show                                 what bridges and ports there are
