@@ -533,6 +533,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a hundred thousand addresses take miri an hour")]
     fn what_is_static_neither_ages_nor_moves_nor_makes_room() {
         let table = table();
         table.learn(station(1), PortId(1), Millis(0));
@@ -554,6 +555,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a hundred thousand addresses take miri an hour")]
     fn static_entries_take_the_place_of_learned_ones_and_not_of_each_other() {
         let table = table();
         let mut refused = 0;

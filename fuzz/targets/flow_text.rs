@@ -7,9 +7,7 @@
 use std::fmt::Display;
 
 use api::text::{self, Reading, print_actions_in};
-use api::{
-    Change, Command, Dialect, FlowError, FlowFilter, FlowMod, GroupMod, Match, MeterMod, NoNames,
-};
+use api::{Change, Command, Dialect, FlowError, FlowFilter, GroupMod, Match, MeterMod, NoNames};
 use libfuzzer_sys::fuzz_target;
 use packet::{Key, compose, parse};
 

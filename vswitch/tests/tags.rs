@@ -100,7 +100,8 @@ fn trunks_keep_tags_and_the_tags_beneath() -> Result {
             for host in [&a, &b] {
                 sums_are_right(&[host])?;
             }
-            assert!(daemon.stats("a")?.drops.is_empty());
+            let drops = daemon.stats("a")?.drops;
+            assert!(drops.is_empty(), "{p}, {q}, {tags:?}: {drops:?}");
         }
     }
     Ok(())
