@@ -1,12 +1,12 @@
-//! Programs and cache entries in words.
+//! Flows, programs and cache entries in words.
 
 mod aside;
 
 use std::fmt::Write as _;
 
-use api::reply::Behind;
+use api::reply::{Behind, FlowStats};
 use api::{Match, PortNames};
-use flowtable::{Aside, AsideId, Op, Ports, Tables};
+use flowtable::{Aside, AsideId, Count, Millis, Op, Ports, Rule, Tables};
 use packet::{Key, MacAddr, PortId};
 
 pub use aside::{behind, shown};
@@ -22,6 +22,19 @@ impl PortNames for Names<'_> {
 
     fn name(&self, number: u16) -> Option<&str> {
         self.0.get(number).map(|port| &*port.name)
+    }
+}
+
+/// A rule, and what it has counted by `now`.
+pub(crate) fn flow_stats(rule: &Rule, count: Count, now: Millis) -> FlowStats {
+    FlowStats {
+        id: rule.id.0,
+        flow: rule.flow_mod(),
+        packets: count.packets,
+        bytes: count.bytes,
+        duration_ms: now.since(rule.created),
+        idle_ms: now.since(count.used.max(rule.created)),
+        hard_ms: now.since(rule.modified),
     }
 }
 

@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use api::reply::{Event, FlowRemoved, FlowStats, RemovedReason, WatchedFlow};
+use api::reply::{Event, FlowRemoved, RemovedReason, WatchedFlow};
 use flowtable::{Applied, BridgeId, Count, Edit, Millis, Rule, RuleId, RuleStats};
 
 use crate::control::Control;
+use crate::describe::flow_stats;
 use crate::ledger::Place;
 
 /// A flow that came, changed or went.
@@ -107,15 +108,7 @@ impl Control {
 
 /// The end of a flow, told.
 fn end(bridge: &str, rule: &Rule, reason: RemovedReason, count: Count, now: Millis) -> Event {
-    let stats = FlowStats {
-        id: rule.id.0,
-        flow: rule.flow_mod(),
-        packets: count.packets,
-        bytes: count.bytes,
-        duration_ms: now.since(rule.created),
-        idle_ms: now.since(count.used.max(rule.created)),
-        hard_ms: now.since(rule.modified),
-    };
+    let stats = flow_stats(rule, count, now);
     Event::FlowRemoved(FlowRemoved { bridge: bridge.to_owned(), reason, stats })
 }
 

@@ -6,9 +6,8 @@ use flowtable::{Aside, BridgeId, GroupEntry, GroupSerial, RuleId, RuleStats, Ste
 use packet::PortId;
 
 use super::cache::EntryId;
-use super::flows::stats_of;
 use crate::control::Control;
-use crate::describe::Names;
+use crate::describe::{Names, flow_stats};
 use crate::dump::{CachedFlow, Which};
 use crate::ledger::Sums;
 
@@ -64,7 +63,7 @@ impl Control {
 
     fn stats(&self, id: RuleId, sums: &Sums) -> Option<FlowStats> {
         let rule = self.tables.rule(id)?;
-        Some(stats_of(rule, sums, self.clock.millis()))
+        Some(flow_stats(rule, sums.rule(rule), self.clock.millis()))
     }
 
     fn station(&self, bridge: BridgeId, slot: u16, port: PortId) -> Passed {

@@ -1,13 +1,13 @@
 //! Flows and tables, and what they have counted.
 
-use api::reply::{Aggregate, Cursor, FlowStats, Flows, TableStats, Tables};
+use api::reply::{Aggregate, Cursor, Flows, TableStats, Tables};
 use api::{Action, Failure, FlowFilter, FlowMod, Match, TableMiss, request, text};
-use flowtable::{BridgeId, Millis, Overflow, Rule, Step};
+use flowtable::{BridgeId, Overflow, Rule, Step};
 
 use super::{PAGE, PAGE_WEIGHT, bad_cursor};
 use crate::control::Control;
-use crate::describe::Names;
-use crate::ledger::{self, Place, Sums};
+use crate::describe::{Names, flow_stats};
+use crate::ledger::{self, Place};
 
 impl Control {
     pub(crate) fn dump_flows(&mut self, dump: &request::FlowDump) -> Result<Flows, Failure> {
@@ -32,7 +32,7 @@ impl Control {
         let next = page.last().filter(|_| matching.peek().is_some());
         let next = next.map(|(place, _)| cursor_of(place));
         let now = self.clock.millis();
-        let flows = page.into_iter().map(|(_, rule)| stats_of(rule, &sums, now));
+        let flows = page.into_iter().map(|(_, rule)| flow_stats(rule, sums.rule(rule), now));
         Ok(Flows { flows: flows.collect(), next })
     }
 
@@ -92,20 +92,6 @@ impl Control {
             }
         }
         Ok(Tables { tables })
-    }
-}
-
-/// A rule and what it has counted by `now`.
-pub(super) fn stats_of(rule: &Rule, sums: &Sums, now: Millis) -> FlowStats {
-    let count = sums.rule(rule);
-    FlowStats {
-        id: rule.id.0,
-        flow: rule.flow_mod(),
-        packets: count.packets,
-        bytes: count.bytes,
-        duration_ms: now.since(rule.created),
-        idle_ms: now.since(count.used.max(rule.created)),
-        hard_ms: now.since(rule.modified),
     }
 }
 
