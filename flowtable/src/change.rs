@@ -5,12 +5,13 @@
 //! a hundred thousand flows in one table is nothing to who never looked into that table, or looked
 //! there with another protocol or another network.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use api::{Match, TableId};
 use packet::Key;
 
+use crate::mask::hash_of;
 use crate::ports::BridgeId;
 
 /// Something that later packets may meet differently.
@@ -192,6 +193,27 @@ impl Changes {
         self.widen((bridge, table, class), matching.key(), matching.mask());
     }
 
+    /// Several generations' changes as few: rules of one table and one mask are put together at once.
+    pub(crate) fn summary<'a>(changes: impl Iterator<Item = &'a Change>) -> Self {
+        let mut summary = Self::default();
+        for change in changes {
+            match change {
+                _ if matches!(summary.list[..], [Change::Everything]) => break,
+                Change::Everything => summary.everything(),
+                Change::Group { .. } | Change::Port { .. } => summary.push(change.clone()),
+                Change::Rules { bridge, table, key, mask } => {
+                    summary.widen((*bridge, *table, hash_of(mask, [false; 2])), key, mask);
+                }
+            }
+        }
+        summary
+    }
+
+    /// All of them.
+    pub(crate) fn into_list(self) -> Arc<[Change]> {
+        self.list.into()
+    }
+
     /// Puts one more match together with those of its table and its mask.
     fn widen(&mut self, (bridge, table, hash): Class, key: &Key, mask: &Key) {
         // The masks that are too many for a table share the place of the mask zero.
@@ -229,49 +251,10 @@ fn join(key: &mut Key, mask: &mut Key, other: &Key, bits: &Key) {
     }
 }
 
-/// The changes of the last generations.
-#[derive(Clone, Debug, Default)]
-pub struct History {
-    /// The oldest generation whose changes are still known, and the later ones.
-    generations: VecDeque<Arc<[Change]>>,
-    newest: u64,
-}
-
-impl History {
-    /// Generations that are remembered; who has slept longer starts afresh.
-    const GENERATIONS: usize = 64;
-
-    /// A history of which nothing is remembered but the number of its last generation.
-    pub const fn beginning_at(newest: u64) -> Self {
-        Self { generations: VecDeque::new(), newest }
-    }
-
-    /// Adds the next generation.
-    pub(crate) fn push(&mut self, changes: Changes) {
-        self.generations.push_back(changes.list.into());
-        if self.generations.len() > Self::GENERATIONS {
-            self.generations.pop_front();
-        }
-        self.newest += 1;
-    }
-
-    /// The number of the last generation.
-    pub const fn newest(&self) -> u64 {
-        self.newest
-    }
-
-    /// Whether anything since `generation` affects a program on this basis.
-    pub fn affects(&self, generation: u64, basis: &Basis, key: &Key, mask: &Key) -> bool {
-        let since = usize::try_from(self.newest.saturating_sub(generation)).unwrap_or(usize::MAX);
-        let Some(first) = self.generations.len().checked_sub(since) else { return true };
-        let mut later = self.generations.range(first..).flat_map(|changes| changes.iter());
-        later.any(|change| change.affects(basis, key, mask))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::History;
     use api::Field;
     use api::testing::any_match;
     use packet::ethernet;
@@ -326,19 +309,6 @@ mod tests {
         assert!(!turned(BridgeId(1), 2).affects(&watching, &key, &key));
         assert!(!turned(bridge, 2).affects(&basis(&[3]), &key, &key));
         assert!(!Change::Group { bridge, number: 2 }.affects(&watching, &key, &key));
-    }
-
-    #[test]
-    fn who_slept_too_long_starts_afresh() {
-        let mut history = History::default();
-        let (key, mask) = (Key::ZERO, Key::ZERO);
-        for _ in 0..100 {
-            history.push(to_hosts(1, 1));
-        }
-        assert!(!history.affects(100, &basis(&[3]), &key, &mask));
-        assert!(history.affects(99, &basis(&[3]), &key, &mask));
-        assert!(!history.affects(60, &basis(&[9]), &key, &mask));
-        assert!(history.affects(10, &basis(&[9]), &key, &mask), "forgotten");
     }
 
     #[test]

@@ -199,7 +199,8 @@ impl Mask {
     }
 }
 
-fn hash_of(bits: &Key, ranged: [bool; 2]) -> u64 {
+/// The same of these bits, and of which ports are matched by ranges: source, destination.
+pub(crate) fn hash_of(bits: &Key, ranged: [bool; 2]) -> u64 {
     let [src, dst] = ranged.map(u64::from);
     let words = (1u64..).zip(bits.words()).filter(|(_, bits)| **bits != 0);
     Seed(src << 1 | dst).hash(words.map(|(word, bits)| bits ^ word.rotate_right(8)))

@@ -20,7 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use api::{Match, TableId};
 use packet::Key;
 
-use crate::change::{Basis, Changes, History};
+use crate::change::{Basis, Changes};
+use crate::history::History;
 use crate::mac::Epoch;
 use crate::ports::BridgeId;
 use crate::rule::Rule;

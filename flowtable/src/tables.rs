@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use api::{Action, Command, FlowMod, Match, MeterId, TableId, TableMiss};
 
 use crate::actions::Lists;
-use crate::change::{Changes, History};
+use crate::change::Changes;
 use crate::group::GroupEntry;
 use crate::groups::Groups;
+use crate::history::History;
 use crate::learned::Teachers;
 use crate::limit::TableLimit;
 use crate::mac::{Epoch, MacTable};
