@@ -49,7 +49,7 @@ impl History {
                 level.pop_front();
             }
             level.push_back(block);
-            if complete % BLOCK != 0 {
+            if !complete.is_multiple_of(BLOCK) {
                 break;
             }
             // All of this level make the next block of the one above.
