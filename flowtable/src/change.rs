@@ -209,6 +209,11 @@ impl Changes {
         summary
     }
 
+    /// Whether there are so many that they are not told apart.
+    pub(crate) fn are_many(&self) -> bool {
+        !self.wide.is_empty() || matches!(self.list[..], [Change::Everything])
+    }
+
     /// All of them.
     pub(crate) fn into_list(self) -> Arc<[Change]> {
         self.list.into()

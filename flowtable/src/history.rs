@@ -2,8 +2,12 @@
 //!
 //! A cache entry is asked about when a packet meets it again, which may be after thousands of
 //! generations: a controller changes flow after flow while a million entries wait for their packets.
-//! So sixty-four generations make a block with a summary, and sixty-four blocks a larger one. A
+//! So at most sixty-four generations make a block with a summary, and as many blocks a larger one. A
 //! summary says more than has changed, never less; a question takes some two hundred looks at most.
+//!
+//! **Where a block ends.** A question from within a block is answered from all of it. So a block ends
+//! with a large change: the entries that are made behind it, while the tables are as it left them, are
+//! not to be asked about it ever again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,18 +23,52 @@ pub struct History {
     origin: u64,
     /// Generations since then.
     count: u64,
-    /// The last generations, the last blocks of [`BLOCK`] of them, and the last blocks of those.
+    /// The last generations, the last blocks of them, and the last blocks of those.
     levels: [Level; LEVELS],
 }
 
-/// How many of a level make one of the next.
-const BLOCK: u64 = 64;
+/// How many of a level make one of the next at most.
+const BLOCK: usize = 64;
 /// So that the changes of 64 * 64 * 64 generations are known, one by one or in sum.
 const LEVELS: usize = 3;
 
-/// Some of the blocks of one size: the last ones. They are shared with earlier histories, since most
-/// changes add to the first level alone.
-type Level = Arc<VecDeque<Arc<[Change]>>>;
+/// Some of the blocks of one size.
+#[derive(Clone, Debug, Default)]
+struct Level {
+    /// The last ones. They are shared with earlier histories, since most changes add to the first
+    /// level alone.
+    blocks: Arc<VecDeque<Block>>,
+    /// How many of them are not in a block of the next level yet.
+    open: usize,
+}
+
+/// What changed in some generations.
+#[derive(Clone, Debug)]
+struct Block {
+    /// How many came before them.
+    first: u64,
+    changes: Arc<[Change]>,
+}
+
+impl Level {
+    /// Adds a block. Answers with the one of the next level that ends with it, if one does: for
+    /// certain if it is to end `here`.
+    fn push(&mut self, block: Block, here: bool) -> Option<Block> {
+        let blocks = Arc::make_mut(&mut self.blocks);
+        if blocks.len() == BLOCK {
+            blocks.pop_front();
+        }
+        blocks.push_back(block);
+        self.open += 1;
+        if self.open < BLOCK && !here {
+            return None;
+        }
+        let open = blocks.range(blocks.len() - std::mem::take(&mut self.open)..);
+        let first = open.clone().next()?.first;
+        let changes = Changes::summary(open.flat_map(|block| block.changes.iter())).into_list();
+        Some(Block { first, changes })
+    }
+}
 
 impl History {
     /// A history of which nothing is remembered but the number of its last generation.
@@ -40,21 +78,12 @@ impl History {
 
     /// Adds the next generation.
     pub(crate) fn push(&mut self, changes: Changes) {
+        let is_large = changes.are_many();
+        let mut next = Some(Block { first: self.count, changes: changes.into_list() });
         self.count += 1;
-        let mut block = changes.into_list();
-        let mut complete = self.count;
         for level in &mut self.levels {
-            let level = Arc::make_mut(level);
-            if level.len() as u64 == BLOCK {
-                level.pop_front();
-            }
-            level.push_back(block);
-            if !complete.is_multiple_of(BLOCK) {
-                break;
-            }
-            // All of this level make the next block of the one above.
-            complete /= BLOCK;
-            block = Changes::summary(level.iter().flat_map(|changes| changes.iter())).into_list();
+            let Some(block) = next else { break };
+            next = level.push(block, is_large);
         }
     }
 
@@ -68,23 +97,17 @@ impl History {
         let Some(since) = generation.checked_sub(self.origin) else { return true };
         // What comes behind this place has been looked at.
         let mut rest = self.count;
-        let mut size = 1;
-        for level in &self.levels {
+        for Level { blocks, .. } in &self.levels {
             if rest <= since {
                 return false;
             }
-            // The blocks have numbers: the last is the one before `end`.
-            let end = self.count / size;
-            let oldest = end - level.len() as u64;
-            let first = (since / size).max(oldest);
-            let blocks = first..rest.div_ceil(size);
-            let at = |number: u64| usize::try_from(number - oldest).unwrap_or(usize::MAX);
-            let mut met = level.range(at(blocks.start)..at(blocks.end)).flat_map(|c| c.iter());
+            let oldest = blocks.partition_point(|block| block.first <= since).saturating_sub(1);
+            let behind = blocks.partition_point(|block| block.first < rest);
+            let mut met = blocks.range(oldest..behind).flat_map(|block| block.changes.iter());
             if met.any(|change| change.affects(basis, key, mask)) {
                 return true;
             }
-            rest = first * size;
-            size *= BLOCK;
+            rest = blocks.get(oldest).map_or(rest, |block| block.first);
         }
         rest > since
     }
@@ -106,9 +129,13 @@ mod tests {
         matching
     }
 
+    fn changes_of(changes: &mut Changes, matching: &Match) {
+        changes.rule(BridgeId(0), 3, matching, Mask::hash_of(matching));
+    }
+
     fn to(host: u32) -> Changes {
-        let (mut changes, matching) = (Changes::default(), self::host(host));
-        changes.rule(BridgeId(0), 3, &matching, Mask::hash_of(&matching));
+        let mut changes = Changes::default();
+        changes_of(&mut changes, &self::host(host));
         changes
     }
 
@@ -144,6 +171,24 @@ mod tests {
         }
         let far_back = history.newest() - 290_000;
         assert!(history.affects(far_back, &basis(), &far, &exact), "forgotten");
+    }
+
+    /// However long ago that was, and however much has changed since.
+    #[test]
+    fn who_was_asked_after_a_large_change_is_not_asked_about_it_again() {
+        let mut history = History::default();
+        (0..100).for_each(|n| history.push(to(n)));
+        let mut large = Changes::default();
+        for n in 0..1000 {
+            changes_of(&mut large, &host(0x0a00_0000 + n));
+        }
+        history.push(large);
+        let (exact, own) = (*host(u32::MAX).mask(), *host(0x0a00_0007).key());
+        for n in 0..10_000u32 {
+            assert!(history.affects(100, &basis(), &own, &exact), "{n}");
+            assert!(!history.affects(101, &basis(), &own, &exact), "{n}");
+            history.push(to(0x0b00_0000 + n % 100));
+        }
     }
 
     /// Of the last generations each is known by itself.

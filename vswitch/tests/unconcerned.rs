@@ -1,0 +1,54 @@
+//! What a flow-mod does not concern stays in the caches: controllers change flow after flow while
+//! packets come.
+
+#![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
+
+mod common;
+
+use common::{Bench, Options};
+use flowtable::VlanMode;
+use packet::compose;
+
+const VLAN: VlanMode = VlanMode::Trunk(Vec::new());
+const FLOWS: u8 = 100;
+
+/// A bench with a rule for each of so many flows, which came all at once, and their packets.
+fn bench() -> (Bench, Vec<Vec<u8>>) {
+    let mut bench = Bench::new(&vec![VLAN; 2], Options { sessions: 256, megaflows: 1024 });
+    let tuple = |n| format!("udp,nw_src=10.0.0.{n},nw_dst=10.1.0.{n},tp_src=10{n},tp_dst=80");
+    let rule = |n| format!("priority=100,{},actions=output:2", tuple(n)).parse().unwrap();
+    bench.flow_mods(&(1..=FLOWS).map(rule).collect::<Vec<_>>());
+    let packet = |n| compose(&api::text::packet(&tuple(n), &api::NoNames).unwrap(), 64);
+    (bench, (1..=FLOWS).map(packet).collect())
+}
+
+/// Adds a rule for others and deletes it, so many times, each in a generation of its own.
+fn disturb(bench: &mut Bench, times: u8) {
+    for n in 0..times {
+        let rule =
+            format!("priority=100,udp,nw_src=192.0.2.{n},nw_dst=10.1.0.1,tp_src=7,tp_dst=80");
+        let changes = [format!("{rule},actions=output:2"), format!("delete_strict {rule}")];
+        for change in changes {
+            bench.flow_mods(&[change.parse().unwrap()]);
+        }
+    }
+}
+
+/// The bundle that brought the rules is in one summary with the first flow-mods behind it, and every
+/// packet was looked up anew once more than sixty-four had come.
+#[test]
+fn flow_mods_for_others_let_no_packet_miss_however_many_come_between_two_packets() {
+    let (mut bench, packets) = bench();
+    for times in [0, 1, 20, 40, 250, 3] {
+        disturb(&mut bench, times);
+        for packet in &packets {
+            bench.put(1, packet);
+            bench.turn();
+        }
+        assert_eq!(bench.take().len(), packets.len());
+        bench.check();
+        let counters = &bench.counters;
+        let looked_up = [counters.translated.get(), counters.retranslated.get()];
+        assert_eq!(looked_up, [u64::from(FLOWS), 0], "after {times} flow-mods");
+    }
+}
