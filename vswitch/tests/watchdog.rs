@@ -7,6 +7,7 @@
 )]
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,10 @@ fn a_worker_that_does_not_come_back_is_named_once() {
     };
     crew.order(1, vec![receive]);
     is_in.recv().unwrap();
+    // The other one has nothing to do, but may not have found out yet.
+    while !crew.members()[0].desk.asleep.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 
     let (mut watchdog, second) = (Watchdog::default(), Duration::from_secs(1));
     assert!(Watchdog::is_needed(crew.members()));
