@@ -1,11 +1,12 @@
 //! From a packet's key to its program, by whatever tier knows it: megaflows first, then the tables.
 //!
 //! A cache entry is right as long as the tables, the ports and what has been learned give the same
-//! answer again. The worker counts every change it hears of in its *epoch*. An entry of the current
-//! epoch is right; an older one is looked into when it is hit: if none of the changes since can
-//! concern it ([`History::affects`](crate::History::affects), the versions of learned entries), it
-//! is stamped anew; else the packet is translated again, and if the answer is still the same, so is
-//! the entry.
+//! answer again. Of few changes the worker finds out at once which megaflows they concern, by their
+//! hash, and the others do not notice. If it cannot, an *era* ends: a megaflow of the current era is
+//! right; an older one is looked into when it is hit. If none of the changes since can concern it
+//! ([`History::affects`](crate::History::affects), the versions of learned entries), it is stamped
+//! anew; else the packet is translated again, and if the answer is still the same, so is the entry.
+//! Upper tiers go by the *epoch*, which counts whatever made some megaflow doubtful.
 
 use std::sync::Arc;
 
@@ -14,9 +15,10 @@ use packet::{Key, PortId};
 
 use crate::asides::Asides;
 use crate::credit::{Credit, Meeting, Met};
+use crate::eras::Eras;
 use crate::frozen::{Aside, Frozen};
 use crate::mac::Outcome;
-use crate::megaflow::{Gone, Lead, MegaflowId, Megaflows, NoRoom, Serial, Stamp};
+use crate::megaflow::{Gone, Lead, MegaflowId, Megaflows, NoRoom, Outdated, Serial, Stamp};
 use crate::paths::{PathId, Paths};
 use crate::pending::Walked;
 use crate::ports::PortView;
@@ -121,8 +123,9 @@ pub struct Cache {
     told: u64,
     /// For the walk that only gives credit.
     scratch: Translation,
-    /// Changes heard of.
+    /// Changes that concerned a megaflow, or may have.
     epoch: u32,
+    eras: Eras,
     /// Changes of what is learned, as far as they are in `epoch`.
     learned: u64,
     limits: Limits,
@@ -148,6 +151,7 @@ impl Cache {
             scratch: Translation::new(),
             ports: Vec::new(),
             epoch: 1,
+            eras: Eras::new(),
             learned: tables.epoch().get(),
             tables: Arc::clone(&tables),
             limits,
@@ -160,7 +164,12 @@ impl Cache {
     /// Goes over to another generation of tables; answers with the old one, to be dropped by
     /// whoever may take the time. Allocates: for the moment of a change.
     pub fn refresh(&mut self, tables: Arc<Tables>) -> Arc<Tables> {
-        self.epoch = self.epoch.wrapping_add(1);
+        let changes = tables.history().since(self.tables.generation());
+        match changes.map_or(Outdated::Any, |changes| self.megaflows.outdate(changes)) {
+            Outdated::None => {}
+            Outdated::Some => self.epoch = self.epoch.wrapping_add(1),
+            Outdated::Any => self.end_era(),
+        }
         self.ports.fill(None);
         for port in tables.bridges().flat_map(|(_, bridge)| bridge.ports.iter()) {
             let at = usize::from(port.id.0);
@@ -179,8 +188,14 @@ impl Cache {
         let learned = self.tables.epoch().get();
         if learned != self.learned {
             self.learned = learned;
-            self.epoch = self.epoch.wrapping_add(1);
+            self.end_era();
         }
+    }
+
+    /// Something has changed that may concern any megaflow.
+    fn end_era(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.eras.end(self.tables.generation());
     }
 
     /// Changes of what is learned that this cache goes by.
@@ -200,7 +215,8 @@ impl Cache {
         &self.tables
     }
 
-    /// The changes heard of so far: what was right at this count still is.
+    /// How often something has changed that concerned a megaflow, or may have: what was right at this
+    /// count still is.
     #[inline]
     pub const fn epoch(&self) -> u32 {
         self.epoch
@@ -262,7 +278,7 @@ impl Cache {
     /// nearly always so.
     #[inline]
     pub fn hit(&mut self, flow: MegaflowId, packets: usize, now: Millis) -> Option<Found> {
-        if !self.megaflows.is_of(flow, self.epoch) {
+        if self.megaflows.era(flow) != self.eras.current() {
             return None;
         }
         self.stats.hits += packets as u64;
@@ -276,7 +292,7 @@ impl Cache {
     }
 
     fn is_current(&mut self, flow: MegaflowId) -> bool {
-        if self.megaflows.is_of(flow, self.epoch) {
+        if self.megaflows.era(flow) == self.eras.current() {
             return true;
         }
         // Before it is asked what has changed.
@@ -284,7 +300,7 @@ impl Cache {
         let unaffected = self.is_unaffected(flow);
         if unaffected {
             self.megaflows.confirm(flow, self.tables.generation(), taught);
-            self.megaflows.stamp(flow, self.epoch);
+            self.megaflows.stamp(flow, self.eras.current());
         }
         unaffected
     }
@@ -374,6 +390,7 @@ impl Cache {
     /// Whether no change since `flow` was known to be right can concern it.
     fn is_unaffected(&self, flow: MegaflowId) -> bool {
         let ((generation, taught), basis, mut stations) = self.megaflows.origin(flow);
+        let generation = generation.max(self.eras.end_of(self.megaflows.era(flow)));
         let (history, (key, mask)) = (self.tables.history(), self.megaflows.matching(flow));
         let bridge = basis.bridge.and_then(|bridge| self.tables.bridge(bridge));
         let learned = |(bridge, version)| {
@@ -396,6 +413,8 @@ impl Cache {
         if !self.holds {
             self.let_go();
         }
+        // What others learn meanwhile ends it.
+        let era = self.eras.current();
         let mut tries = 0..Self::TRIES;
         let teaches = loop {
             let Self { translation, tables, ports, asides, .. } = self;
@@ -417,7 +436,7 @@ impl Cache {
                 self.stats.confirmed += 1;
                 let generation = self.tables.generation();
                 self.megaflows.renew(old, generation, &self.translation);
-                self.megaflows.stamp(old, self.epoch);
+                self.megaflows.stamp(old, era);
                 let (program, path) = self.megaflows.hit(old, credit.now);
                 return Resolved::Cached(old, Found::Cached(program, path));
             }
@@ -431,7 +450,7 @@ impl Cache {
         if taught || !self.translation.is_cacheable() {
             return self.credit(from, key, credit);
         }
-        match self.install(from, key, credit.now) {
+        match self.install(from, key, era, credit.now) {
             Ok(found) => {
                 self.stats.installed += 1;
                 found
@@ -533,7 +552,13 @@ impl Cache {
             && self.paths.is(path, &self.translation.path)
     }
 
-    fn install(&mut self, from: From, key: &Key, now: Millis) -> Result<Resolved, NoRoom> {
+    fn install(
+        &mut self,
+        from: From,
+        key: &Key,
+        era: u32,
+        now: Millis,
+    ) -> Result<Resolved, NoRoom> {
         let Self { megaflows, programs, paths, asides, translation, .. } = self;
         let port = from.port();
         if let From::Pass(behind) = from {
@@ -547,7 +572,7 @@ impl Cache {
             paths,
             asides,
             (port, key, &*translation),
-            Stamp { epoch: self.epoch, generation: self.tables.generation(), now },
+            Stamp { era, generation: self.tables.generation(), now },
         );
         if let (Err(NoRoom), From::Pass(behind)) = (&installed, from) {
             asides.release(behind);

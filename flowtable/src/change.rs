@@ -80,6 +80,19 @@ impl Basis {
         self.tables[usize::from(table / 64)] |= 1 << (table % 64);
     }
 
+    /// Whether this word of the key had been rewritten when some table looked.
+    pub(crate) const fn has_rewritten(&self, word: usize) -> bool {
+        self.rewritten >> word & 1 == 1
+    }
+
+    /// Notes all that `other` rests on.
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.tables.iter_mut().zip(other.tables).for_each(|(own, theirs)| *own |= theirs);
+        self.bridge = self.bridge.filter(|own| other.bridge == Some(*own));
+        self.rewritten |= other.rewritten;
+        self.watched |= other.watched;
+    }
+
     fn has(&self, table: TableId) -> bool {
         self.tables[usize::from(table / 64)] >> (table % 64) & 1 == 1
     }
@@ -114,7 +127,7 @@ impl Change {
         // Only what the packet itself says can be compared: registers and rewritten fields had
         // values of their own when the table looked.
         (0..Key::PACKET_WORDS)
-            .filter(|word| basis.rewritten >> word & 1 == 0)
+            .filter(|word| !basis.has_rewritten(*word))
             .all(|word| (key[word] ^ theirs[word]) & mask[word] & bits[word] == 0)
     }
 }
@@ -249,7 +262,7 @@ impl Changes {
 }
 
 /// Leaves of a match what another one says as well.
-fn join(key: &mut Key, mask: &mut Key, other: &Key, bits: &Key) {
+pub(crate) fn join(key: &mut Key, mask: &mut Key, other: &Key, bits: &Key) {
     for word in 0..Key::WORDS {
         mask[word] &= bits[word] & !(key[word] ^ other[word]);
         key[word] &= mask[word];

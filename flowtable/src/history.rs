@@ -92,6 +92,15 @@ impl History {
         self.origin + self.count
     }
 
+    /// What has changed since `generation`, as long as each generation is known by itself.
+    pub(crate) fn since(&self, generation: u64) -> Option<impl Iterator<Item = &Change>> {
+        let since = generation.checked_sub(self.origin)?;
+        let generations = usize::try_from(self.count.checked_sub(since)?).ok()?;
+        let blocks = &self.levels[0].blocks;
+        let oldest = blocks.len().checked_sub(generations)?;
+        Some(blocks.range(oldest..).flat_map(|block| block.changes.iter()))
+    }
+
     /// Whether anything since `generation` affects a program on this basis. Never wrong with "no".
     pub fn affects(&self, generation: u64, basis: &Basis, key: &Key, mask: &Key) -> bool {
         let Some(since) = generation.checked_sub(self.origin) else { return true };

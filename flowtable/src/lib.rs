@@ -10,6 +10,8 @@ mod choose;
 mod conjunction;
 mod credit;
 mod draft;
+mod eras;
+mod family;
 mod forward;
 mod frozen;
 mod group;

@@ -14,7 +14,9 @@ use packet::memory::prefetch;
 use packet::{Key, PortId};
 
 use crate::asides::Asides;
-use crate::change::Basis;
+use crate::change::{Basis, Change};
+use crate::eras::NEVER;
+use crate::family::{Concerned, Families, Family, FamilyId};
 use crate::index::Index;
 use crate::mac::Version;
 use crate::mask::{Mask, Seed};
@@ -43,8 +45,8 @@ pub struct MaskId(u16);
 #[derive(Clone, Copy, Debug, Zeroable)]
 #[repr(C, align(64))]
 struct Entry {
-    /// When it was last known to be right, in the worker's count of changes.
-    epoch: u32,
+    /// The era in which it was last known to be right.
+    era: u32,
     program: ProgramId,
     path: PathId,
     port: u16,
@@ -85,11 +87,21 @@ struct MaskUse {
 /// What one port has cached.
 #[derive(Debug, Default)]
 struct PortUse {
-    /// Its masks, those hit more often nearer to the front, with its megaflows of each.
-    masks: Vec<(MaskId, u32)>,
+    /// Its masks, those hit more often nearer to the front.
+    masks: Vec<MaskOfPort>,
     flows: u32,
     /// The megaflow that was added last, or [`GONE`].
     newest: u32,
+}
+
+/// A mask that is in use on a port.
+#[derive(Clone, Copy, Debug)]
+struct MaskOfPort {
+    mask: MaskId,
+    /// Megaflows of the port that have it.
+    flows: u32,
+    /// What they have in common.
+    family: FamilyId,
 }
 
 const GONE: u32 = u32::MAX;
@@ -123,6 +135,17 @@ pub enum Lead {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct NoRoom;
 
+/// Which megaflows some changes concern.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Outdated {
+    /// None.
+    None,
+    /// Some, which are right in no era from now on.
+    Some,
+    /// Whichever it may be.
+    Any,
+}
+
 /// A place for a megaflow.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
@@ -134,8 +157,8 @@ pub struct Place {
 /// When a megaflow was made.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
-    /// In the worker's count of changes.
-    pub epoch: u32,
+    /// The era of the cache.
+    pub era: u32,
     /// In the generations of the tables.
     pub generation: u64,
     /// In time.
@@ -153,6 +176,7 @@ pub struct Megaflows {
     ports: Vec<PortUse>,
     /// The same of what comes from earlier passes.
     passes: Vec<PortUse>,
+    families: Families,
     seed: Seed,
     /// Where the next sweep goes on.
     hand: u32,
@@ -176,6 +200,7 @@ impl Megaflows {
             masks: Vec::with_capacity(Self::ALL_MASKS),
             ports: Vec::new(),
             passes: Vec::new(),
+            families: Families::new(),
             seed,
             hand: 0,
             next_serial: 1,
@@ -186,8 +211,8 @@ impl Megaflows {
     pub fn bytes(&self) -> usize {
         let each = size_of::<Entry>() + size_of::<Origin>() + size_of::<u32>();
         let masks = self.masks.len() * size_of::<MaskUse>();
-        let ports = self.ports.len() * Self::MASKS * size_of::<(MaskId, u32)>();
-        self.origins.len() * each + self.index.bytes() + masks + ports
+        let ports = self.ports.len() * Self::MASKS * size_of::<MaskOfPort>();
+        self.origins.len() * each + self.index.bytes() + masks + ports + self.families.bytes()
     }
 
     /// What stands for a port where packets come from the end of an earlier pass.
@@ -251,11 +276,11 @@ impl Megaflows {
         match self.ports.get(usize::from(port.0)) {
             // A mask that looks at nothing but where packets come from has one megaflow a port.
             Some(PortUse { masks, flows: 1, newest, .. })
-                if *newest != GONE && self.mask(masks[0].0).words() == [0] =>
+                if *newest != GONE && self.mask(masks[0].mask).words() == [0] =>
             {
                 Lead::All(MegaflowId(*newest))
             }
-            Some(PortUse { masks, .. }) if masks.len() == 1 => Lead::One(masks[0].0),
+            Some(PortUse { masks, .. }) if masks.len() == 1 => Lead::One(masks[0].mask),
             _ => Lead::Many,
         }
     }
@@ -324,7 +349,7 @@ impl Megaflows {
     pub fn lookup(&mut self, port: PortId, key: &Key) -> Option<MegaflowId> {
         let masks = self.used(port)?.masks.len();
         for at in 0..masks {
-            let mask = self.used(port)?.masks[at].0;
+            let mask = self.used(port)?.masks[at].mask;
             if let Some(found) = self.find(mask, self.hash(mask, key), None, key) {
                 // A step towards the front: masks settle in the order of their hits.
                 if at > 0 {
@@ -342,15 +367,44 @@ impl Megaflows {
         Serial(self.entries[flow.0 as usize].serial)
     }
 
-    /// Whether a megaflow was right at `epoch`.
+    /// The era in which a megaflow was last known to be right.
     #[inline]
-    pub fn is_of(&self, flow: MegaflowId, epoch: u32) -> bool {
-        self.entries[flow.0 as usize].epoch == epoch
+    pub fn era(&self, flow: MegaflowId) -> u32 {
+        self.entries[flow.0 as usize].era
     }
 
-    /// Notes that a megaflow is right at `epoch`.
-    pub fn stamp(&mut self, flow: MegaflowId, epoch: u32) {
-        self.entries[flow.0 as usize].epoch = epoch;
+    /// Notes that a megaflow is right in `era`.
+    pub fn stamp(&mut self, flow: MegaflowId, era: u32) {
+        self.entries[flow.0 as usize].era = era;
+    }
+
+    /// Notes which megaflows these changes concern: they are right in no era. Few changes of few
+    /// masks are looked at, each in the time of a lookup.
+    pub(crate) fn outdate<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) -> Outdated {
+        /// Changes and masks, so that packets do not wait for long.
+        const MOST: usize = 1024;
+        let (mut looks, mut outdated) = (0, Outdated::None);
+        for change in changes {
+            for uses in self.ports.iter().chain(&self.passes) {
+                looks += 1 + uses.masks.len();
+                if looks > MOST {
+                    return Outdated::Any;
+                }
+                for MaskOfPort { mask, family, .. } in &uses.masks {
+                    let Some(family) = self.families.get(*family) else { return Outdated::Any };
+                    let key = match family.concerned(change, self.mask(*mask).bits()) {
+                        Concerned::None => continue,
+                        Concerned::One(key) => key,
+                        Concerned::Any => return Outdated::Any,
+                    };
+                    if let Some(flow) = self.find(*mask, self.hash(*mask, &key), None, &key) {
+                        self.entries[flow.0 as usize].era = NEVER;
+                        outdated = Outdated::Some;
+                    }
+                }
+            }
+        }
+        outdated
     }
 
     /// What a megaflow leads to; it has been hit at `now`.
@@ -396,6 +450,15 @@ impl Megaflows {
         }
         let Translation { taught, basis, .. } = *translation;
         self.origins[flow.0 as usize] = Origin { generation, taught, basis, stations };
+        let Entry { port, mask, .. } = self.entries[flow.0 as usize];
+        if let Some(family) = self.family_of(PortId(port), MaskId(mask)) {
+            family.rest_on(&basis);
+        }
+    }
+
+    fn family_of(&mut self, port: PortId, mask: MaskId) -> Option<&mut Family> {
+        let family = self.used(port)?.masks.iter().find(|own| own.mask == mask)?.family;
+        self.families.get_mut(family)
     }
 
     /// Notes that a megaflow is known to be right in `generation`, with so many flows taught.
@@ -416,7 +479,7 @@ impl Megaflows {
         let mask = self.intern_mask(looked)?;
         let hash = self.hash(mask, key);
         let own = self.used(port).ok_or(NoRoom)?;
-        let has_mask = own.masks.iter().any(|(own, _)| *own == mask);
+        let has_mask = own.masks.iter().any(|own| own.mask == mask);
         if !has_mask && own.masks.len() >= Self::MASKS {
             return Err(NoRoom);
         }
@@ -448,7 +511,7 @@ impl Megaflows {
         }
         let entry = &mut self.entries[number as usize];
         *entry = Entry {
-            epoch: stamp.epoch,
+            era: stamp.era,
             program: result.0,
             path: result.1,
             port: port.0,
@@ -463,8 +526,8 @@ impl Megaflows {
             *place = value;
         }
         self.next_serial = self.next_serial.wrapping_add(1).max(1);
+        self.count(port, mask, number, key, &translation.basis);
         self.renew(MegaflowId(number), stamp.generation, translation);
-        self.count(port, mask, number);
         Ok(MegaflowId(number))
     }
 
@@ -497,14 +560,26 @@ impl Megaflows {
         u16::try_from(at).map(MaskId).map_err(|_wide| NoRoom)
     }
 
-    fn count(&mut self, port: PortId, mask: MaskId, number: u32) {
+    /// Counts a megaflow among those of its port and its mask.
+    fn count(&mut self, port: PortId, mask: MaskId, number: u32, key: &Key, basis: &Basis) {
         self.masks[usize::from(mask.0)].users += 1;
+        let is_first = match self.family_of(port, mask) {
+            Some(family) => {
+                family.add(key, basis);
+                false
+            }
+            None => self.used(port).is_some_and(|own| own.masks.iter().all(|own| own.mask != mask)),
+        };
+        let family = match is_first {
+            true => self.families.add(Family::of(key, self.mask(mask).bits(), basis)),
+            false => FamilyId::NONE,
+        };
         let Some(own) = self.used_mut(port) else { return };
         own.flows += 1;
         own.newest = number;
-        match own.masks.iter_mut().find(|(own, _)| *own == mask) {
-            Some((_, flows)) => *flows += 1,
-            None => own.masks.push((mask, 1)),
+        match own.masks.iter_mut().find(|own| own.mask == mask) {
+            Some(own) => own.flows += 1,
+            None => own.masks.push(MaskOfPort { mask, flows: 1, family }),
         }
     }
 
@@ -517,8 +592,8 @@ impl Megaflows {
         self.masks[usize::from(mask)].users -= 1;
         self.free.push(flow.0);
         let port = PortId(port);
-        if let Some(own) = self.used_mut(port) {
-            own.forget(mask, flow);
+        if let Some(family) = self.used_mut(port).and_then(|own| own.forget(mask, flow)) {
+            self.families.remove(family);
         }
         Gone { program, path, pass: Self::pass(port) }
     }
@@ -570,17 +645,15 @@ impl Megaflows {
 }
 
 impl PortUse {
-    fn forget(&mut self, mask: u16, flow: MegaflowId) {
+    /// Forgets a megaflow of this mask. Answers with the mask's family if it was the last of it.
+    fn forget(&mut self, mask: u16, flow: MegaflowId) -> Option<FamilyId> {
         self.flows -= 1;
-        if let Some(at) = self.masks.iter().position(|(own, _)| own.0 == mask) {
-            self.masks[at].1 -= 1;
-            if self.masks[at].1 == 0 {
-                self.masks.remove(at);
-            }
-        }
         if self.newest == flow.0 {
             self.newest = GONE;
         }
+        let at = self.masks.iter().position(|own| own.mask.0 == mask)?;
+        self.masks[at].flows -= 1;
+        (self.masks[at].flows == 0).then(|| self.masks.remove(at).family)
     }
 }
 

@@ -52,3 +52,34 @@ fn flow_mods_for_others_let_no_packet_miss_however_many_come_between_two_packets
         assert_eq!(looked_up, [u64::from(FLOWS), 0], "after {times} flow-mods");
     }
 }
+
+/// Every packet once, and how many of them had to be looked up in the tables.
+fn looked_up(bench: &mut Bench, packets: &[Vec<u8>]) -> u64 {
+    let count = |bench: &Bench| bench.counters.translated.get() + bench.counters.retranslated.get();
+    let before = count(bench);
+    for packet in packets {
+        bench.put(1, packet);
+        bench.turn();
+    }
+    bench.check();
+    count(bench) - before
+}
+
+#[test]
+fn a_flow_mod_for_one_lets_one_miss() {
+    let (mut bench, packets) = bench();
+    assert_eq!(looked_up(&mut bench, &packets), u64::from(FLOWS));
+    let seventh = "priority=200,udp,nw_src=10.0.0.7,nw_dst=10.1.0.7,tp_src=107,tp_dst=80";
+    bench.flow_mods(&[format!("{seventh},actions=drop").parse().unwrap()]);
+    assert_eq!(looked_up(&mut bench, &packets), 1);
+    assert_eq!(bench.take().len(), 2 * packets.len() - 1);
+    bench.flow_mods(&[
+        format!("delete_strict {seventh}").parse().unwrap(),
+        "priority=50,udp,nw_dst=10.1.0.0/24,actions=drop".parse().unwrap(),
+    ]);
+    assert_eq!(looked_up(&mut bench, &packets), u64::from(FLOWS), "all might meet the second");
+    assert_eq!(bench.take().len(), packets.len());
+    bench.flow_mods(&["priority=300,udp,nw_dst=10.1.0.7,actions=drop".parse().unwrap()]);
+    assert_eq!(looked_up(&mut bench, &packets), 1);
+    assert_eq!(bench.take().len(), packets.len() - 1);
+}
