@@ -1,6 +1,7 @@
 //! Asking the switch.
 
 use std::io::{self, Write};
+use std::marker::PhantomData;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +21,14 @@ pub struct Client {
     path: PathBuf,
     timeout: Duration,
     last_id: u64,
+}
+
+/// A request that was sent and whose answer is to come.
+#[derive(Debug)]
+#[must_use = "its answer is still to come"]
+pub struct Asked<C> {
+    id: u64,
+    call: PhantomData<C>,
 }
 
 /// Why there is no answer, or not the one hoped for.
@@ -111,13 +120,25 @@ impl Client {
     /// [`ClientError::Encode`] the connection should be dropped: what was asked may have been done,
     /// and its answer may still come.
     pub fn call<C: Call>(&mut self, call: C) -> Result<C::Reply, ClientError> {
+        let asked = self.ask(call)?;
+        self.answer(asked)
+    }
+
+    /// Asks, and does not wait: the switch answers one request after the other, in their order.
+    /// Errors are those of [`Client::call`].
+    pub fn ask<C: Call>(&mut self, call: C) -> Result<Asked<C>, ClientError> {
         self.last_id += 1;
         let line = codec::encode_request(self.last_id, &call.into())?;
         let sent = self.reader.source().write_all(line.as_bytes());
         sent.map_err(|source| self.failed(source))?;
+        Ok(Asked { id: self.last_id, call: PhantomData })
+    }
+
+    /// Waits for the answer. Those that were to come before it are lost.
+    pub fn answer<C: Call>(&mut self, asked: Asked<C>) -> Result<C::Reply, ClientError> {
         loop {
             match self.receive()? {
-                Some(Answer::Reply { id, result }) if id == Id::Number(self.last_id.into()) => {
+                Some(Answer::Reply { id, result }) if id == Id::Number(asked.id.into()) => {
                     let result = codec::from_json(result?.get());
                     return result.map_err(|malformed| self.garbled(malformed.to_string()));
                 }

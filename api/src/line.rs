@@ -71,7 +71,7 @@ impl<R: Read> LineReader<R> {
     pub fn read_line(&mut self) -> Result<Option<&str>, LineError> {
         loop {
             let unsearched = &self.buffer[self.searched..];
-            let newline = unsearched.iter().position(|byte| *byte == b'\n');
+            let newline = memchr::memchr(b'\n', unsearched);
             let end = newline.map_or(self.buffer.len(), |newline| self.searched + newline);
             if end - self.start > self.limit {
                 self.searched = end;

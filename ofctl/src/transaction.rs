@@ -98,11 +98,15 @@ impl Transaction {
         }
         let mut progress = Progress::of("lines sent", false);
         client.call(FlowBegin { bridge, lenient })?;
-        while !rest.0.is_empty() {
-            client.call(FlowAppend { flows: whole(rest.0) })?;
-            progress.at(lines.len() - rest.1.len(), Some(lines.len()));
+        // The next part is made and sent while the switch reads one.
+        let mut asked = client.ask(FlowAppend { flows: whole(rest.0) })?;
+        while !rest.1.is_empty() {
             rest = split(before, rest.1);
+            let next = client.ask(FlowAppend { flows: whole(rest.0) })?;
+            client.answer(std::mem::replace(&mut asked, next))?;
+            progress.at(lines.len() - rest.1.len(), Some(lines.len()));
         }
+        client.answer(asked)?;
         client.call(FlowCommit {})
     }
 }

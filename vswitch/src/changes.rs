@@ -20,7 +20,10 @@ use crate::describe::Names;
 #[derive(Debug, Default)]
 pub struct Collection {
     begun: FlowBegin,
-    changes: Vec<Change>,
+    /// As they came: a change is large, and there may be a million.
+    parts: Vec<Vec<Change>>,
+    /// How many there are in all parts.
+    changes: usize,
 }
 
 /// What a connection has begun and not ended.
@@ -66,10 +69,10 @@ impl Control {
     }
 
     /// Makes changes: all or none.
-    pub(crate) fn make(
+    pub(crate) fn make<'a>(
         &mut self,
         bridge: Option<&str>,
-        changes: &[Change],
+        changes: impl IntoIterator<Item = &'a Change>,
     ) -> Result<Changed, Failure> {
         let bridge = self.bridge(bridge)?;
         let mut edit = self.tables.edit();
@@ -117,7 +120,7 @@ impl Control {
     ) -> Result<Done, Failure> {
         self.bridge(begun.bridge.as_deref())?;
         self.take_collection(session);
-        session.collection = Some(Collection { begun, changes: Vec::new() });
+        session.collection = Some(Collection { begun, ..Collection::default() });
         Ok(Done {})
     }
 
@@ -129,16 +132,17 @@ impl Control {
     ) -> Result<Collected, Failure> {
         // When one is refused, so is the whole change.
         let mut collection = self.take_collection(session).ok_or_else(nothing_begun)?;
-        let first = collection.changes.len();
         let how = (collection.begun.bridge.as_deref(), collection.begun.lenient);
-        collection.changes.extend(self.read(how, lines, first as u64)?);
+        let part = self.read(how, lines, collection.changes as u64)?;
+        collection.changes += part.len();
+        collection.parts.push(part);
         let limit = 2 * self.tables.table_limit();
-        if self.collected + collection.changes.len() > limit {
+        if self.collected + collection.changes > limit {
             let what = "changes that are collected at a time, by all clients together";
             return Err(Failure::refused(format!("there are {limit} {what}, at most")));
         }
-        self.collected += collection.changes.len();
-        let flows = collection.changes.len() as u64;
+        self.collected += collection.changes;
+        let flows = collection.changes as u64;
         session.collection = Some(collection);
         Ok(Collected { flows })
     }
@@ -146,12 +150,12 @@ impl Control {
     /// Makes it.
     pub(crate) fn commit(&mut self, session: &mut Session) -> Result<Changed, Failure> {
         let collection = self.take_collection(session).ok_or_else(nothing_begun)?;
-        self.make(collection.begun.bridge.as_deref(), &collection.changes)
+        self.make(collection.begun.bridge.as_deref(), collection.parts.iter().flatten())
     }
 
     fn take_collection(&mut self, session: &mut Session) -> Option<Collection> {
         let collection = session.collection.take()?;
-        self.collected -= collection.changes.len();
+        self.collected -= collection.changes;
         Some(collection)
     }
 
