@@ -10,10 +10,9 @@
 //! they come in any other. They are small, since copying one counts every value in it once more, and
 //! each of those counts is elsewhere in memory.
 
-use std::sync::Arc;
-
 use arrayvec::ArrayVec;
 use packet::memory::prefetch;
+use triomphe::Arc;
 
 /// Entries of a node at most.
 const MOST: usize = 16;
