@@ -25,7 +25,8 @@ impl Addresses {
     pub(crate) const EMPTY: Self =
         Self { v4: [Prefixes::EMPTY, Prefixes::EMPTY], v6: [Prefixes::EMPTY, Prefixes::EMPTY] };
 
-    /// Adds the prefixes of a rule, of these lengths, or takes them out.
+    /// Adds the prefixes of a rule, of these lengths, or takes them out. Those that are added count as
+    /// soon as they are settled.
     pub(crate) fn count(&mut self, lengths: &[u8; FIELDS.len()], key: &Key, add: bool) {
         let short = if add { Prefixes::insert } else { Prefixes::remove };
         let long = if add { Prefixes::insert } else { Prefixes::remove };
@@ -35,6 +36,12 @@ impl Addresses {
                 _ => long(&mut self.v6[n - 2], value(key, span), *len),
             }
         }
+    }
+
+    /// Counts those that were added.
+    pub(crate) fn settle(&mut self) {
+        self.v4.iter_mut().for_each(Prefixes::settle);
+        self.v6.iter_mut().for_each(Prefixes::settle);
     }
 
     fn lookup(&self, n: usize, key: &Key) -> Found {

@@ -8,6 +8,7 @@ mod cache;
 mod change;
 mod choose;
 mod conjunction;
+mod counts;
 mod credit;
 mod draft;
 mod eras;

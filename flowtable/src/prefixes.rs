@@ -10,7 +10,7 @@
 //! match the value are found from the longest to the shortest: what comes before one of them in the
 //! order, and is no longer than the bits it shares with the value, is the next.
 
-use crate::sorted::Sorted;
+use crate::counts::Counts;
 
 /// A prefix of some width, in the order of its bits, then of its length.
 pub(crate) trait Prefix: Copy + Ord {
@@ -98,26 +98,32 @@ impl Found {
 
 /// A set of prefixes, each with the number of rules that have it.
 #[derive(Clone, Debug)]
-pub(crate) struct Prefixes<P>(Sorted<P, u32>);
+pub(crate) struct Prefixes<P>(Counts<P>);
 
 impl<P> Prefixes<P> {
     /// No prefix.
-    pub(crate) const EMPTY: Self = Self(Sorted::EMPTY);
+    pub(crate) const EMPTY: Self = Self(Counts::EMPTY);
 }
 
 impl<P: Prefix> Prefixes<P> {
-    /// Notes one more rule with the first `len` bits of `value`; none for a prefix of no length.
+    /// Notes one more rule with the first `len` bits of `value`; none for a prefix of no length. It
+    /// counts as soon as it is settled.
     pub(crate) fn insert(&mut self, value: u128, len: u8) {
         if len > 0 {
-            self.0.count(P::new(value, len));
+            self.0.add(P::new(value, len));
         }
     }
 
     /// Forgets one rule with the first `len` bits of `value`.
     pub(crate) fn remove(&mut self, value: u128, len: u8) {
         if len > 0 {
-            self.0.discount(P::new(value, len));
+            self.0.remove(P::new(value, len));
         }
+    }
+
+    /// Counts what has been noted.
+    pub(crate) fn settle(&mut self) {
+        self.0.settle();
     }
 
     /// Which prefixes match `value`, which is `width` bits wide. Cost: a search for each that does,
@@ -172,6 +178,7 @@ mod tests {
         let mut prefixes = Prefixes::<P>::EMPTY;
         list.iter().chain(gone).for_each(|(prefix, len)| prefixes.insert(*prefix, *len));
         gone.iter().for_each(|(prefix, len)| prefixes.remove(*prefix, *len));
+        prefixes.settle();
         let found = prefixes.lookup(value, 32);
         assert_eq!(found.bits, fewest(list, value));
         for len in 1..=32 {

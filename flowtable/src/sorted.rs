@@ -139,6 +139,17 @@ impl<K: Copy + Ord, V: Value> Sorted<K, V> {
         iter
     }
 
+    /// Of entries whose keys ascend. Nodes are full.
+    pub(crate) fn of_ascending(entries: impl Iterator<Item = (K, V)>) -> Self {
+        let leaf = |entries: Entries<(K, V)>| (entries[0].0, Arc::new(Node::Leaf(entries)));
+        let fork = |nodes: Entries<Child<K, V>>| (nodes[0].0, Arc::new(Node::Fork(nodes)));
+        let mut nodes: Vec<_> = full(entries).map(leaf).collect();
+        while nodes.len() > 1 {
+            nodes = full(nodes.into_iter()).map(fork).collect();
+        }
+        Self(nodes.pop().map(|(_, root)| root))
+    }
+
     /// Gives `key` the value that `value` makes of the one it has.
     pub(crate) fn insert_with(&mut self, key: K, value: impl FnOnce(Option<&V>) -> V) {
         let Some(root) = &mut self.0 else {
@@ -323,6 +334,12 @@ impl<K: Copy + Ord, V: Value> Node<K, V> {
     }
 }
 
+/// As many as go into a node, again and again.
+fn full<T>(mut items: impl Iterator<Item = T>) -> impl Iterator<Item = Entries<T>> {
+    let next = move || Some(Entries::from_iter(items.by_ref().take(MOST)));
+    std::iter::from_fn(next).take_while(|node| !node.is_empty())
+}
+
 /// Takes off the upper half of a node's entries, or the last one if `key` is above it.
 fn upper<K: Ord, T>(entries: &mut Entries<(K, T)>, key: K) -> Entries<(K, T)> {
     let is_last = entries.last().is_some_and(|(last, _)| *last < key);
@@ -451,6 +468,19 @@ mod tests {
                     prop_assert_eq!(sorted.around(key), (before, after));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn it_can_be_made_of_what_is_in_order() {
+        for len in (0..600).chain([16 * 16 * 16, 10_000]) {
+            let mut sorted =
+                Sorted::of_ascending((0..len).map(|key: u16| (2 * key, usize::from(key))));
+            sorted.0.as_deref().map(depth);
+            assert!(sorted.iter().map(|(key, _)| *key).eq((0..len).map(|key| 2 * key)));
+            sorted.insert(3, 0);
+            sorted.0.as_deref().map(depth);
+            assert_eq!(sorted.iter().count(), usize::from(len) + 1);
         }
     }
 

@@ -31,6 +31,7 @@
 //! 2. Tuples are sorted by their highest priority, descending.
 //! 3. No tuple is empty.
 //! 4. Every rule is also in a list by priority and age: the order of a dump.
+//! 5. A table that packets are looked up in is settled: all its rules are counted.
 //!
 //! **Threads.** A table is a value. A change makes a new one that shares what it did not touch: the
 //! cost is O(log rules + tuples), and readers of the old value go on undisturbed until they let go
@@ -248,11 +249,12 @@ impl Table {
     pub fn insert(&mut self, rule: Arc<Rule>) -> Option<Arc<Rule>> {
         let old = self.find(&rule.mask, &rule.values, rule.priority).cloned();
         self.put(rule, old.as_deref());
+        self.settle();
         old
     }
 
     /// Adds a rule in place of `old`, which must be what [`Table::find`] says of its match and its
-    /// priority.
+    /// priority. Packets can meet it as soon as the table is settled.
     pub(crate) fn put(&mut self, rule: Arc<Rule>, old: Option<&Rule>) {
         let is_clause = rule.is_clause();
         let same_kind = old.filter(|old| old.is_clause() == is_clause);
@@ -273,6 +275,12 @@ impl Table {
         } else {
             self.hard.put(rule, same_kind);
         }
+    }
+
+    /// Ends a change: counts what the rules that were put in have, all at once.
+    pub(crate) fn settle(&mut self) {
+        self.hard.settle();
+        self.soft.settle();
     }
 
     /// Removes a rule, if it is in the table.

@@ -4,7 +4,7 @@
 //! the next from it with [`Edit`] and publishes that whole. What did not change is shared between
 //! the two.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -340,6 +340,7 @@ impl Tables {
             changes: Changes::default(),
             applied: Applied::default(),
             orphans: Vec::new(),
+            unsettled: BTreeSet::new(),
         }
     }
 }
@@ -369,13 +370,25 @@ pub struct Edit {
     pub(crate) applied: Applied,
     /// Tables and cookies that have lost their last teacher.
     pub(crate) orphans: Vec<(BridgeId, TableId, u64)>,
+    /// Tables that have new rules, which no packet can meet before they are settled.
+    unsettled: BTreeSet<(BridgeId, TableId)>,
 }
 
 impl Edit {
     /// The next generation, and what became of rules.
     pub fn finish(mut self) -> (Tables, Applied) {
+        self.settle();
         self.tables.history.push(self.changes);
         (self.tables, self.applied)
+    }
+
+    fn settle(&mut self) {
+        for (bridge, table) in std::mem::take(&mut self.unsettled) {
+            // The bridge may be gone by now.
+            if let Ok(table) = self.table_mut(bridge, table) {
+                table.settle();
+            }
+        }
     }
 
     /// What became of rules so far.
@@ -383,7 +396,7 @@ impl Edit {
         &self.applied
     }
 
-    /// The state so far.
+    /// The state so far, for all questions but what a packet meets.
     pub const fn tables(&self) -> &Tables {
         &self.tables
     }
@@ -667,6 +680,7 @@ impl Edit {
     ) -> Result<(), Refused> {
         let rule = Arc::new(rule);
         self.table_mut(bridge, rule.table)?.put(Arc::clone(&rule), old.as_deref());
+        self.unsettled.insert((bridge, rule.table));
         // First: who is replaced by another teacher leaves no orphans.
         self.teacher_entered(bridge, &rule);
         old.into_iter().for_each(|old| self.left(bridge, old));
@@ -744,6 +758,7 @@ impl Edit {
 
     /// The tables as they were at `generation`.
     pub(crate) fn restored(mut self, generation: u64, next_rule: u64, next_group: u32) -> Tables {
+        self.settle();
         self.tables.history = History::beginning_at(generation);
         self.tables.next_rule = Arc::new(AtomicU64::new(next_rule));
         self.tables.next_group = next_group;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use packet::Key;
 
 use crate::addresses::{Addresses, Asked, FIELDS, prefix_len};
+use crate::counts::Counts;
 use crate::mask::{Mask, STAGES, Seed};
 use crate::prefixes::{Prefixes, Short};
 use crate::ranges::Ranges;
@@ -44,7 +45,7 @@ pub(crate) struct Tuple<R> {
     rules: Sorted<u64, Same<R>>,
     /// How many rules have the hash of the words up to the end of a stage; empty for the last stage
     /// and those without words.
-    stages: [Sorted<u64, u32>; STAGES - 1],
+    stages: [Counts<u64>; STAGES - 1],
     /// The ports in use, source before destination, masked; each as long as the lowest bit of the
     /// mask.
     ports: Prefixes<Short>,
@@ -171,7 +172,7 @@ impl<R: Entry> Tuple<R> {
             highest: 0,
             last_stage: mask.last_stage(),
             rules: Sorted::EMPTY,
-            stages: [Sorted::EMPTY; STAGES - 1],
+            stages: [const { Counts::EMPTY }; STAGES - 1],
             ports: Prefixes::EMPTY,
             ports_len: u8::try_from(32 - ports.trailing_zeros().min(32)).unwrap_or(0),
             ranges: ranges.then(|| Box::new(Ranges::new(mask.ranged()))),
@@ -224,10 +225,7 @@ impl<R: Entry> Tuple<R> {
                 hasher.write_u64(key[word] & self.mask.bits()[word]);
             }
             let is_known = words.is_empty() || is_typed && stage < NETWORK;
-            if !is_known
-                && stage < self.last_stage
-                && self.stages[stage].get(hasher.finish()).is_none()
-            {
+            if !is_known && stage < self.last_stage && !self.stages[stage].has(hasher.finish()) {
                 return self.looked_before(stage + 1, looked);
             }
         }
@@ -339,7 +337,8 @@ impl<R: Entry> Tuple<R> {
         self.priorities.get(priority).is_some()
     }
 
-    /// Adds a rule; there is none with its values and its priority.
+    /// Adds a rule; there is none with its values and its priority. Packets can meet it as soon as the
+    /// tuple and the addresses are settled.
     pub(crate) fn insert(&mut self, entry: R, seed: Seed, addresses: &mut Addresses) {
         let rule = Arc::clone(entry.rule());
         self.count(&rule, seed, addresses, true);
@@ -371,7 +370,7 @@ impl<R: Entry> Tuple<R> {
 
     /// Adds a rule to what is counted beside the rules themselves, or takes it out.
     fn count(&mut self, rule: &Rule, seed: Seed, addresses: &mut Addresses, add: bool) {
-        let step = if add { Sorted::count } else { Sorted::discount };
+        let step = if add { Counts::add } else { Counts::remove };
         let step_priority = if add { Sorted::count } else { Sorted::discount };
         step_priority(&mut self.priorities, rule.priority);
         self.highest = self.priorities.last().map_or(0, |(priority, _)| *priority);
@@ -404,6 +403,12 @@ impl<R: Entry> Tuple<R> {
             let step = if add { Ranges::insert } else { Ranges::remove };
             step(ranges, *pair);
         }
+    }
+
+    /// Counts what the rules that were added have.
+    pub(crate) fn settle(&mut self) {
+        self.stages.iter_mut().for_each(Counts::settle);
+        self.ports.settle();
     }
 
     /// Asserts that the tuple is what a table says it is, for tests; answers with its rules.

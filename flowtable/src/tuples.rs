@@ -21,6 +21,8 @@ pub(crate) struct Tuples<R> {
     /// In descending order of what is highest in them.
     order: Vec<Turn>,
     addresses: Addresses,
+    /// The tuples that have had new rules since they were settled.
+    unsettled: Vec<usize>,
 }
 
 /// When a tuple's turn comes in a lookup, and what passes over most of them without looking into
@@ -54,6 +56,7 @@ impl<R: Entry> Tuples<R> {
             hashes: Vec::new(),
             order: Vec::new(),
             addresses: Addresses::EMPTY,
+            unsettled: Vec::new(),
         }
     }
 
@@ -117,7 +120,8 @@ impl<R: Entry> Tuples<R> {
         (None, others)
     }
 
-    /// Adds a rule, in place of `old` if there is one with its match and its priority.
+    /// Adds a rule, in place of `old` if there is one with its match and its priority. Packets can
+    /// meet it as soon as it is settled.
     pub(crate) fn put(&mut self, entry: R, old: Option<&Rule>) {
         let rule = entry.rule();
         let hash = rule.mask.hash();
@@ -134,8 +138,11 @@ impl<R: Entry> Tuples<R> {
             None => {
                 let before = Turn::of(at, tuple);
                 tuple.insert(entry, self.seed, &mut self.addresses);
+                if self.unsettled.last() != Some(&at) {
+                    self.unsettled.push(at);
+                }
                 if before != Turn::of(at, tuple) {
-                    self.settle(at);
+                    self.take_turn(at);
                 }
             }
         }
@@ -143,20 +150,33 @@ impl<R: Entry> Tuples<R> {
 
     /// Removes a rule, if it is there.
     pub(crate) fn remove(&mut self, rule: &Rule) -> Option<R> {
+        // Places may change hands.
+        self.settle();
         let at = self.at(rule.mask.hash(), |mask| *mask == *rule.mask)?;
         let found = self.tuples[at].find(&rule.values, rule.priority, self.seed);
         let removed = found.filter(|found| found.rule().id == rule.id)?.clone();
         let tuple = Arc::make_mut(&mut self.tuples[at]);
         tuple.remove(removed.rule(), self.seed, &mut self.addresses);
-        self.settle(at);
+        self.take_turn(at);
         if self.tuples[at].is_empty() {
             self.forget(at);
         }
         Some(removed)
     }
 
+    /// Counts what the rules that were added have.
+    pub(crate) fn settle(&mut self) {
+        if self.unsettled.is_empty() {
+            return;
+        }
+        self.addresses.settle();
+        for at in self.unsettled.drain(..) {
+            Arc::make_mut(&mut self.tuples[at]).settle();
+        }
+    }
+
     /// Moves a tuple's turn to where its highest priority belongs.
-    fn settle(&mut self, at: usize) {
+    fn take_turn(&mut self, at: usize) {
         let own = Turn::of(at, &self.tuples[at]);
         let highest = own.highest;
         let is_it = |turn: &Turn| turn.tuple as usize == at;
@@ -187,6 +207,7 @@ impl<R: Entry> Tuples<R> {
     pub(crate) fn check(&self) -> usize {
         assert!(self.order.is_sorted_by(|a, b| a.highest >= b.highest), "invariant 2");
         assert_eq!(self.order.len(), self.tuples.len());
+        assert!(self.unsettled.is_empty(), "invariant 5");
         for turn in &self.order {
             assert_eq!(*turn, Turn::of(turn.tuple as usize, &self.tuples[turn.tuple as usize]));
         }
