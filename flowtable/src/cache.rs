@@ -543,11 +543,11 @@ impl Cache {
         taught
     }
 
-    /// Whether the translation says what `flow` says.
+    /// Whether the translation says what `flow` says, for all of its packets.
     fn is_same(&self, flow: MegaflowId) -> bool {
         let (program, path) = self.megaflows.result(flow);
         self.translation.is_cacheable()
-            && *self.megaflows.matching(flow).1 == self.translation.looked
+            && self.megaflows.depends_on(flow, &self.translation.looked)
             && self.programs.exactly(program) == self.translation.ops
             && self.paths.is(path, &self.translation.path)
     }

@@ -7,7 +7,9 @@
 //!
 //! **Limits.** Entries in all, entries per port and masks per port are bounded. When a port has its
 //! share, the oldest of its own entries that share a bucket with the new one go; if there is none,
-//! the new one is not kept, and its packets take the long way.
+//! the new one is not kept, and its packets take the long way. A port that has many masks gets some
+//! that are wider than need be, and no more: its packets are in the cache all the same, and mostly
+//! found by their session.
 
 use bytemuck::Zeroable;
 use packet::memory::prefetch;
@@ -186,6 +188,8 @@ pub struct Megaflows {
 impl Megaflows {
     /// Most masks in use on one port.
     pub const MASKS: usize = 128;
+    /// How many of them are wide at least: each depends on all that the others do.
+    const WIDE: usize = 8;
     /// Most masks in use at all.
     pub const ALL_MASKS: usize = 4096;
 
@@ -431,6 +435,11 @@ impl Megaflows {
         (mask.expand(&entry.values), mask.bits())
     }
 
+    /// Whether a megaflow is for packets only that agree in these bits.
+    pub(crate) fn depends_on(&self, flow: MegaflowId, looked: &Key) -> bool {
+        self.mask(MaskId(self.entries[flow.0 as usize].mask)).has(looked)
+    }
+
     /// What a megaflow rests on: the generation it is from and the flows that had been taught by
     /// then, its tables, the learned entries.
     pub fn origin(
@@ -476,13 +485,9 @@ impl Megaflows {
         key: &Key,
         mut gone: impl FnMut(Gone),
     ) -> Result<Place, NoRoom> {
-        let mask = self.intern_mask(looked)?;
+        let mask = self.mask_for(port, looked)?;
         let hash = self.hash(mask, key);
         let own = self.used(port).ok_or(NoRoom)?;
-        let has_mask = own.masks.iter().any(|own| own.mask == mask);
-        if !has_mask && own.masks.len() >= Self::MASKS {
-            return Err(NoRoom);
-        }
         let has_share = own.flows as usize >= self.entries.len() / 4 * 3;
         let is_full = self.free.is_empty() && self.origins.len() >= self.entries.len();
         if has_share || is_full || self.index.is_crowded(hash) {
@@ -537,6 +542,33 @@ impl Megaflows {
             (self.origins.len() < self.entries.len()).then(|| self.origins.push(NO_ORIGIN))?;
             Some(next)
         })
+    }
+
+    /// The mask of a megaflow of `port` that depends on the bits of `looked`: these, or, if the port
+    /// has many masks, others as well. That is right for fewer packets than it could be, which is
+    /// better than for none.
+    fn mask_for(&mut self, port: PortId, looked: &Key) -> Result<MaskId, NoRoom> {
+        let own = &self.used(port).ok_or(NoRoom)?.masks;
+        if own.len() < Self::MASKS - Self::WIDE {
+            return self.intern_mask(looked);
+        }
+        let masks = own.iter().map(|own| own.mask);
+        let fit = masks.filter(|mask| self.mask(*mask).has(looked));
+        if let Some(closest) = fit.min_by_key(|mask| bits_of(self.mask(*mask).bits())) {
+            return Ok(closest);
+        }
+        let mut wide = *looked;
+        // After the last one there is none that does not fit.
+        let is_last = own.len() + 1 >= Self::MASKS;
+        for word in 0..Key::PACKET_WORDS {
+            wide[word] = match is_last {
+                true => u64::MAX,
+                false => {
+                    own.iter().fold(wide[word], |all, own| all | self.mask(own.mask).bits()[word])
+                }
+            };
+        }
+        self.intern_mask(&wide)
     }
 
     /// The number of a mask, which may have no users yet.
@@ -655,6 +687,11 @@ impl PortUse {
         self.masks[at].flows -= 1;
         (self.masks[at].flows == 0).then(|| self.masks.remove(at).family)
     }
+}
+
+/// How many bits a mask has.
+fn bits_of(mask: &Key) -> u32 {
+    mask.words().iter().map(|word| word.count_ones()).sum()
 }
 
 fn seconds(now: Millis) -> u32 {
