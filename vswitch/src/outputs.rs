@@ -170,11 +170,13 @@ impl Outputs {
         }
         let mut copies = std::mem::take(&mut self.copies);
         let mut next = copies.drain(..).peekable();
-        let packets = batch.drain(..verdicts.len()).zip(verdicts.drain(..));
-        for (at, (packet, verdict)) in packets.enumerate() {
+        // Not zipped: a pair is put together piece by piece, and stalls whoever reads it.
+        let mut packets = batch.drain(..verdicts.len());
+        for (at, verdict) in verdicts.drain(..).enumerate() {
             while let Some((_, port, copy)) = next.next_if(|(before, ..)| *before == at) {
                 self.send(port, copy, pool, account);
             }
+            let Some(packet) = packets.next() else { break };
             match verdict {
                 Verdict::Send(port) => self.send(port, packet, pool, account),
                 Verdict::Drop(reason) => self.drop(packet, reason, pool, account),

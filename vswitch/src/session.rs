@@ -6,10 +6,10 @@
 //! compared on every hit, so that a session is right for exactly the packets its megaflow is right
 //! for; what does not fit into those four words is not made a session, and counted.
 //!
-//! **Who gets one.** TCP and UDP over IPv4 or IPv6 in whole packets without options, with a TTL
-//! that can be decremented; of TCP only what belongs to the middle of a connection. A tuple that is
-//! seen once gets none: the second packet makes it, so that a scan of random tuples throws no real
-//! session out.
+//! **Who gets one.** TCP, UDP, SCTP and ICMP (whose type and code stand for ports) over IPv4 or IPv6
+//! in whole packets without options, with a TTL that can be decremented; of TCP only what belongs to
+//! the middle of a connection. A tuple that is seen once gets none: the second packet makes it, so
+//! that a scan of random tuples throws no real session out.
 //!
 //! **When it is right.** A session of the worker's current epoch is. An older one asks its
 //! megaflow; if that is gone or no longer right, the packet goes the long way, and the session is
@@ -41,8 +41,8 @@ impl SessionKey {
             headers.fragment == Fragment::No && !headers.options && key.word(Key::TTL_LEFT) == 1;
         let middle = match headers.transport {
             Transport::Tcp => key.word(Key::TCP_FLAGS) & ENDS == 0,
-            Transport::Udp => true,
-            _ => false,
+            Transport::Udp | Transport::Sctp | Transport::Icmp | Transport::Icmpv6 => true,
+            Transport::None => false,
         };
         if !whole || !middle {
             return None;
