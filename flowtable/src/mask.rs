@@ -147,6 +147,17 @@ impl Mask {
         self.values(key).zip(values).fold(0, |differ, (ours, theirs)| differ | (ours ^ theirs)) == 0
     }
 
+    /// Whether all of these have `values` at the words that count: word by word, so that each is
+    /// looked up and its bits are loaded once.
+    #[inline]
+    pub(crate) fn all_agree(&self, keys: &[Key], values: &[u64]) -> bool {
+        let words = self.words().iter().zip(&self.packed).zip(values);
+        words.into_iter().all(|((word, bits), value)| {
+            let word = usize::from(*word) % Key::WORDS;
+            keys.iter().fold(0, |differ, key| differ | (key[word] ^ value)) & bits == 0
+        })
+    }
+
     /// The hash of what each key has at the words that count.
     #[inline]
     pub(crate) fn hash_all(&self, seed: Seed, keys: &[Key], hashes: &mut [u64]) {
@@ -168,10 +179,55 @@ impl Mask {
 
     #[inline]
     fn hash_words<const N: usize>(&self, seed: Seed, keys: &[Key], hashes: &mut [u64]) {
-        let words: [usize; N] = std::array::from_fn(|n| usize::from(self.words[n]) % Key::WORDS);
-        let bits: [u64; N] = std::array::from_fn(|n| self.packed[n]);
+        let (words, bits) = self.first::<N>();
         for (key, hash) in keys.iter().zip(hashes) {
             *hash = seed.hash((0..N).map(|n| key[words[n]] & bits[n]));
+        }
+    }
+
+    /// The places and the bits of the first words that count.
+    #[inline]
+    fn first<const N: usize>(&self) -> ([usize; N], [u64; N]) {
+        let place = |n: usize| usize::from(self.words[n]) % Key::WORDS;
+        (std::array::from_fn(place), std::array::from_fn(|n| self.packed[n]))
+    }
+
+    /// Whether each key has the values that are guessed for it, if any are, at the words that count.
+    #[inline]
+    pub(crate) fn agree_each<'a>(
+        &self,
+        keys: &[Key],
+        guessed: impl Iterator<Item = Option<&'a [u64; Key::PACKET_WORDS]>>,
+        agreed: &mut [bool],
+    ) {
+        // As with hashes.
+        match self.words().len() {
+            2 => self.agree_words::<2>(keys, guessed, agreed),
+            3 => self.agree_words::<3>(keys, guessed, agreed),
+            4 => self.agree_words::<4>(keys, guessed, agreed),
+            5 => self.agree_words::<5>(keys, guessed, agreed),
+            6 => self.agree_words::<6>(keys, guessed, agreed),
+            _ => {
+                for ((key, values), agreed) in keys.iter().zip(guessed).zip(agreed) {
+                    *agreed = values.is_some_and(|values| self.agrees(key, values));
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn agree_words<'a, const N: usize>(
+        &self,
+        keys: &[Key],
+        guessed: impl Iterator<Item = Option<&'a [u64; Key::PACKET_WORDS]>>,
+        agreed: &mut [bool],
+    ) {
+        let (words, bits) = self.first::<N>();
+        for ((key, values), agreed) in keys.iter().zip(guessed).zip(agreed) {
+            let differs = |values: &[u64; Key::PACKET_WORDS]| {
+                (0..N).fold(0, |differ, n| differ | ((key[words[n]] & bits[n]) ^ values[n])) != 0
+            };
+            *agreed = values.is_some_and(|values| !differs(values));
         }
     }
 

@@ -324,6 +324,22 @@ impl Megaflows {
         Some(MegaflowId(guess))
     }
 
+    /// Which of some packets agree with their guesses, which are then what [`Megaflows::find`] finds.
+    #[inline]
+    pub fn agree_each(
+        &self,
+        mask: MaskId,
+        keys: &[Key],
+        guesses: &[Option<MegaflowId>],
+        agreed: &mut [bool],
+    ) {
+        let values = guesses.iter().map(|guess| {
+            let entry = &self.entries[(*guess)?.0 as usize];
+            (entry.mask == mask.0 && entry.serial != 0).then_some(&entry.values)
+        });
+        self.mask(mask).agree_each(keys, values, agreed);
+    }
+
     /// The megaflow of this mask that the packet agrees with, looked for first where the guess
     /// says.
     #[inline]
@@ -347,6 +363,13 @@ impl Megaflows {
     pub fn agrees(&self, flow: MegaflowId, mask: MaskId, key: &Key) -> bool {
         let entry = &self.entries[flow.0 as usize];
         entry.mask == mask.0 && entry.serial != 0 && self.mask(mask).agrees(key, &entry.values)
+    }
+
+    /// Whether `flow` is a megaflow of this mask and all these packets agree with it.
+    #[inline]
+    pub fn all_agree(&self, flow: MegaflowId, mask: MaskId, keys: &[Key]) -> bool {
+        let entry = &self.entries[flow.0 as usize];
+        entry.mask == mask.0 && entry.serial != 0 && self.mask(mask).all_agree(keys, &entry.values)
     }
 
     /// The megaflow that a packet of `port` agrees with, by whatever mask.

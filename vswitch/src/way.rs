@@ -101,6 +101,8 @@ struct Lanes {
     sessions: [Option<SessionKey>; LANES],
     hashes: [u64; LANES],
     guesses: [Option<MegaflowId>; LANES],
+    /// Whether the packets agree with them.
+    agreed: [bool; LANES],
 }
 
 impl Way {
@@ -178,9 +180,7 @@ impl Way {
             while let Some(first) = self.next_lanes(batch) {
                 let lanes = (batch.len() - first).min(LANES);
                 self.parse(&batch[first..first + lanes], ingress.port);
-                for lane in 0..lanes {
-                    self.deliver(batch, lane, Some(found), ingress, tally);
-                }
+                self.deliver_alike(batch, lanes, found, ingress, tally);
             }
         }
         while let Some(at) = self.next_lanes(batch) {
@@ -209,38 +209,47 @@ impl Way {
                 && self.all_agree(flow, mask, lanes)
                 && let Some(found) = self.cache.hit(flow, lanes, tally.now)
             {
-                for lane in 0..lanes {
-                    self.deliver(batch, lane, Some(found), ingress, tally);
-                }
+                self.deliver_alike(batch, lanes, found, ingress, tally);
                 continue;
             }
             self.find_guesses(mask, lanes);
+            // Until something changes in the cache.
+            let mut unchanged = true;
             for lane in 0..lanes {
-                let Lanes { keys, hashes, guesses, .. } = &*self.lanes;
-                last = self.cache.megaflows().find(mask, hashes[lane], guesses[lane], &keys[lane]);
+                let Lanes { keys, hashes, guesses, agreed, .. } = &*self.lanes;
+                let (guess, megaflows) = (guesses[lane], self.cache.megaflows());
+                last = match unchanged && agreed[lane] {
+                    true => guess,
+                    false => megaflows.find(mask, hashes[lane], guess, &keys[lane]),
+                };
                 let found = last.and_then(|flow| self.cache.hit(flow, 1, tally.now));
+                unchanged &= found.is_some_and(|found| !self.cache.has_asides(found));
                 self.deliver(batch, lane, found, ingress, tally);
             }
         }
     }
 
-    /// Hashes the keys of all lanes, and fetches the megaflows they will most likely meet.
+    /// Hashes the keys of all lanes, fetches the megaflows they will most likely meet, and compares.
     #[inline]
     fn find_guesses(&mut self, mask: MaskId, lanes: usize) {
-        let Lanes { keys, hashes, guesses, want_sessions, .. } = &mut *self.lanes;
+        let Lanes { keys, hashes, guesses, agreed, want_sessions, .. } = &mut *self.lanes;
         *want_sessions = false;
         let megaflows = self.cache.megaflows();
         megaflows.hash_all(mask, &keys[..lanes], hashes);
         for (guess, hash) in guesses.iter_mut().zip(&hashes[..lanes]) {
             *guess = megaflows.guess(*hash);
         }
+        megaflows.agree_each(mask, &keys[..lanes], &guesses[..lanes], &mut agreed[..lanes]);
     }
 
     /// Whether all lanes meet this megaflow, as they do when one rule is for many packets: then
-    /// there is nothing to look up. The first packet that does not ends the attempt.
+    /// there is nothing to look up. Where it is not so, the first or the last mostly shows it.
     #[inline]
     fn all_agree(&self, flow: MegaflowId, mask: MaskId, lanes: usize) -> bool {
-        self.lanes.keys[..lanes].iter().all(|key| self.cache.megaflows().agrees(flow, mask, key))
+        let (keys, megaflows) = (&self.lanes.keys[..lanes], self.cache.megaflows());
+        let ends = [keys.first(), keys.last()];
+        ends.into_iter().flatten().all(|key| megaflows.agrees(flow, mask, key))
+            && megaflows.all_agree(flow, mask, keys)
     }
 
     /// Each packet's program by its session, or the long way.
@@ -330,6 +339,49 @@ impl Way {
             None => self.resolve(&batch[self.verdicts.len()], lane, ingress.port, tally.now),
         };
         self.perform(batch, headers, found, &ingress.account, tally);
+    }
+
+    /// Carries out what was found for all of the next packets: their program is looked at once.
+    #[inline]
+    fn deliver_alike(
+        &mut self,
+        batch: &mut Batch,
+        lanes: usize,
+        found: Found,
+        ingress: &Ingress,
+        tally: &mut Tally,
+    ) {
+        let (program, path) = match found {
+            Found::Cached(program, path)
+                if !program.has_asides() && self.looks == 0 && !ingress.unmarked_partial =>
+            {
+                (program, path)
+            }
+            _ => {
+                let each = 0..lanes;
+                return each
+                    .for_each(|lane| self.deliver(batch, lane, Some(found), ingress, tally));
+            }
+        };
+        let (ops, account) = (self.cache.programs().ops(program), &ingress.account);
+        for headers in &self.lanes.headers[..lanes] {
+            if self.outputs.begin(self.verdicts.len()) {
+                self.outputs.dispatch(batch, &mut self.verdicts, &mut self.pool, account);
+                self.outputs.begin(0);
+            }
+            let packet = &mut batch[self.verdicts.len()];
+            if packet.len() < ethernet::LEN {
+                self.verdicts.push(Verdict::Drop(DropReason::Runt));
+                continue;
+            }
+            tally.count(path, Worth::of(packet), self.cache.paths());
+            let Self { memory, pool, outputs, .. } = self;
+            let verdict = act(ops, packet, *headers, memory, pool, account, outputs);
+            if let Verdict::Drop(_) = verdict {
+                self.outputs.last_drops.passed(packet, self.cache.paths().steps(path));
+            }
+            self.verdicts.push(verdict);
+        }
     }
 
     /// The long way.
@@ -480,6 +532,7 @@ impl Lanes {
             sessions: [None; LANES],
             hashes: [0; LANES],
             guesses: [None; LANES],
+            agreed: [false; LANES],
         }
     }
 }
