@@ -32,6 +32,7 @@ mod meters;
 mod normal;
 mod paths;
 mod pending;
+mod port_use;
 mod ports;
 mod prefixes;
 mod program;

@@ -15,7 +15,6 @@ use bytemuck::Zeroable;
 use packet::memory::prefetch;
 use packet::{Key, PortId};
 
-use crate::asides::Asides;
 use crate::change::{Basis, Change};
 use crate::eras::NEVER;
 use crate::family::{Concerned, Families, Family, FamilyId};
@@ -23,6 +22,7 @@ use crate::index::Index;
 use crate::mac::Version;
 use crate::mask::{Mask, Seed};
 use crate::paths::PathId;
+use crate::port_use::{GONE, MaskOfPort, PortUse, PortUses};
 use crate::ports::BridgeId;
 use crate::program::AsideId;
 use crate::programs::ProgramId;
@@ -61,6 +61,9 @@ struct Entry {
     values: [u64; Key::PACKET_WORDS],
 }
 
+/// Values in the first line of an entry.
+const IN_FIRST_LINE: usize = 4;
+
 /// The part that only a change makes anybody read.
 #[derive(Clone, Debug)]
 struct Origin {
@@ -85,31 +88,6 @@ struct MaskUse {
     hash: u64,
     users: u32,
 }
-
-/// What one port has cached.
-#[derive(Debug, Default)]
-struct PortUse {
-    /// Its masks, those hit more often nearer to the front.
-    masks: Vec<MaskOfPort>,
-    flows: u32,
-    /// The megaflow that was added last, or [`GONE`].
-    newest: u32,
-}
-
-/// A mask that is in use on a port.
-#[derive(Clone, Copy, Debug)]
-struct MaskOfPort {
-    mask: MaskId,
-    /// Megaflows of the port that have it.
-    flows: u32,
-    /// What they have in common.
-    family: FamilyId,
-}
-
-const GONE: u32 = u32::MAX;
-/// What stands for ports from here on are the ends of earlier passes.
-const FIRST_PASS: u16 = 0xe000;
-const _: () = assert!(FIRST_PASS as usize + Asides::MOST <= u16::MAX as usize);
 
 /// What a megaflow that is gone had in use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -175,9 +153,7 @@ pub struct Megaflows {
     free: Vec<u32>,
     index: Index,
     masks: Vec<MaskUse>,
-    ports: Vec<PortUse>,
-    /// The same of what comes from earlier passes.
-    passes: Vec<PortUse>,
+    ports: PortUses,
     families: Families,
     seed: Seed,
     /// Where the next sweep goes on.
@@ -187,7 +163,7 @@ pub struct Megaflows {
 
 impl Megaflows {
     /// Most masks in use on one port.
-    pub const MASKS: usize = 128;
+    pub const MASKS: usize = PortUses::MASKS;
     /// How many of them are wide at least: each depends on all that the others do.
     const WIDE: usize = 8;
     /// Most masks in use at all.
@@ -202,8 +178,7 @@ impl Megaflows {
             free: Vec::with_capacity(most as usize),
             index: Index::new(most as usize),
             masks: Vec::with_capacity(Self::ALL_MASKS),
-            ports: Vec::new(),
-            passes: Vec::new(),
+            ports: PortUses::default(),
             families: Families::new(),
             seed,
             hand: 0,
@@ -215,44 +190,19 @@ impl Megaflows {
     pub fn bytes(&self) -> usize {
         let each = size_of::<Entry>() + size_of::<Origin>() + size_of::<u32>();
         let masks = self.masks.len() * size_of::<MaskUse>();
-        let ports = self.ports.len() * Self::MASKS * size_of::<MaskOfPort>();
+        let ports = self.ports.bytes();
         self.origins.len() * each + self.index.bytes() + masks + ports + self.families.bytes()
     }
 
     /// What stands for a port where packets come from the end of an earlier pass.
-    pub fn behind(AsideId(aside): AsideId) -> PortId {
-        PortId(u16::try_from(aside).map_or(u16::MAX, |aside| FIRST_PASS.saturating_add(aside)))
-    }
-
-    /// The end of the earlier pass that packets come from, if they do not come from a port.
-    fn pass(port: PortId) -> Option<AsideId> {
-        port.0.checked_sub(FIRST_PASS).map(|aside| AsideId(aside.into()))
+    pub fn behind(aside: AsideId) -> PortId {
+        PortUses::behind(aside)
     }
 
     /// Makes room for the ports up to `port`, or the passes. Allocates: for the moment in which a
     /// port is added, or a walk frozen for the first time.
     pub fn prepare(&mut self, port: PortId) {
-        let (uses, at, masks) = match port.0.checked_sub(FIRST_PASS) {
-            Some(pass) => (&mut self.passes, usize::from(pass), 0),
-            None => (&mut self.ports, usize::from(port.0), Self::MASKS),
-        };
-        while uses.len() <= at {
-            uses.push(PortUse { masks: Vec::with_capacity(masks), flows: 0, newest: 0 });
-        }
-    }
-
-    fn used(&self, port: PortId) -> Option<&PortUse> {
-        match port.0.checked_sub(FIRST_PASS) {
-            Some(pass) => self.passes.get(usize::from(pass)),
-            None => self.ports.get(usize::from(port.0)),
-        }
-    }
-
-    fn used_mut(&mut self, port: PortId) -> Option<&mut PortUse> {
-        match port.0.checked_sub(FIRST_PASS) {
-            Some(pass) => self.passes.get_mut(usize::from(pass)),
-            None => self.ports.get_mut(usize::from(port.0)),
-        }
+        self.ports.prepare(port);
     }
 
     /// How many there are.
@@ -267,7 +217,7 @@ impl Megaflows {
 
     /// Masks in use on `port`.
     pub fn masks(&self, port: PortId) -> usize {
-        self.used(port).map_or(0, |port| port.masks.len())
+        self.ports.get(port).map_or(0, |port| port.masks.len())
     }
 
     /// Different masks in use on all ports. Cost: a look at each that ever was.
@@ -277,7 +227,7 @@ impl Megaflows {
 
     /// How packets of `port` find their megaflow.
     pub fn lead(&self, port: PortId) -> Lead {
-        match self.ports.get(usize::from(port.0)) {
+        match self.ports.get(port) {
             // A mask that looks at nothing but where packets come from has one megaflow a port.
             Some(PortUse { masks, flows: 1, newest, .. })
                 if *newest != GONE && self.mask(masks[0].mask).words() == [0] =>
@@ -316,12 +266,20 @@ impl Megaflows {
         hashes[..keys.len()].iter().for_each(|hash| self.index.prefetch(*hash));
     }
 
-    /// The megaflow that a packet with this hash most likely agrees with, which is fetched.
+    /// The megaflows that packets with these hashes most likely agree with, which are fetched.
     #[inline]
-    pub fn guess(&self, hash: u64) -> Option<MegaflowId> {
-        let guess = self.index.guess(hash)?;
-        prefetch(&self.entries[guess as usize]);
-        Some(MegaflowId(guess))
+    pub fn guess_all(&self, mask: MaskId, hashes: &[u64], guesses: &mut [Option<MegaflowId>]) {
+        let is_long = self.mask(mask).words().len() > IN_FIRST_LINE;
+        for (guess, hash) in guesses.iter_mut().zip(hashes) {
+            *guess = self.index.guess(*hash).map(MegaflowId);
+            if let Some(MegaflowId(guess)) = *guess {
+                let entry = &self.entries[guess as usize];
+                prefetch(entry);
+                if is_long {
+                    prefetch(&entry.values[IN_FIRST_LINE]);
+                }
+            }
+        }
     }
 
     /// Which of some packets agree with their guesses, which are then what [`Megaflows::find`] finds.
@@ -374,13 +332,13 @@ impl Megaflows {
 
     /// The megaflow that a packet of `port` agrees with, by whatever mask.
     pub fn lookup(&mut self, port: PortId, key: &Key) -> Option<MegaflowId> {
-        let masks = self.used(port)?.masks.len();
+        let masks = self.ports.get(port)?.masks.len();
         for at in 0..masks {
-            let mask = self.used(port)?.masks[at].mask;
+            let mask = self.ports.get(port)?.masks[at].mask;
             if let Some(found) = self.find(mask, self.hash(mask, key), None, key) {
                 // A step towards the front: masks settle in the order of their hits.
                 if at > 0 {
-                    self.used_mut(port)?.masks.swap(at - 1, at);
+                    self.ports.get_mut(port)?.masks.swap(at - 1, at);
                 }
                 return Some(found);
             }
@@ -412,7 +370,7 @@ impl Megaflows {
         const MOST: usize = 1024;
         let (mut looks, mut outdated) = (0, Outdated::None);
         for change in changes {
-            for uses in self.ports.iter().chain(&self.passes) {
+            for uses in self.ports.iter() {
                 looks += 1 + uses.masks.len();
                 if looks > MOST {
                     return Outdated::Any;
@@ -489,7 +447,7 @@ impl Megaflows {
     }
 
     fn family_of(&mut self, port: PortId, mask: MaskId) -> Option<&mut Family> {
-        let family = self.used(port)?.masks.iter().find(|own| own.mask == mask)?.family;
+        let family = self.ports.get(port)?.masks.iter().find(|own| own.mask == mask)?.family;
         self.families.get_mut(family)
     }
 
@@ -510,7 +468,7 @@ impl Megaflows {
     ) -> Result<Place, NoRoom> {
         let mask = self.mask_for(port, looked)?;
         let hash = self.hash(mask, key);
-        let own = self.used(port).ok_or(NoRoom)?;
+        let own = self.ports.get(port).ok_or(NoRoom)?;
         let has_share = own.flows as usize >= self.entries.len() / 4 * 3;
         let is_full = self.free.is_empty() && self.origins.len() >= self.entries.len();
         if has_share || is_full || self.index.is_crowded(hash) {
@@ -571,7 +529,7 @@ impl Megaflows {
     /// has many masks, others as well. That is right for fewer packets than it could be, which is
     /// better than for none.
     fn mask_for(&mut self, port: PortId, looked: &Key) -> Result<MaskId, NoRoom> {
-        let own = &self.used(port).ok_or(NoRoom)?.masks;
+        let own = &self.ports.get(port).ok_or(NoRoom)?.masks;
         if own.len() < Self::MASKS - Self::WIDE {
             return self.intern_mask(looked);
         }
@@ -623,13 +581,15 @@ impl Megaflows {
                 family.add(key, basis);
                 false
             }
-            None => self.used(port).is_some_and(|own| own.masks.iter().all(|own| own.mask != mask)),
+            None => {
+                self.ports.get(port).is_some_and(|own| own.masks.iter().all(|own| own.mask != mask))
+            }
         };
         let family = match is_first {
             true => self.families.add(Family::of(key, self.mask(mask).bits(), basis)),
             false => FamilyId::NONE,
         };
-        let Some(own) = self.used_mut(port) else { return };
+        let Some(own) = self.ports.get_mut(port) else { return };
         own.flows += 1;
         own.newest = number;
         match own.masks.iter_mut().find(|own| own.mask == mask) {
@@ -647,10 +607,12 @@ impl Megaflows {
         self.masks[usize::from(mask)].users -= 1;
         self.free.push(flow.0);
         let port = PortId(port);
-        if let Some(family) = self.used_mut(port).and_then(|own| own.forget(mask, flow)) {
+        if let Some(family) =
+            self.ports.get_mut(port).and_then(|own| own.forget(MaskId(mask), flow))
+        {
             self.families.remove(family);
         }
-        Gone { program, path, pass: Self::pass(port) }
+        Gone { program, path, pass: PortUses::pass(port) }
     }
 
     /// Looks at the next few megaflows and removes those that have had no packet for `idle`
@@ -684,7 +646,7 @@ impl Megaflows {
     /// The end of the earlier pass that a megaflow's packets come from, if they do not come from a
     /// port.
     pub fn behind_which(&self, flow: MegaflowId) -> Option<AsideId> {
-        Self::pass(PortId(self.entries[flow.0 as usize].port))
+        PortUses::pass(PortId(self.entries[flow.0 as usize].port))
     }
 
     /// The megaflow at this place that is this use of it, if it is still there.
@@ -696,19 +658,6 @@ impl Megaflows {
     /// The numbers by which [`Megaflows::at`] finds a megaflow.
     pub fn place(&self, flow: MegaflowId) -> (u32, u32) {
         (flow.0, self.serial(flow).0)
-    }
-}
-
-impl PortUse {
-    /// Forgets a megaflow of this mask. Answers with the mask's family if it was the last of it.
-    fn forget(&mut self, mask: u16, flow: MegaflowId) -> Option<FamilyId> {
-        self.flows -= 1;
-        if self.newest == flow.0 {
-            self.newest = GONE;
-        }
-        let at = self.masks.iter().position(|own| own.mask.0 == mask)?;
-        self.masks[at].flows -= 1;
-        (self.masks[at].flows == 0).then(|| self.masks.remove(at).family)
     }
 }
 
@@ -728,6 +677,6 @@ mod tests {
     #[test]
     fn a_hit_by_a_small_mask_reads_one_line() {
         assert_eq!((size_of::<Entry>(), align_of::<Entry>()), (192, 64));
-        assert_eq!(std::mem::offset_of!(Entry, values), 32);
+        assert_eq!(std::mem::offset_of!(Entry, values) + 8 * IN_FIRST_LINE, 64);
     }
 }

@@ -236,10 +236,12 @@ impl Way {
         *want_sessions = false;
         let megaflows = self.cache.megaflows();
         megaflows.hash_all(mask, &keys[..lanes], hashes);
-        for (guess, hash) in guesses.iter_mut().zip(&hashes[..lanes]) {
-            *guess = megaflows.guess(*hash);
+        let (hashes, guesses) = (&hashes[..lanes], &mut guesses[..lanes]);
+        megaflows.guess_all(mask, hashes, guesses);
+        megaflows.agree_each(mask, &keys[..lanes], guesses, &mut agreed[..lanes]);
+        for flow in guesses.iter().flatten() {
+            self.cache.paths().prefetch(megaflows.result(*flow).1);
         }
-        megaflows.agree_each(mask, &keys[..lanes], &guesses[..lanes], &mut agreed[..lanes]);
     }
 
     /// Whether all lanes meet this megaflow, as they do when one rule is for many packets: then
