@@ -258,7 +258,7 @@ impl Megaflows {
     }
 
     /// The hashes of what some keys have under a mask, and the fetching of what
-    /// [`Megaflows::guess`] needs.
+    /// [`Megaflows::guess_all`] needs.
     #[inline]
     pub fn hash_all(&self, mask: MaskId, keys: &[Key], hashes: &mut [u64]) {
         let seed = self.seed_of(mask);
