@@ -239,9 +239,6 @@ impl Way {
         let (hashes, guesses) = (&hashes[..lanes], &mut guesses[..lanes]);
         megaflows.guess_all(mask, hashes, guesses);
         megaflows.agree_each(mask, &keys[..lanes], guesses, &mut agreed[..lanes]);
-        for flow in guesses.iter().flatten() {
-            self.cache.paths().prefetch(megaflows.result(*flow).1);
-        }
     }
 
     /// Whether all lanes meet this megaflow, as they do when one rule is for many packets: then
