@@ -74,6 +74,11 @@ fn a_large_file_goes_in_parts_and_is_one_change_all_the_same() {
     let said = switch.ofctl(&["add-flows", "br0", "flows.txt"]).refused();
     assert!(said.contains(" --> flows.txt:60001:4\n"), "{said}");
     assert_eq!(switch.flows(), "");
+    // The next parts are on their way already when the switch refuses the first.
+    std::fs::write(&path, format!("ip,nwdst=1.1.1.1,actions=drop\n{file}")).unwrap();
+    let said = switch.ofctl(&["add-flows", "br0", "flows.txt"]).refused();
+    assert!(said.contains(" --> flows.txt:1:4\n"), "{said}");
+    assert_eq!(switch.flows(), "");
     std::fs::write(&path, &file).unwrap();
     switch.ofctl(&["add-flows", "br0", "flows.txt"]).done();
     let dump = switch.ofctl(&["dump-flows", "br0", "-f", "json"]).json();
