@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use api::{Action, Bucket, BucketPlace, Group, GroupKind, GroupMod, Meter, MeterId, MeterMod};
 
+use crate::edit::Edit;
 use crate::group::{GroupEntry, GroupSerial};
 use crate::groups::Groups;
 use crate::meters::{MeterEntry, MeterSlot, Meters};
 use crate::ports::BridgeId;
+use crate::refused::Refused;
 use crate::rule::{Millis, RuleId};
-use crate::tables::{Edit, Refused};
 
 impl Edit {
     /// Carries out one change of groups.

@@ -7,9 +7,10 @@
 use api::{Action, TableId};
 use rpds::RedBlackTreeMapSync;
 
+use crate::edit::Edit;
 use crate::ports::BridgeId;
+use crate::refused::Refused;
 use crate::rule::Rule;
-use crate::tables::{Edit, Refused};
 
 /// For each table and cookie, how many flows have an action that learns flows for it which are to go
 /// with them.

@@ -13,6 +13,7 @@ use api::{FlowMod, Group, Meter, PortFlags, TableId, TableMiss, TableMod};
 use packet::{MacAddr, PortId};
 use serde::{Deserialize, Serialize};
 
+use crate::edit::Edit;
 use crate::group::{GroupEntry, GroupSerial};
 use crate::limit::{Overflow, TableLimit};
 use crate::mac::{Learned, MacStats, Station};
@@ -20,8 +21,9 @@ use crate::mask::Seed;
 use crate::meter::Volume;
 use crate::meters::MeterEntry;
 use crate::ports::{BridgeId, PortView, VlanMode};
+use crate::refused::Refused;
 use crate::rule::{Millis, Rule, RuleId, RuleStats};
-use crate::tables::{Bridge, Edit, Refused, Tables};
+use crate::tables::{Bridge, Tables};
 
 /// The tables of a switch at one moment.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

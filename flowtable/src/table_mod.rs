@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use api::{FlowMod, Match, TableId, TableMiss, TableMod};
 
+use crate::edit::Edit;
 use crate::mask::Mask;
 use crate::ports::BridgeId;
-use crate::tables::{Edit, Refused};
+use crate::refused::Refused;
 
 impl Edit {
     /// Carries out one change of tables as such.
