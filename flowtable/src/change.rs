@@ -270,7 +270,7 @@ pub(crate) fn join(key: &mut Key, mask: &mut Key, other: &Key, bits: &Key) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::history::History;
     use api::Field;
@@ -278,7 +278,8 @@ mod tests {
     use packet::ethernet;
     use proptest::prelude::*;
 
-    fn host(host: u32) -> Match {
+    /// What packets to one host agree with.
+    pub(crate) fn host(host: u32) -> Match {
         let mut matching = Match::ANY;
         matching.set(Field::EthType, ethernet::IPV4.into(), 0xffff).unwrap();
         matching.set(Field::IpDst, host.into(), 0xffff_ffff).unwrap();

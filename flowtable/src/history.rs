@@ -125,18 +125,11 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::{Field, Match};
-    use packet::ethernet;
+    use api::Match;
 
+    use crate::change::tests::host;
     use crate::mask::Mask;
     use crate::ports::BridgeId;
-
-    fn host(host: u32) -> Match {
-        let mut matching = Match::ANY;
-        matching.set(Field::EthType, ethernet::IPV4.into(), 0xffff).unwrap();
-        matching.set(Field::IpDst, host.into(), 0xffff_ffff).unwrap();
-        matching
-    }
 
     fn changes_of(changes: &mut Changes, matching: &Match) {
         changes.rule(BridgeId(0), 3, matching, Mask::hash_of(matching));
