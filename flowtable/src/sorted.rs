@@ -11,7 +11,7 @@
 //! each of those counts is elsewhere in memory.
 
 use arrayvec::ArrayVec;
-use packet::memory::prefetch;
+use packet::memory::{prefetch, prefetch_whole};
 use triomphe::Arc;
 
 /// Entries of a node at most.
@@ -89,6 +89,7 @@ impl<K: Copy + Ord, V: Value> Sorted<K, V> {
     pub(crate) fn get(&self, key: K) -> Option<&V> {
         let mut node = self.0.as_deref()?;
         loop {
+            prefetch_whole(node);
             match node {
                 Node::Fork(children) => node = &children[child_of(children, key)].1,
                 Node::Leaf(entries) => {

@@ -4,6 +4,7 @@ use std::hash::Hasher;
 use std::sync::Arc;
 
 use packet::Key;
+use packet::memory::prefetch_whole;
 
 use crate::addresses::{Addresses, Asked, FIELDS, prefix_len};
 use crate::counts::Counts;
@@ -197,6 +198,27 @@ impl<R: Entry> Tuple<R> {
             EthType::Only(only) => Some(only),
             _ => None,
         }
+    }
+
+    /// The rules that a packet with this key agrees with, if there are any and no ranges: all stages at
+    /// once. If there are none, nothing has been noted, and [`Tuple::lookup`] tells why.
+    pub(crate) fn meet(
+        &self,
+        key: &Key,
+        seed: Seed,
+        looked: &mut impl Looked,
+    ) -> Option<Met<'_, R>> {
+        if self.ranges.is_some() {
+            return None;
+        }
+        let same = self.rules.get(seed.hash(self.mask.values(key)))?;
+        if let Same::One(only) = same {
+            prefetch_whole(&**only.rule());
+        }
+        let met = Met { same, mask: &self.mask, ranges: None };
+        met.from(0, key)?;
+        self.looked_before(STAGES, looked);
+        Some(met)
     }
 
     /// Shows the rules to `found` that a packet with this key agrees with: once, or once for each

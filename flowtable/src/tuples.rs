@@ -11,6 +11,10 @@ use crate::rule::Rule;
 use crate::table::Looked;
 use crate::tuple::{Entry, Met, Tuple};
 
+/// Of so few tuples each is asked for the packet at once: most packets meet a rule of one of them, and
+/// what would pass over the others is further away than they are.
+const FEW: usize = 4;
+
 /// Tuples of which no two have the same mask.
 #[derive(Clone, Debug)]
 pub(crate) struct Tuples<R> {
@@ -244,22 +248,28 @@ impl<'a, R: Entry> Walk<'a, R> {
         &mut self,
         key: &Key,
         looked: &mut impl Looked,
-        found: impl FnMut(Met<'a, R>),
+        mut found: impl FnMut(Met<'a, R>),
     ) {
         let Some(turn) = self.tuples.order.get(self.turn) else { return };
         self.turn += 1;
-        if turn.eth_type != 0 {
+        let is_typed = turn.eth_type != 0;
+        if is_typed {
             if !self.typed {
                 looked.at(Key::ETH_TYPE.word(), 0xffff);
                 self.typed = true;
             }
-            if key.word(Key::ETH_TYPE) != u64::from(turn.eth_type)
-                || self.asked.exclude(&turn.lengths, key, looked)
-            {
+            if key.word(Key::ETH_TYPE) != u64::from(turn.eth_type) {
                 return;
             }
         }
-        let tuple = &self.tuples.tuples[turn.tuple as usize];
-        tuple.lookup(key, self.tuples.seed, &mut self.asked, looked, found);
+        let (tuple, seed) = (&self.tuples.tuples[turn.tuple as usize], self.tuples.seed);
+        if self.tuples.tuples.len() <= FEW
+            && let Some(met) = tuple.meet(key, seed, looked)
+        {
+            return found(met);
+        }
+        if !is_typed || !self.asked.exclude(&turn.lengths, key, looked) {
+            tuple.lookup(key, seed, &mut self.asked, looked, found);
+        }
     }
 }

@@ -258,17 +258,32 @@ impl Drop for HeapRegion {
     }
 }
 
-/// Asks the processor to fetch the cache line of `value`; costs nothing where it is already near.
+/// Asks the processor to fetch the cache line where `value` begins; costs nothing where it is already
+/// near.
 #[inline(always)]
 pub fn prefetch<T>(value: &T) {
+    fetch(std::ptr::from_ref(value).cast());
+}
+
+/// Asks the processor to fetch all cache lines of `value` at once: otherwise one is waited for after
+/// the other.
+#[inline(always)]
+pub fn prefetch_whole<T>(value: &T) {
+    const LINE: usize = 64;
+    let first = std::ptr::from_ref(value).cast::<u8>();
+    (0..size_of::<T>()).step_by(LINE).for_each(|at| fetch(first.wrapping_add(at)));
+}
+
+#[inline(always)]
+fn fetch(address: *const u8) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch never faults and changes nothing that can be observed.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = value;
+    let _ = address;
 }
 
 #[cfg(test)]
