@@ -1,9 +1,9 @@
 //! A port made of capture files: it receives what one file holds, and writes what it is sent to
 //! another.
 //!
-//! Received packets are copies: each packet of the file lies in frames of a memory of its own, in
-//! huge pages where there are any, and is copied into a fresh frame whenever it is its turn. So a
-//! file that is replayed for ever is also the source of our benches: no device, no system call, and
+//! Received packets are copies: the packets of the file lie side by side in a memory of their own, in
+//! huge pages where there are any, and each is copied into a fresh frame whenever it is its turn. So
+//! a file that is replayed for ever is also the source of our benches: no device, no system call, and
 //! little more cost than that of 64 bytes from memory to memory.
 
 use std::fs::File;
@@ -104,10 +104,12 @@ struct Templates {
     packets: Vec<Template>,
 }
 
-/// A packet: its first frame's place in [`Templates::frames`], and its bytes.
+/// A packet: its first frame's place in [`Templates::frames`], where in that frame it begins, and its
+/// bytes. Those that fit into a frame share it with others, each in cache lines of its own.
 #[derive(Clone, Copy, Debug)]
 struct Template {
     first: u32,
+    start: u32,
     len: u32,
 }
 
@@ -119,32 +121,27 @@ impl Templates {
         let failed = |reason: String| Error::File { path: path.to_owned(), reason };
         let file = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
         let packets = packets(&file).map_err(failed)?;
-        let needed: usize = packets.iter().map(|bytes| bytes.len().div_ceil(FRAME_SIZE)).sum();
+        let (packed, needed) = pack(&packets);
         let count = u32::try_from(needed).ok().filter(|_| needed <= Self::MOST);
         let count = count.ok_or_else(|| {
             failed(format!("its packets take {needed} frames, {} are the limit", Self::MOST))
         })?;
         let memory = crate::memory::map(count)?.memory;
-        let mut frames = memory.take_frames();
-        let mut this = Self { frames: Vec::new(), packets: Vec::new(), memory: Memory::heap(0) };
-        for bytes in &packets {
-            let first = u32::try_from(this.frames.len()).unwrap_or(u32::MAX);
-            let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-            for (chunk, mut frame) in bytes.chunks(FRAME_SIZE).zip(&mut frames) {
-                memory.bytes_mut(&mut frame)[..chunk.len()].copy_from_slice(chunk);
-                this.frames.push(frame);
+        let mut frames: Vec<_> = memory.take_frames().collect();
+        for (template, bytes) in packed.iter().zip(&packets) {
+            let start = template.start as usize;
+            let frames = &mut frames[template.first as usize..];
+            for (chunk, frame) in bytes.chunks(FRAME_SIZE).zip(frames) {
+                memory.bytes_mut(frame)[start..start + chunk.len()].copy_from_slice(chunk);
             }
-            this.packets.push(Template { first, len });
         }
-        drop(frames);
-        this.memory = memory;
-        Ok(this)
+        Ok(Self { frames, packets: packed, memory })
     }
 
-    /// The first frame of `template`.
+    /// The first frame of `template`, from its first byte on.
     #[inline]
-    fn first(&self, template: Template) -> &[u8; FRAME_SIZE] {
-        self.memory.bytes(&self.frames[template.first as usize])
+    fn first(&self, template: Template) -> &[u8] {
+        &self.memory.bytes(&self.frames[template.first as usize])[template.start as usize..]
     }
 
     /// All bytes of `template`.
@@ -154,10 +151,29 @@ impl Templates {
         frames
             .take(len.div_ceil(FRAME_SIZE))
             .flat_map(|f| self.memory.bytes(f))
+            .skip(template.start as usize)
             .take(len)
             .copied()
             .collect()
     }
+}
+
+/// Where each packet goes, and how many frames that takes.
+fn pack(packets: &[Vec<u8>]) -> (Vec<Template>, usize) {
+    let (mut frame, mut start) = (0, 0);
+    let mut place = |bytes: &Vec<u8>| {
+        if start + bytes.len() > FRAME_SIZE {
+            (frame, start) = (frame + usize::from(start > 0), 0);
+        }
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let (first, len) = (number(frame), number(bytes.len()));
+        let template = Template { first, start: number(start), len };
+        let end = (start + bytes.len()).next_multiple_of(LINE);
+        (frame, start) = (frame + end / FRAME_SIZE, end % FRAME_SIZE);
+        template
+    };
+    let packed = packets.iter().map(&mut place).collect();
+    (packed, frame + usize::from(start > 0))
 }
 
 /// The packets of a capture, in whichever format.
@@ -255,8 +271,10 @@ impl RxQueue for PcapRx {
                 }
                 self.next = 0;
             }
-            if let Some(ahead) = self.templates.packets.get(self.next + AHEAD) {
-                prefetch(self.templates.first(*ahead));
+            if let Some(ahead) = self.templates.packets.get(self.next + AHEAD)
+                && let Some(byte) = self.templates.first(*ahead).first()
+            {
+                prefetch(byte);
             }
             if !self.copy(self.templates.packets[self.next], &memory, pool, batch) {
                 self.no_frames.fetch_add(1, Relaxed);
@@ -434,11 +452,11 @@ mod tests {
     fn what_is_written_is_read_again() {
         let file = TemporaryFile::new("written.pcap");
         let mut pool = pool(64);
-        let sent: Vec<Vec<u8>> = [60, 64, 65, 1514, 1792, 1793, 9014]
+        let sent: Vec<Vec<u8>> = [60, 64, 65, 1514, 1792, 1793, 9014, 61, 2048, 62]
             .map(|len: usize| (0..=250).cycle().take(len).collect())
             .into();
         let options =
-            PcapOptions { send: Some(file.0.clone()), limit: Some(7), ..PcapOptions::default() };
+            PcapOptions { send: Some(file.0.clone()), limit: Some(10), ..PcapOptions::default() };
         let mut port = Pcap::open(&options, PortId(1)).unwrap();
         let mut tx = port.tx_queue().unwrap();
         let (mut batch, mut refused) = (Batch::new(), Vec::new());
@@ -451,7 +469,7 @@ mod tests {
         let mut port = Pcap::open(&options, PortId(2)).unwrap();
         let mut rx = port.rx_queues().remove(0);
         assert!(matches!(rx.wake(), Wake::Always));
-        assert_eq!(all_packets(&mut *rx, 256, &mut pool), sent, "seven were the limit");
+        assert_eq!(all_packets(&mut *rx, 256, &mut pool), sent, "ten were the limit");
         assert!(matches!(rx.wake(), Wake::Never));
         assert!(all_packets(&mut *rx, 256, &mut pool).is_empty());
         assert_eq!(std::iter::from_fn(|| pool.alloc()).count(), 64);

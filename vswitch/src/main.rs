@@ -9,8 +9,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 use flowtable::{Limits, Seed};
-use hw::LinkMonitor;
 use hw::shortcut::Generation;
+use hw::{LargeInHugePages, LinkMonitor};
 use packet::Depot;
 use rustix::thread::CapabilitySet;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -22,6 +22,10 @@ use vswitch::crew::Common;
 use vswitch::numbers::Numbers;
 use vswitch::server::{Listener, Server};
 use vswitch::setup;
+
+/// What packets are looked up in is large, and met in no order.
+#[global_allocator]
+static ALLOCATOR: LargeInHugePages = LargeInHugePages;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

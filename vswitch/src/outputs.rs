@@ -170,21 +170,32 @@ impl Outputs {
         }
         let mut copies = std::mem::take(&mut self.copies);
         let mut next = copies.drain(..).peekable();
-        // Not zipped: a pair is put together piece by piece, and stalls whoever reads it.
         let mut packets = batch.drain(..verdicts.len());
-        for (at, verdict) in verdicts.drain(..).enumerate() {
+        let mut at = 0;
+        while let Some(verdict) = verdicts.get(at) {
             while let Some((_, port, copy)) = next.next_if(|(before, ..)| *before == at) {
-                self.send(port, copy, pool, account);
+                self.send_all(port, std::iter::once(copy), pool, account);
             }
-            let Some(packet) = packets.next() else { break };
-            match verdict {
-                Verdict::Send(port) => self.send(port, packet, pool, account),
-                Verdict::Drop(reason) => self.drop(packet, reason, pool, account),
-                Verdict::Consume => self.consume(packet, pool, account),
-                Verdict::Resume(aside) => self.resume(aside, packet, pool, account),
+            // Those in a row for one port go together, up to the next of which there is a copy: a
+            // packet that is handed round alone is written in pieces, and stalls whoever reads it.
+            let end = next.peek().map_or(verdicts.len(), |(before, ..)| *before);
+            let run = verdicts[at..end].iter().take_while(|other| *other == verdict).count();
+            at += run;
+            let run = packets.by_ref().take(run);
+            match *verdict {
+                Verdict::Send(port) => self.send_all(port, run, pool, account),
+                Verdict::Drop(reason) => {
+                    run.for_each(|packet| self.drop(packet, reason, pool, account));
+                }
+                Verdict::Consume => run.for_each(|packet| self.consume(packet, pool, account)),
+                Verdict::Resume(aside) => {
+                    run.for_each(|packet| self.resume(aside, packet, pool, account));
+                }
             }
         }
         drop(next);
+        drop(packets);
+        verdicts.clear();
         self.copies = copies;
     }
 
@@ -196,16 +207,30 @@ impl Outputs {
         self.copies.len() >= COPIES
     }
 
+    /// Has packets wait for the end of their batch.
     #[inline]
-    fn send(&mut self, port: PortId, packet: Packet, pool: &mut FramePool, account: &Account) {
-        let Some(output) = self.ports.get_mut(usize::from(port.0)).and_then(Option::as_mut) else {
-            return self.drop(packet, DropReason::TxDown, pool, account);
-        };
-        if output.waiting.is_empty() {
-            self.touched.push(port);
-        }
-        output.waiting.push(packet);
-        if output.waiting.len() >= Batch::CAPACITY {
+    fn send_all(
+        &mut self,
+        port: PortId,
+        mut packets: impl Iterator<Item = Packet>,
+        pool: &mut FramePool,
+        account: &Account,
+    ) {
+        loop {
+            let Some(output) = self.ports.get_mut(usize::from(port.0)).and_then(Option::as_mut)
+            else {
+                return packets.for_each(|packet| {
+                    self.drop(packet, DropReason::TxDown, pool, account);
+                });
+            };
+            if output.waiting.is_empty() {
+                self.touched.push(port);
+            }
+            let room = Batch::CAPACITY - output.waiting.len();
+            output.waiting.extend(packets.by_ref().take(room));
+            if output.waiting.len() < Batch::CAPACITY {
+                return;
+            }
             self.flush_port(port, pool, account);
             self.touched.retain(|touched| *touched != port);
         }
