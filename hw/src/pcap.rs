@@ -221,7 +221,7 @@ struct PcapRx {
 /// Bytes copied at once: a cache line.
 const LINE: usize = 64;
 /// How many packets ahead the source is fetched into the cache.
-const AHEAD: usize = 8;
+const AHEAD: usize = 16;
 
 impl PcapRx {
     /// Appends a copy of `template` to `batch`; answers whether there was a frame for it.

@@ -37,6 +37,7 @@ pub mod setup;
 mod short_cuts;
 pub mod sleep;
 mod sync;
+mod tally;
 pub mod trace;
 mod turnover;
 pub mod viewing;

@@ -17,7 +17,7 @@ use crate::account::Account;
 use crate::act::{Exit, Verdict, act};
 use crate::news::Teller;
 use crate::outputs::Outputs;
-use crate::way::{Tally, Worth};
+use crate::tally::{Tally, Worth};
 
 /// Passes that a packet takes at most beyond its first, those of the packet it is a copy of
 /// included.

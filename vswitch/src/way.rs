@@ -12,6 +12,7 @@
 //! tier are done for up to `LANES` packets at a time, each asking for the memory that the next one
 //! needs.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use api::DropReason;
 use api::request::Direction;
 use flowtable::{
-    Cache, Found, Lead, Limits, MaskId, MegaflowId, Millis, Op, PathId, Paths, Resolved, Seed,
+    Cache, Found, Lead, Limits, MaskId, MegaflowId, Millis, Op, Paths, ProgramId, Resolved, Seed,
     Tables,
 };
 use hw::shortcut::Flow;
@@ -39,9 +40,10 @@ use crate::outputs::Outputs;
 use crate::passes::{Passes, Scratch};
 use crate::session::{SessionKey, Sessions};
 use crate::short_cuts::Proposal;
+use crate::tally::{Tally, Worth};
 
 /// Packets that go through a step together.
-const LANES: usize = 32;
+const LANES: usize = 64;
 /// Packets of a batch that are looked at whether they could have a short-cut.
 const LOOKS: usize = 8;
 /// How many packets ahead of the parser their heads are fetched.
@@ -103,6 +105,8 @@ struct Lanes {
     guesses: [Option<MegaflowId>; LANES],
     /// Whether the packets agree with them.
     agreed: [bool; LANES],
+    /// What is known of each, as far as it has been looked up.
+    found: [Option<Found>; LANES],
 }
 
 impl Way {
@@ -176,19 +180,15 @@ impl Way {
     /// One program for all. If it looks at nothing but the addresses, the packets are not parsed.
     fn all_alike(&mut self, batch: &mut Batch, ingress: &Ingress, found: Found, tally: &mut Tally) {
         let unread = matches!(found, Found::Cached(program, _) if !program.needs_headers());
-        if !unread || ingress.unmarked_partial {
-            while let Some(first) = self.next_lanes(batch) {
-                let lanes = (batch.len() - first).min(LANES);
-                self.parse(&batch[first..first + lanes], ingress.port);
-                self.deliver_alike(batch, lanes, found, ingress, tally);
-            }
-        }
-        while let Some(at) = self.next_lanes(batch) {
-            if batch[at].len() < ethernet::LEN {
-                self.verdicts.push(Verdict::Drop(DropReason::Runt));
+        while let Some(first) = self.next_lanes(batch) {
+            let lanes = (batch.len() - first).min(LANES);
+            if unread && !ingress.unmarked_partial {
+                self.lanes.headers[..lanes].fill(Headers::default());
             } else {
-                self.perform(batch, Headers::default(), found, &ingress.account, tally);
+                self.parse(&batch[first..first + lanes], ingress.port);
             }
+            self.lanes.found[..lanes].fill(Some(found));
+            self.deliver_found(batch, 0..lanes, ingress, tally);
         }
     }
 
@@ -209,23 +209,59 @@ impl Way {
                 && self.all_agree(flow, mask, lanes)
                 && let Some(found) = self.cache.hit(flow, lanes, tally.now)
             {
-                self.deliver_alike(batch, lanes, found, ingress, tally);
+                self.lanes.found[..lanes].fill(Some(found));
+                self.deliver_found(batch, 0..lanes, ingress, tally);
                 continue;
             }
             self.find_guesses(mask, lanes);
-            // Until something changes in the cache.
-            let mut unchanged = true;
-            for lane in 0..lanes {
-                let Lanes { keys, hashes, guesses, agreed, .. } = &*self.lanes;
-                let (guess, megaflows) = (guesses[lane], self.cache.megaflows());
-                last = match unchanged && agreed[lane] {
-                    true => guess,
-                    false => megaflows.find(mask, hashes[lane], guess, &keys[lane]),
-                };
-                let found = last.and_then(|flow| self.cache.hit(flow, 1, tally.now));
-                unchanged &= found.is_some_and(|found| !self.cache.has_asides(found));
-                self.deliver(batch, lane, found, ingress, tally);
+            let mut next = 0;
+            while next < lanes {
+                // What was found out before is right until something changes in the cache.
+                let (end, flow) = self.find_megaflows(mask, next..lanes, next == 0, tally.now);
+                self.deliver_found(batch, next..end, ingress, tally);
+                (next, last) = (end, flow);
             }
+        }
+    }
+
+    /// What the megaflows say of packets, up to the first that is not known, or whose program may
+    /// change what is right for those behind it; answers where they end, and with the last one's.
+    #[inline]
+    fn find_megaflows(
+        &mut self,
+        mask: MaskId,
+        lanes: Range<usize>,
+        is_guess_right: bool,
+        now: Millis,
+    ) -> (usize, Option<MegaflowId>) {
+        let mut flow = None;
+        for lane in lanes.clone() {
+            let Lanes { keys, hashes, guesses, agreed, found, .. } = &mut *self.lanes;
+            flow = match is_guess_right && agreed[lane] {
+                true => guesses[lane],
+                false => {
+                    let megaflows = self.cache.megaflows();
+                    megaflows.find(mask, hashes[lane], guesses[lane], &keys[lane])
+                }
+            };
+            found[lane] = flow.and_then(|flow| self.cache.hit(flow, 1, now));
+            if self.is_turn_of(lane) {
+                return (lane + 1, flow);
+            }
+        }
+        (lanes.end, flow)
+    }
+
+    /// Whether a packet has to be carried out before those behind it are looked up; if not, what
+    /// counts it is fetched.
+    #[inline]
+    fn is_turn_of(&self, lane: usize) -> bool {
+        match self.lanes.found[lane] {
+            Some(Found::Cached(program, path)) if !program.has_asides() => {
+                self.cache.paths().prefetch(path);
+                false
+            }
+            _ => true,
         }
     }
 
@@ -257,9 +293,11 @@ impl Way {
             let lanes = (batch.len() - first).min(LANES);
             self.parse(&batch[first..first + lanes], ingress.port);
             self.find_session_keys(lanes);
-            for lane in 0..lanes {
-                let found = self.session(lane, tally.now);
-                self.deliver(batch, lane, found, ingress, tally);
+            let mut next = 0;
+            while next < lanes {
+                let end = self.find_sessions(next..lanes, tally.now);
+                self.deliver_found(batch, next..end, ingress, tally);
+                next = end;
             }
         }
     }
@@ -308,6 +346,18 @@ impl Way {
         sessions.lookup(wanted, lanes.hashes[lane], &lanes.keys[lane], &mut self.cache, now)
     }
 
+    /// As [`Way::find_megaflows`], by sessions.
+    #[inline]
+    fn find_sessions(&mut self, lanes: Range<usize>, now: Millis) -> usize {
+        for lane in lanes.clone() {
+            self.lanes.found[lane] = self.session(lane, now);
+            if self.is_turn_of(lane) {
+                return lane + 1;
+            }
+        }
+        lanes.end
+    }
+
     #[cold]
     fn learn_session(&mut self, lane: usize, flow: MegaflowId, now: Millis) {
         let (Some(sessions), lanes) = (&mut self.sessions, &self.lanes) else { return };
@@ -340,47 +390,82 @@ impl Way {
         self.perform(batch, headers, found, &ingress.account, tally);
     }
 
-    /// Carries out what was found for all of the next packets: their program is looked at once.
+    /// Carries out what was found for packets in a row: together those that share a program.
+    #[inline]
+    fn deliver_found(
+        &mut self,
+        batch: &mut Batch,
+        lanes: Range<usize>,
+        ingress: &Ingress,
+        tally: &mut Tally,
+    ) {
+        let mut lane = lanes.start;
+        while lane < lanes.end {
+            let found = self.lanes.found[lane];
+            let is_plain = self.looks == 0 && !ingress.unmarked_partial;
+            if let Some(Found::Cached(program, _)) = found
+                && is_plain
+                && !program.has_asides()
+            {
+                let is_same = |found: &&Option<Found>| matches!(found, Some(Found::Cached(other, _)) if *other == program);
+                let alike = self.lanes.found[lane..lanes.end].iter().take_while(is_same).count();
+                self.deliver_alike(batch, lane..lane + alike, program, &ingress.account, tally);
+                lane += alike;
+            } else {
+                self.deliver(batch, lane, found, ingress, tally);
+                lane += 1;
+            }
+        }
+    }
+
+    /// Carries out one program without asides for packets in a row: it is looked at once.
     #[inline]
     fn deliver_alike(
         &mut self,
         batch: &mut Batch,
-        lanes: usize,
-        found: Found,
-        ingress: &Ingress,
+        lanes: Range<usize>,
+        program: ProgramId,
+        account: &Account,
         tally: &mut Tally,
     ) {
-        let (program, path) = match found {
-            Found::Cached(program, path)
-                if !program.has_asides() && self.looks == 0 && !ingress.unmarked_partial =>
-            {
-                (program, path)
-            }
-            _ => {
-                let each = 0..lanes;
-                return each
-                    .for_each(|lane| self.deliver(batch, lane, Some(found), ingress, tally));
-            }
-        };
-        let (ops, account) = (self.cache.programs().ops(program), &ingress.account);
-        for headers in &self.lanes.headers[..lanes] {
+        if let Some(Op::Send(port)) = self.cache.programs().ops(program).first() {
+            return self.send_alike(batch, lanes, *port, tally);
+        }
+        for lane in lanes {
             if self.outputs.begin(self.verdicts.len()) {
                 self.outputs.dispatch(batch, &mut self.verdicts, &mut self.pool, account);
                 self.outputs.begin(0);
             }
             let packet = &mut batch[self.verdicts.len()];
-            if packet.len() < ethernet::LEN {
+            let (Some(Found::Cached(_, path)), true) =
+                (self.lanes.found[lane], packet.len() >= ethernet::LEN)
+            else {
                 self.verdicts.push(Verdict::Drop(DropReason::Runt));
                 continue;
-            }
+            };
             tally.count(path, Worth::of(packet), self.cache.paths());
-            let Self { memory, pool, outputs, .. } = self;
-            let verdict = act(ops, packet, *headers, memory, pool, account, outputs);
+            let Self { memory, pool, outputs, cache, .. } = self;
+            let (ops, headers) = (cache.programs().ops(program), self.lanes.headers[lane]);
+            let verdict = act(ops, packet, headers, memory, pool, account, outputs);
             if let Verdict::Drop(_) = verdict {
-                self.outputs.last_drops.passed(packet, self.cache.paths().steps(path));
+                outputs.last_drops.passed(packet, cache.paths().steps(path));
             }
             self.verdicts.push(verdict);
         }
+    }
+
+    /// Nothing is done with packets in a row but sending them to one port.
+    #[inline]
+    fn send_alike(&mut self, batch: &Batch, lanes: Range<usize>, port: PortId, tally: &mut Tally) {
+        let packets = &batch[self.verdicts.len()..];
+        let found = &self.lanes.found[lanes];
+        self.verdicts.extend(packets.iter().zip(found).map(|(packet, found)| match found {
+            Some(Found::Cached(_, path)) if packet.len() >= ethernet::LEN => {
+                tally.count(*path, Worth::of(packet), self.cache.paths());
+                Verdict::Send(port)
+            }
+            _ => Verdict::Drop(DropReason::Runt),
+        }));
     }
 
     /// The long way.
@@ -532,53 +617,7 @@ impl Lanes {
             hashes: [0; LANES],
             guesses: [None; LANES],
             agreed: [false; LANES],
-        }
-    }
-}
-
-/// What a packet is worth to those it passes: as many packets and bytes as it was when it came in.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Worth {
-    pub(crate) packets: u64,
-    pub(crate) bytes: u64,
-}
-
-impl Worth {
-    #[inline]
-    pub(crate) const fn of(packet: &Packet) -> Self {
-        Self { packets: packet.packets(), bytes: packet.wire_bytes() }
-    }
-}
-
-/// Credit that is given together: packets in a row that pass the same path.
-#[derive(Debug)]
-pub(crate) struct Tally {
-    path: Option<PathId>,
-    packets: u64,
-    bytes: u64,
-    pub(crate) now: Millis,
-}
-
-impl Tally {
-    const fn new(now: Millis) -> Self {
-        Self { path: None, packets: 0, bytes: 0, now }
-    }
-
-    #[inline]
-    pub(crate) fn count(&mut self, path: PathId, worth: Worth, paths: &Paths) {
-        if self.path != Some(path) {
-            self.settle(paths);
-            self.path = Some(path);
-        }
-        self.packets += worth.packets;
-        self.bytes += worth.bytes;
-    }
-
-    #[inline]
-    fn settle(&mut self, paths: &Paths) {
-        if let Some(path) = self.path.take() {
-            paths.credit(path, self.packets, self.bytes, self.now);
-            (self.packets, self.bytes) = (0, 0);
+            found: [None; LANES],
         }
     }
 }
