@@ -15,8 +15,8 @@ use api::Action;
 use packet::Key;
 
 use crate::rule::Rule;
+use crate::same::{Entry, Met};
 use crate::sorted::Value;
-use crate::tuple::{Entry, Met};
 
 /// A conjunctive match: its number, and how many clauses it has.
 pub(crate) type Conjunction = (u32, u8);
@@ -48,6 +48,9 @@ impl Soft {
 impl Value for Arc<Soft> {}
 
 impl Entry for Arc<Soft> {
+    /// Which of them a packet agrees with is asked again and again.
+    const SHARES: bool = false;
+
     fn rule(&self) -> &Arc<Rule> {
         &self.rule
     }

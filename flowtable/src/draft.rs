@@ -84,6 +84,10 @@ impl Looked for Inspector<'_> {
     fn at(&mut self, word: usize, mask: u64) {
         self.looked[word] |= mask & self.visible[word];
     }
+
+    fn shows(&self, word: usize, bits: u64) -> bool {
+        (self.looked[word] | !self.visible[word]) & bits != 0
+    }
 }
 
 /// Whether a tag follows: the bit of a control field that says there is one.

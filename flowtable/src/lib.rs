@@ -43,6 +43,8 @@ mod refused;
 mod ring;
 mod rule;
 mod runs;
+mod same;
+mod shared;
 mod sorted;
 pub mod state;
 mod step;

@@ -5,6 +5,7 @@ use std::hash::Hasher;
 use api::{Match, PortRange};
 use packet::Key;
 
+use crate::table::Looked;
 use crate::values::Values;
 
 /// The stages in which a lookup looks at a mask's words: what the pipeline knows, Ethernet,
@@ -245,6 +246,54 @@ impl Mask {
         [self.ranged[0].then_some(src), self.ranged[1].then_some(dst)]
     }
 
+    /// The first of the ports, source (0) or destination (1), that is not in the range it should be in.
+    pub(crate) fn outside(&self, key: &Key, values: &[u64]) -> Option<usize> {
+        let ports = [Key::TP_SRC, Key::TP_DST].map(|span| key.word(span));
+        let ranges = self.ranges_of(values).into_iter().zip(ports);
+        ranges.into_iter().position(|(range, port)| {
+            range.is_some_and(|range| {
+                !(u64::from(range.first)..=u64::from(range.last)).contains(&port)
+            })
+        })
+    }
+
+    /// Notes which bits show that a packet with this key does not agree with `values`; answers
+    /// whether it does not. As few as there are: none, if others that were looked at show it.
+    pub(crate) fn look_at_difference(
+        &self,
+        key: &Key,
+        values: &[u64],
+        looked: &mut impl Looked,
+    ) -> bool {
+        let mut first = None;
+        for ((word, bits), value) in self.words().iter().zip(&self.packed).zip(values) {
+            let word = usize::from(*word);
+            let differ = key[word] & bits ^ value;
+            if differ != 0 {
+                if looked.shows(word, differ) {
+                    return true;
+                }
+                first = first.or(Some((word, bits & leading(word, differ))));
+            }
+        }
+        let port = |field: usize| (Key::TP_DST.word(), 0xffff << (48 - 16 * field));
+        let first = first.or_else(|| self.outside(key, values).map(port));
+        first.is_some_and(|(word, bits)| {
+            looked.at(word, bits);
+            true
+        })
+    }
+
+    /// Notes all bits that a rule with these values looks at.
+    pub(crate) fn look_at_all(&self, looked: &mut impl Looked) {
+        for (word, bits) in self.words().iter().zip(&self.packed) {
+            looked.at(usize::from(*word), *bits);
+        }
+        for field in (0..2usize).filter(|field| self.ranged[*field]) {
+            looked.at(Key::TP_DST.word(), 0xffff << (48 - 16 * field));
+        }
+    }
+
     /// The key that has `values` at the words that count, and zero elsewhere.
     pub fn expand(&self, values: &[u64]) -> Key {
         let mut key = Key::ZERO;
@@ -253,6 +302,19 @@ impl Mask {
         }
         key
     }
+}
+
+/// The bits of a field up to the first that differs, as a prefix has them.
+const fn leading(word: usize, differ: u64) -> u64 {
+    // Fields do not lie across these: both IPv4 addresses in a word, halves of those of IPv6.
+    let width = match word {
+        4 => 32,
+        7..=10 => 64,
+        _ => 16,
+    };
+    let highest = differ.ilog2();
+    let end = highest / width * width + width;
+    u64::MAX >> (64 - end) & u64::MAX << highest
 }
 
 /// The same of these bits, and of which ports are matched by ranges: source, destination.

@@ -19,6 +19,9 @@ const MOST: usize = 16;
 /// A node with fewer entries joins a neighbour if they fit into one.
 const FEW: usize = MOST / 4;
 
+/// Nodes above a leaf at most: there is no memory for more.
+const DEPTH: usize = 24;
+
 /// What a leaf holds.
 pub(crate) trait Value: Clone {
     /// Asks the processor for what a clone will write to, if that is elsewhere.
@@ -122,7 +125,7 @@ impl<K: Copy + Ord, V: Value> Sorted<K, V> {
 
     /// The entries whose key is `key` or above, in order.
     pub(crate) fn iter_from(&self, key: K) -> Iter<'_, K, V> {
-        let mut iter = Iter { above: Vec::new(), leaf: [].iter() };
+        let mut iter = Iter { above: ArrayVec::new(), leaf: [].iter() };
         if let Some(root) = &self.0 {
             iter.descend(root, |children| child_of(children, key));
             let entries = iter.leaf.as_slice();
@@ -133,7 +136,7 @@ impl<K: Copy + Ord, V: Value> Sorted<K, V> {
 
     /// All entries, in order.
     pub(crate) fn iter(&self) -> Iter<'_, K, V> {
-        let mut iter = Iter { above: Vec::new(), leaf: [].iter() };
+        let mut iter = Iter { above: ArrayVec::new(), leaf: [].iter() };
         if let Some(root) = &self.0 {
             iter.descend(root, |_| 0);
         }
@@ -364,7 +367,7 @@ fn join<K: Copy + Ord, V: Value>(children: &mut Entries<Child<K, V>>, at: usize)
 #[derive(Debug)]
 pub(crate) struct Iter<'a, K, V> {
     /// What is still to come of the nodes above the leaf.
-    above: Vec<std::slice::Iter<'a, Child<K, V>>>,
+    above: ArrayVec<std::slice::Iter<'a, Child<K, V>>, DEPTH>,
     leaf: std::slice::Iter<'a, (K, V)>,
 }
 

@@ -46,9 +46,10 @@ use crate::conjunction::{Clauses, Soft};
 use crate::limit::{Limited, TableLimit};
 use crate::mask::{Mask, Seed};
 use crate::rule::Rule;
+use crate::same::Entry;
 use crate::sorted::Sorted;
-use crate::tuple::Entry;
 use crate::tuples::Tuples;
+use crate::values::Values;
 
 /// The rules of one table.
 #[derive(Clone, Debug)]
@@ -67,6 +68,9 @@ pub struct Table {
 pub trait Looked {
     /// Notes that the bits of `mask` in word `word` of the key decided something.
     fn at(&mut self, word: usize, mask: u64);
+
+    /// Whether one of these bits is known without looking at it, or has been looked at.
+    fn shows(&self, word: usize, bits: u64) -> bool;
 }
 
 impl Looked for Key {
@@ -74,16 +78,30 @@ impl Looked for Key {
     fn at(&mut self, word: usize, mask: u64) {
         self[word] |= mask;
     }
+
+    fn shows(&self, word: usize, bits: u64) -> bool {
+        self[word] & bits != 0
+    }
 }
 
 /// All but the number of a conjunctive match: that is not the packet's where the lookup has set it.
 struct Beside<'a, L>(&'a mut L);
 
+impl<L> Beside<'_, L> {
+    /// The bits of that number in a word.
+    const fn number(word: usize) -> u64 {
+        const CONJ_ID: Span = Key::CONJ_ID;
+        if word == CONJ_ID.word() { !(u64::MAX >> CONJ_ID.bits()) } else { 0 }
+    }
+}
+
 impl<L: Looked> Looked for Beside<'_, L> {
     fn at(&mut self, word: usize, mask: u64) {
-        const CONJ_ID: Span = Key::CONJ_ID;
-        let own = if word == CONJ_ID.word() { u64::MAX >> CONJ_ID.bits() } else { u64::MAX };
-        self.0.at(word, mask & own);
+        self.0.at(word, mask & !Self::number(word));
+    }
+
+    fn shows(&self, word: usize, bits: u64) -> bool {
+        bits & Self::number(word) != 0 || self.0.shows(word, bits)
     }
 }
 
@@ -161,9 +179,9 @@ impl Table {
                 return best;
             }
             if next_hard >= next_soft {
-                hard.step(key, looked, |met| best = better(best, met.from(0, key)));
+                hard.step(key, rank(best), looked, |met| best = better(best, met.from(0, key)));
             } else {
-                soft.step(key, looked, |met| clauses.add(met, key));
+                soft.step(key, u64::MAX, looked, |met| clauses.add(met, key));
             }
         }
     }
@@ -196,13 +214,13 @@ impl Table {
         let mut best: Option<&Arc<Rule>> = None;
         // Of equal priority the older rule wins, and it may be in a later tuple.
         while walk.highest() >= best.map(|best| best.priority) && walk.highest().is_some() {
-            walk.step(key, looked, |met| best = better(best, met.from(0, key)));
+            walk.step(key, rank(best), looked, |met| best = better(best, met.from(0, key)));
         }
         best
     }
 
     /// The rule with exactly this mask, these values and this priority.
-    pub fn find(&self, mask: &Mask, values: &[u64], priority: u16) -> Option<&Arc<Rule>> {
+    pub fn find(&self, mask: &Mask, values: &Values, priority: u16) -> Option<&Arc<Rule>> {
         let soft = || self.soft.find(mask, values, priority).map(Entry::rule);
         self.hard.find(mask, values, priority).or_else(soft)
     }
@@ -324,6 +342,11 @@ impl Table {
             assert!(found.is_some_and(|found| Arc::ptr_eq(found, rule)), "invariant 4");
         }
     }
+}
+
+/// What only rules before which would win.
+fn rank(best: Option<&Arc<Rule>>) -> u64 {
+    best.map_or(u64::MAX, |best| best.rank())
 }
 
 /// The one of two rules that wins.

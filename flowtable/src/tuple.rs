@@ -1,8 +1,10 @@
-//! The rules of one mask.
+//! The rules that are looked up by one mask: those that have it, and perhaps some that look at more.
 
+use std::borrow::Cow;
 use std::hash::Hasher;
 use std::sync::Arc;
 
+use api::Match;
 use packet::Key;
 use packet::memory::prefetch_whole;
 
@@ -12,8 +14,10 @@ use crate::mask::{Mask, STAGES, Seed};
 use crate::prefixes::{Prefixes, Short};
 use crate::ranges::Ranges;
 use crate::rule::Rule;
-use crate::sorted::{Sorted, Value};
+use crate::same::{Entry, Met, Same};
+use crate::sorted::Sorted;
 use crate::table::Looked;
+use crate::values::Values;
 
 /// The stage of addresses.
 const NETWORK: usize = 2;
@@ -22,22 +26,12 @@ const TRANSPORT: usize = 3;
 /// That word; both ports are in its upper half.
 const PORTS_WORD: usize = Key::TP_DST.word();
 
-/// What a tuple holds: a rule, with or without something that belongs to it.
-pub(crate) trait Entry: Value {
-    /// The rule.
-    fn rule(&self) -> &Arc<Rule>;
-}
-
-impl Entry for Arc<Rule> {
-    fn rule(&self) -> &Self {
-        self
-    }
-}
-
-/// The rules of one mask.
+/// The rules that are looked up by one mask, which is theirs or a part of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Tuple<R> {
     pub(crate) mask: Arc<Mask>,
+    /// How many rules have another mask: its bits and more.
+    foreign: usize,
     pub(crate) highest: u16,
     last_stage: usize,
     /// Prefix length of the mask in each of [`FIELDS`]; 0 if it is no prefix.
@@ -69,107 +63,17 @@ enum EthType {
     Unclear,
 }
 
-/// The rules of one hash, in the order in which they win: nearly always one, or some that differ in
-/// their priority alone.
-#[derive(Clone, Debug)]
-enum Same<R> {
-    One(R),
-    Many(Sorted<u64, R>),
-}
-
-/// The rules of a tuple that a packet agrees with.
-#[derive(Debug)]
-pub(crate) struct Met<'a, R> {
-    same: &'a Same<R>,
-    mask: &'a Mask,
-    /// The ranges that the packet's ports lie in, if the mask has some.
-    ranges: Option<u64>,
-}
-
-impl<R> Clone for Met<'_, R> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<R> Copy for Met<'_, R> {}
-
-impl<'a, R: Entry> Met<'a, R> {
-    /// The first of them whose rank is `rank` or behind; `key` is the packet's.
-    pub(crate) fn from(&self, mut rank: u64, key: &Key) -> Option<&'a R> {
-        loop {
-            let found = self.same.from(rank)?;
-            let values = &found.rule().values;
-            let agrees = self.mask.agrees(key, values)
-                && values.get(self.mask.words().len()).copied() == self.ranges;
-            if agrees {
-                return Some(found);
-            }
-            // Another match with the same hash.
-            rank = found.rule().rank() + 1;
-        }
-    }
-}
-
-impl<R: Entry> Value for Same<R> {
-    fn prefetch(&self) {
-        if let Self::One(only) = self {
-            only.prefetch();
-        }
-    }
-}
-
-impl<R: Entry> Same<R> {
-    /// The first rule whose rank is `rank` or behind.
-    fn from(&self, rank: u64) -> Option<&R> {
-        match self {
-            Self::One(only) => Some(only).filter(|only| only.rule().rank() >= rank),
-            Self::Many(rules) => rules.from(rank).map(|(_, rule)| rule),
-        }
-    }
-
-    /// The rule of these values and this priority.
-    fn find(&self, values: &[u64], priority: u16) -> Option<&R> {
-        let mut found = self.from(Rule::rank_of(priority, 0))?;
-        while *found.rule().values != *values {
-            found = self.from(found.rule().rank() + 1)?;
-        }
-        Some(found).filter(|found| found.rule().priority == priority)
-    }
-
-    fn with(&self, entry: R) -> Self {
-        let mut rules = match self {
-            Self::Many(rules) => rules.clone(),
-            Self::One(only) => {
-                let mut rules = Sorted::EMPTY;
-                rules.insert(only.rule().rank(), only.clone());
-                rules
-            }
-        };
-        rules.insert(entry.rule().rank(), entry);
-        Self::Many(rules)
-    }
-
-    fn without(&self, rank: u64) -> Option<Self> {
-        let Self::Many(rules) = self else { return None };
-        let mut rules = rules.clone();
-        rules.remove(rank);
-        let (first, entry) = rules.first()?;
-        if rules.last()?.0 == *first {
-            Some(Self::One(entry.clone()))
-        } else {
-            Some(Self::Many(rules))
-        }
-    }
-}
-
 impl<R: Entry> Tuple<R> {
+    /// Rules of different masks that stand together at most: all of them are looked at.
+    const TOGETHER: usize = 32;
+
     pub(crate) fn new(mask: Arc<Mask>) -> Self {
-        let lengths = FIELDS.map(|span| prefix_len(mask.bits().get(span), span.bits()));
+        let lengths = lengths_of(&mask);
         let ports = ports_of(mask.bits()) >> 96;
         let ranges = mask.ranged() != [false; 2];
         Self {
             lengths,
+            foreign: 0,
             highest: 0,
             last_stage: mask.last_stage(),
             rules: Sorted::EMPTY,
@@ -208,25 +112,27 @@ impl<R: Entry> Tuple<R> {
         seed: Seed,
         looked: &mut impl Looked,
     ) -> Option<Met<'_, R>> {
-        if self.ranges.is_some() {
+        if self.ranges.is_some() || self.foreign > 0 {
             return None;
         }
         let same = self.rules.get(seed.hash(self.mask.values(key)))?;
         if let Same::One(only) = same {
             prefetch_whole(&**only.rule());
         }
-        let met = Met { same, mask: &self.mask, ranges: None };
+        let met = Met { same, mask: Some(&*self.mask), ranges: None };
         met.from(0, key)?;
         self.looked_before(STAGES, looked);
         Some(met)
     }
 
     /// Shows the rules to `found` that a packet with this key agrees with: once, or once for each
-    /// range its ports lie in. `looked` learns which bits decided that.
+    /// range its ports lie in. Those whose rank is `before` or behind cannot win, and need not be
+    /// shown. `looked` learns which bits decided that.
     pub(crate) fn lookup<'a>(
         &'a self,
         key: &Key,
         seed: Seed,
+        before: u64,
         asked: &mut Asked<'_>,
         looked: &mut impl Looked,
         mut found: impl FnMut(Met<'a, R>),
@@ -255,11 +161,13 @@ impl<R: Entry> Tuple<R> {
             self.looked_before(TRANSPORT, looked);
             return self.lookup_ranges(ranges, hasher, key, looked, found);
         }
-        let met = self.rules.get(hasher.finish()).map(|same| Met {
-            same,
-            mask: &self.mask,
-            ranges: None,
-        });
+        let same = self.rules.get(hasher.finish());
+        if self.foreign > 0 {
+            self.looked_before(STAGES, looked);
+            let met = same.map(|same| Met { same, mask: None, ranges: None });
+            return met.filter(|met| met.look(key, before, looked)).into_iter().for_each(found);
+        }
+        let met = same.map(|same| Met { same, mask: Some(&*self.mask), ranges: None });
         let is_met = met.is_some_and(|met| met.from(0, key).is_some());
         if !is_met && self.last_stage == TRANSPORT && self.ports_len > 0 {
             self.looked_before(TRANSPORT, looked);
@@ -300,11 +208,9 @@ impl<R: Entry> Tuple<R> {
                 looked.at(usize::from(*word), self.mask.bits()[usize::from(*word)]);
             }
             hasher.write_u64(pair);
-            let met = self.rules.get(hasher.finish()).map(|same| Met {
-                same,
-                mask: &self.mask,
-                ranges: Some(pair),
-            });
+            let mask = Some(&*self.mask);
+            let same = self.rules.get(hasher.finish());
+            let met = same.map(|same| Met { same, mask, ranges: Some(pair) });
             met.filter(|met| met.from(0, key).is_some()).into_iter().for_each(&mut found);
         });
     }
@@ -326,32 +232,62 @@ impl<R: Entry> Tuple<R> {
         looked.at(PORTS_WORD, if bits < self.ports_len { mask & leading } else { mask });
     }
 
-    /// The rule of these values and this priority.
-    pub(crate) fn find(&self, values: &[u64], priority: u16, seed: Seed) -> Option<&R> {
-        self.rules.get(seed.hash(values.iter().copied()))?.find(values, priority)
+    /// What a rule, whose mask has the bits of this tuple's, has at them.
+    fn values_of<'a>(&self, mask: &Mask, values: &'a Values) -> Cow<'a, Values> {
+        if *mask == *self.mask {
+            return Cow::Borrowed(values);
+        }
+        Cow::Owned(self.mask.values(&mask.expand(values)).collect())
+    }
+
+    fn hash_of(&self, mask: &Mask, values: &Values, seed: Seed) -> u64 {
+        seed.hash(self.values_of(mask, values).iter().copied())
+    }
+
+    /// The rule of this match and this priority; its mask has the bits of this tuple's.
+    pub(crate) fn find(
+        &self,
+        mask: &Mask,
+        values: &Values,
+        priority: u16,
+        seed: Seed,
+    ) -> Option<&R> {
+        self.rules.get(self.hash_of(mask, values, seed))?.find(mask, values, priority)
+    }
+
+    /// Whether there is room for another rule beside those it stands with here.
+    pub(crate) fn has_room(&self, rule: &Rule, seed: Seed) -> bool {
+        let same = self.rules.get(self.hash_of(&rule.mask, &rule.values, seed));
+        same.is_none_or(|same| same.iter().nth(Self::TOGETHER - 1).is_none())
     }
 
     /// Every rule.
     pub(crate) fn rules(&self) -> impl Iterator<Item = &R> {
-        self.rules.iter().flat_map(|(_, same)| {
-            let (one, many) = match same {
-                Same::One(only) => (Some(only), None),
-                Same::Many(rules) => (None, Some(rules)),
-            };
-            one.into_iter().chain(many.into_iter().flat_map(Sorted::iter).map(|(_, rule)| rule))
-        })
+        self.rules.iter().flat_map(|(_, same)| same.iter())
     }
 
-    /// The rules of these values, in the order in which they win.
-    pub(crate) fn same(&self, values: &[u64], seed: Seed) -> impl Iterator<Item = &R> {
-        let same = self.rules.get(seed.hash(values.iter().copied()));
-        let mut rank = 0;
-        std::iter::from_fn(move || {
-            let next = same?.from(rank)?;
-            rank = next.rule().rank() + 1;
-            Some(next)
-        })
-        .filter(move |rule| *rule.rule().values == *values)
+    /// Whether some rule may look at all of these bits.
+    pub(crate) fn may_have(&self, bits: &Key) -> bool {
+        self.foreign > 0 || self.mask.has(bits)
+    }
+
+    /// How many rules have another mask than the tuple.
+    pub(crate) const fn foreign(&self) -> usize {
+        self.foreign
+    }
+
+    /// Whether `matching` looks at all that the rules are looked up by.
+    pub(crate) fn is_direct(&self, matching: &Match) -> bool {
+        self.ranges.is_none() && self.mask.lies_within(matching.mask())
+    }
+
+    /// The rules that may have packets in common with `matching`, or lie within it: those that have
+    /// what it has, if it looks at all that the tuple is looked up by, else every rule.
+    pub(crate) fn close_to(&self, matching: &Match, seed: Seed) -> impl Iterator<Item = &R> {
+        let is_direct = self.is_direct(matching);
+        let same = || self.rules.get(seed.hash(self.mask.values(matching.key())));
+        let (near, all) = if is_direct { (same(), None) } else { (None, Some(self.rules())) };
+        near.into_iter().flat_map(Same::iter).chain(all.into_iter().flatten())
     }
 
     /// Whether some rule has this priority.
@@ -359,21 +295,20 @@ impl<R: Entry> Tuple<R> {
         self.priorities.get(priority).is_some()
     }
 
-    /// Adds a rule; there is none with its values and its priority. Packets can meet it as soon as the
+    /// Adds a rule; there is none with its match and its priority. Packets can meet it as soon as the
     /// tuple and the addresses are settled.
     pub(crate) fn insert(&mut self, entry: R, seed: Seed, addresses: &mut Addresses) {
         let rule = Arc::clone(entry.rule());
-        self.count(&rule, seed, addresses, true);
-        let hash = seed.hash(rule.values.iter().copied());
+        let hash = self.count(&rule, seed, addresses, true);
         self.rules.insert_with(hash, |same| match same {
             None => Same::One(entry),
             Some(same) => same.with(entry),
         });
     }
 
-    /// Puts a rule in place of one with the same values and the same priority.
+    /// Puts a rule in place of one with the same match and the same priority.
     pub(crate) fn replace(&mut self, old: &Rule, entry: R, seed: Seed) {
-        let hash = seed.hash(old.values.iter().copied());
+        let hash = self.hash_of(&old.mask, &old.values, seed);
         self.rules.insert_with(hash, |same| match same.and_then(|same| same.without(old.rank())) {
             None => Same::One(entry),
             Some(same) => same.with(entry),
@@ -382,22 +317,26 @@ impl<R: Entry> Tuple<R> {
 
     /// Removes a rule that is there.
     pub(crate) fn remove(&mut self, rule: &Rule, seed: Seed, addresses: &mut Addresses) {
-        self.count(rule, seed, addresses, false);
-        let hash = seed.hash(rule.values.iter().copied());
+        let hash = self.count(rule, seed, addresses, false);
         match self.rules.get(hash).and_then(|same| same.without(rule.rank())) {
             None => drop(self.rules.remove(hash)),
             Some(same) => self.rules.insert(hash, same),
         }
     }
 
-    /// Adds a rule to what is counted beside the rules themselves, or takes it out.
-    fn count(&mut self, rule: &Rule, seed: Seed, addresses: &mut Addresses, add: bool) {
+    /// Adds a rule to what is counted beside the rules themselves, or takes it out; answers with the
+    /// hash it is found by.
+    fn count(&mut self, rule: &Rule, seed: Seed, addresses: &mut Addresses, add: bool) -> u64 {
+        let values = self.values_of(&rule.mask, &rule.values);
+        if *rule.mask != *self.mask {
+            self.foreign = if add { self.foreign + 1 } else { self.foreign - 1 };
+        }
         let step = if add { Counts::add } else { Counts::remove };
         let step_priority = if add { Sorted::count } else { Sorted::discount };
         step_priority(&mut self.priorities, rule.priority);
         self.highest = self.priorities.last().map_or(0, |(priority, _)| *priority);
 
-        if add && let Some(first) = rule.values.first() {
+        if add && let Some(first) = values.first() {
             #[expect(clippy::cast_possible_truncation, reason = "the mask has no other bits there")]
             let own = EthType::Only(*first as u16);
             self.eth_type = match self.eth_type {
@@ -407,24 +346,25 @@ impl<R: Entry> Tuple<R> {
             };
         }
         let mut hasher = seed.hasher();
-        let mut values = rule.values.iter();
+        let mut words = values.iter();
         for stage in 0..self.last_stage {
-            let words = self.mask.stage(stage);
-            values.by_ref().take(words.len()).for_each(|value| hasher.write_u64(*value));
-            if !words.is_empty() {
+            let count = self.mask.stage(stage).len();
+            words.by_ref().take(count).for_each(|value| hasher.write_u64(*value));
+            if count > 0 {
                 step(&mut self.stages[stage], hasher.finish());
             }
         }
         if self.lengths != [0; FIELDS.len()] || self.ports_len > 0 {
-            let key = self.mask.expand(&rule.values);
+            let key = self.mask.expand(&values);
             addresses.count(&self.lengths, &key, add);
             let step = if add { Prefixes::insert } else { Prefixes::remove };
             step(&mut self.ports, ports_of(&key), self.ports_len);
         }
-        if let (Some(ranges), Some(pair)) = (&mut self.ranges, rule.values.last()) {
+        if let (Some(ranges), Some(pair)) = (&mut self.ranges, values.last()) {
             let step = if add { Ranges::insert } else { Ranges::remove };
             step(ranges, *pair);
         }
+        seed.hash(values.iter().copied())
     }
 
     /// Counts what the rules that were added have.
@@ -434,15 +374,17 @@ impl<R: Entry> Tuple<R> {
     }
 
     /// Asserts that the tuple is what a table says it is, for tests; answers with its rules.
-    pub(crate) fn check(&self) -> usize {
+    pub(crate) fn check(&self, seed: Seed) -> usize {
         assert!(!self.is_empty(), "invariant 3");
         let highest = self.rules().map(|rule| rule.rule().priority).max();
         assert_eq!(highest, Some(self.highest), "the highest priority");
-        assert!(self.rules().all(|rule| *rule.rule().mask == *self.mask), "invariant 1");
-        for (_, same) in self.rules.iter() {
-            if let Same::Many(rules) = same {
-                assert!(rules.iter().all(|(rank, rule)| rule.rule().rank() == *rank));
-                assert!(rules.iter().nth(1).is_some(), "one rule stands alone");
+        let foreign = self.rules().filter(|rule| *rule.rule().mask != *self.mask);
+        assert_eq!(foreign.count(), self.foreign, "rules of other masks");
+        for (hash, same) in self.rules.iter() {
+            same.check();
+            for rule in same.iter().map(Entry::rule) {
+                assert!(rule.mask.has(self.mask.bits()), "invariant 1");
+                assert_eq!(self.hash_of(&rule.mask, &rule.values, seed), *hash);
             }
         }
         self.rules().count()
@@ -453,6 +395,11 @@ impl<R: Entry> Tuple<R> {
 fn looked_at_port(field: usize, bits: u8, looked: &mut impl Looked) {
     let port = !0xffffu16.checked_shr(bits.into()).unwrap_or(0);
     looked.at(PORTS_WORD, u64::from(port) << (48 - 16 * field));
+}
+
+/// How long the prefixes of addresses are that a mask has; 0 where it has none.
+pub(crate) fn lengths_of(mask: &Mask) -> [u8; FIELDS.len()] {
+    FIELDS.map(|span| prefix_len(mask.bits().get(span), span.bits()))
 }
 
 /// Both ports as a value for [`Prefixes`].

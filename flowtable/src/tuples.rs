@@ -8,12 +8,18 @@ use packet::Key;
 use crate::addresses::{Addresses, Asked, FIELDS};
 use crate::mask::{Mask, Seed};
 use crate::rule::Rule;
+use crate::same::{Entry, Met};
+use crate::shared::{Guests, hash_of_shared, shared};
 use crate::table::Looked;
-use crate::tuple::{Entry, Met, Tuple};
+use crate::tuple::{Tuple, lengths_of};
+use crate::values::Values;
 
 /// Of so few tuples each is asked for the packet at once: most packets meet a rule of one of them, and
 /// what would pass over the others is further away than they are.
 const FEW: usize = 4;
+
+/// Of so many tuples each has the rules of one mask; rules of further masks share some.
+const APART: usize = 32;
 
 /// Tuples of which no two have the same mask.
 #[derive(Clone, Debug)]
@@ -27,6 +33,8 @@ pub(crate) struct Tuples<R> {
     addresses: Addresses,
     /// The tuples that have had new rules since they were settled.
     unsettled: Vec<usize>,
+    /// The masks of rules that stand in tuples of other masks.
+    guests: Guests,
 }
 
 /// When a tuple's turn comes in a lookup, and what passes over most of them without looking into
@@ -61,6 +69,7 @@ impl<R: Entry> Tuples<R> {
             order: Vec::new(),
             addresses: Addresses::EMPTY,
             unsettled: Vec::new(),
+            guests: Guests::NONE,
         }
     }
 
@@ -74,16 +83,23 @@ impl<R: Entry> Tuples<R> {
         Walk { tuples: self, turn: 0, asked: Asked::new(&self.addresses), typed: false }
     }
 
-    /// The mask of a match, if it is that of a tuple.
+    /// The mask of a match, if rules have it.
     pub(crate) fn mask(&self, matching: &Match) -> Option<&Arc<Mask>> {
         let hash = Mask::hash_of(matching);
-        self.at(hash, |mask| mask.is_of(matching)).map(|at| &self.tuples[at].mask)
+        let own = self.at(hash, |mask| mask.is_of(matching)).map(|at| &self.tuples[at].mask);
+        own.or_else(|| self.guests.of(matching))
     }
 
     /// The rule with exactly this mask, these values and this priority.
-    pub(crate) fn find(&self, mask: &Mask, values: &[u64], priority: u16) -> Option<&R> {
-        let at = self.at(mask.hash(), |other| other == mask)?;
-        self.tuples[at].find(values, priority, self.seed)
+    pub(crate) fn find(&self, mask: &Mask, values: &Values, priority: u16) -> Option<&R> {
+        self.locate(mask, values, priority).map(|(_, found)| found)
+    }
+
+    /// The same, and which tuple it is in.
+    fn locate(&self, mask: &Mask, values: &Values, priority: u16) -> Option<(usize, &R)> {
+        let find = |at: usize| Some((at, self.tuples[at].find(mask, values, priority, self.seed)?));
+        let own = self.at(mask.hash(), |other| other == mask).and_then(find);
+        own.or_else(|| find(self.shared_by(mask).filter(|_| self.guests.has(mask))?))
     }
 
     fn at(&self, hash: u64, is_mask: impl Fn(&Mask) -> bool) -> Option<usize> {
@@ -91,31 +107,71 @@ impl<R: Entry> Tuples<R> {
         hashes.map(|(at, _)| at).find(|at| is_mask(&self.tuples[*at].mask))
     }
 
+    /// The tuple that rules of this mask share with others, if it is there.
+    fn shared_by(&self, mask: &Mask) -> Option<usize> {
+        let bits = shared(mask, &lengths_of(mask))?;
+        self.at_bits(&bits)
+    }
+
+    fn at_bits(&self, bits: &Key) -> Option<usize> {
+        self.at(hash_of_shared(bits), |mask| mask.bits() == bits && mask.ranged() == [false; 2])
+    }
+
+    /// The tuple that a new rule goes to.
+    fn place(&mut self, rule: &Rule) -> usize {
+        let mask = &rule.mask;
+        if let Some(own) = self.at(mask.hash(), |other| *other == **mask) {
+            return own;
+        }
+        if R::SHARES
+            && self.tuples.len() >= APART
+            && self.guests.admits(mask)
+            && let Some(bits) = shared(mask, &lengths_of(mask))
+        {
+            match self.at_bits(&bits) {
+                Some(at) if self.tuples[at].has_room(rule, self.seed) => return at,
+                Some(_) => {}
+                None => return self.add(Arc::new(Mask::new(bits))),
+            }
+        }
+        self.add(Arc::clone(mask))
+    }
+
+    /// Adds a tuple, for a rule that comes at once.
+    fn add(&mut self, mask: Arc<Mask>) -> usize {
+        let at = self.tuples.len();
+        self.hashes.push(mask.hash());
+        let tuple = Tuple::new(mask);
+        self.order.push(Turn::of(at, &tuple));
+        self.tuples.push(Arc::new(tuple));
+        at
+    }
+
     /// Adds the rules whose match lies within `matching` to `rules`.
     pub(crate) fn within(&self, matching: &Match, rules: &mut Vec<Arc<Rule>>) {
-        for tuple in &self.tuples {
-            if tuple.mask.is_of(matching) && matching.ranges() == [None; 2] {
-                let values = tuple.mask.values_of(matching);
-                rules.extend(tuple.same(&values, self.seed).map(Entry::rule).cloned());
-            } else if tuple.mask.has(matching.mask()) {
-                let lies_within = |rule: &&Arc<Rule>| {
-                    tuple.mask.is_within(&rule.values, matching)
-                        && (matching.ranges() == [None; 2] || matching.contains(&rule.matching()))
-                };
-                rules.extend(tuple.rules().map(Entry::rule).filter(lies_within).cloned());
-            }
+        let lies_within = |rule: &&Arc<Rule>| {
+            rule.mask.has(matching.mask())
+                && rule.mask.is_within(&rule.values, matching)
+                && (matching.ranges() == [None; 2] || matching.contains(&rule.matching()))
+        };
+        for tuple in self.tuples.iter().filter(|tuple| tuple.may_have(matching.mask())) {
+            let close = tuple.close_to(matching, self.seed).map(Entry::rule);
+            rules.extend(close.filter(lies_within).cloned());
         }
     }
 
-    /// A rule of this priority that has packets in common with `matching`, of the tuples that look
-    /// at nothing else; and whether there are others with rules of this priority.
+    /// A rule of this priority that has packets in common with `matching`, of the tuples that are
+    /// looked up by nothing else; and whether there are others with rules of this priority.
     pub(crate) fn overlapping(&self, matching: &Match, priority: u16) -> (Option<&R>, bool) {
         let mut others = false;
         for tuple in self.tuples.iter().filter(|tuple| tuple.has_priority(priority)) {
-            if tuple.mask.ranged() == [false; 2] && tuple.mask.lies_within(matching.mask()) {
-                let values = tuple.mask.values_of(matching);
-                if let Some(found) = tuple.find(&values, priority, self.seed) {
-                    return (Some(found), others);
+            if tuple.is_direct(matching) {
+                let mut close = tuple.close_to(matching, self.seed);
+                let found = close.find(|entry| {
+                    entry.rule().priority == priority && entry.rule().matching().overlaps(matching)
+                });
+                if found.is_some() {
+                    return (found, others);
                 }
             } else {
                 others = true;
@@ -128,14 +184,14 @@ impl<R: Entry> Tuples<R> {
     /// meet it as soon as it is settled.
     pub(crate) fn put(&mut self, entry: R, old: Option<&Rule>) {
         let rule = entry.rule();
-        let hash = rule.mask.hash();
-        let at = self.at(hash, |mask| *mask == *rule.mask).unwrap_or_else(|| {
-            let tuple = Tuple::new(Arc::clone(&rule.mask));
-            self.order.push(Turn::of(self.tuples.len(), &tuple));
-            self.tuples.push(Arc::new(tuple));
-            self.hashes.push(hash);
-            self.tuples.len() - 1
-        });
+        let known = old.and_then(|old| self.locate(&old.mask, &old.values, old.priority));
+        let at = match known.map(|(at, _)| at) {
+            Some(at) => at,
+            None => self.place(rule),
+        };
+        if old.is_none() && *rule.mask != *self.tuples[at].mask {
+            self.guests.enter(&rule.mask);
+        }
         let tuple = Arc::make_mut(&mut self.tuples[at]);
         match old {
             Some(old) => tuple.replace(old, entry, self.seed),
@@ -156,9 +212,11 @@ impl<R: Entry> Tuples<R> {
     pub(crate) fn remove(&mut self, rule: &Rule) -> Option<R> {
         // Places may change hands.
         self.settle();
-        let at = self.at(rule.mask.hash(), |mask| *mask == *rule.mask)?;
-        let found = self.tuples[at].find(&rule.values, rule.priority, self.seed);
-        let removed = found.filter(|found| found.rule().id == rule.id)?.clone();
+        let (at, found) = self.locate(&rule.mask, &rule.values, rule.priority)?;
+        let removed = Some(found).filter(|found| found.rule().id == rule.id)?.clone();
+        if *rule.mask != *self.tuples[at].mask {
+            self.guests.leave(&rule.mask);
+        }
         let tuple = Arc::make_mut(&mut self.tuples[at]);
         tuple.remove(removed.rule(), self.seed, &mut self.addresses);
         self.take_turn(at);
@@ -220,7 +278,9 @@ impl<R: Entry> Tuples<R> {
             assert!(others.iter().all(|other| *other.mask != *tuple.mask), "invariant 1");
             assert_eq!(tuple.mask.hash(), self.hashes[at]);
         }
-        self.tuples.iter().map(|tuple| tuple.check()).sum()
+        let guests = self.tuples.iter().map(|tuple| tuple.foreign()).sum::<usize>();
+        assert_eq!(guests, self.guests.rules(), "rules in tuples of other masks");
+        self.tuples.iter().map(|tuple| tuple.check(self.seed)).sum()
     }
 }
 
@@ -241,12 +301,14 @@ impl<'a, R: Entry> Walk<'a, R> {
         self.tuples.order.get(self.turn).map(|turn| turn.highest)
     }
 
-    /// Looks into the next tuple: `found` is shown what a packet with this key meets there, and
-    /// `looked` learns which bits decided that.
+    /// Looks into the next tuple: `found` is shown what a packet with this key meets there, but for
+    /// what cannot win, being of the rank `before` or behind; and `looked` learns which bits decided
+    /// that.
     #[inline]
     pub(crate) fn step(
         &mut self,
         key: &Key,
+        before: u64,
         looked: &mut impl Looked,
         mut found: impl FnMut(Met<'a, R>),
     ) {
@@ -269,7 +331,7 @@ impl<'a, R: Entry> Walk<'a, R> {
             return found(met);
         }
         if !is_typed || !self.asked.exclude(&turn.lengths, key, looked) {
-            tuple.lookup(key, seed, &mut self.asked, looked, found);
+            tuple.lookup(key, seed, before, &mut self.asked, looked, found);
         }
     }
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use api::testing::any_match;
@@ -155,76 +155,182 @@ fn flipped(key: &Key, looked: &Key, noise: &[u64]) -> Key {
     flipped
 }
 
+/// An address out of few, with what its neighbours share at every length.
+fn any_address() -> impl Strategy<Value = u32> {
+    (0..4u32, 0..4u32, 0..8u32, 0..8u32).prop_map(|(a, b, c, d)| a << 30 | b << 20 | c << 9 | d)
+}
+
+/// A rule of an access list: prefixes of any lengths, ports of any masks.
+fn any_line() -> impl Strategy<Value = Match> {
+    let prefix = || (any_address(), prop_oneof![Just(0u32), Just(32), 0..=32u32]);
+    let port = || (0..8u16, prop_oneof![Just(0), Just(0xffff), Just(0xfffe), Just(0xfff0)]);
+    let proto = prop_oneof![
+        Just(None),
+        Just(Some((6, [Field::TcpSrc, Field::TcpDst]))),
+        Just(Some((17, [Field::UdpSrc, Field::UdpDst])))
+    ];
+    let tos = prop::option::weighted(0.1, 0..2u16);
+    (prefix(), prefix(), proto, port(), port(), any_range(), tos).prop_map(
+        |(src, dst, proto, src_port, dst_port, range, tos)| {
+            let mut matching = Match::from_fields([(Field::EthType, 0x0800, 0xffff)]).unwrap();
+            for (field, (address, len)) in [(Field::IpSrc, src), (Field::IpDst, dst)] {
+                let mask = u32::MAX.checked_shl(32 - len).unwrap_or(0);
+                matching.set(field, (address & mask).into(), mask.into()).unwrap();
+            }
+            if let Some(tos) = tos {
+                matching.set(Field::IpDscp, tos.into(), 0x3f).unwrap();
+            }
+            let Some((proto, fields)) = proto else { return matching };
+            matching.set(Field::IpProto, proto, 0xff).unwrap();
+            let [at_src, at_dst] = fields;
+            let (value, mask) = src_port;
+            matching.set(at_src, (value & mask).into(), mask.into()).unwrap();
+            if range.is_some() {
+                return matching.with_ranges([None, range]);
+            }
+            let (value, mask) = dst_port;
+            matching.set(at_dst, (value & mask).into(), mask.into()).unwrap();
+            matching
+        },
+    )
+}
+
+/// So many rules of so many masks that they share tuples, a clause here and there.
+fn any_list() -> impl Strategy<Value = Vec<Given>> {
+    let clause = prop::option::weighted(0.03, (1..3u32, 0..2u8));
+    let rule = (any_line(), 0..6u16, clause).prop_map(|(matching, priority, clause)| {
+        let actions = clause.map(|(id, clause)| Action::Conjunction { id, clause, clauses: 2 });
+        Given { matching, priority, actions: actions.into_iter().collect() }
+    });
+    prop::collection::vec(rule, 60..200)
+}
+
+/// A packet that rules of such a list may match.
+fn any_packet() -> impl Strategy<Value = Key> {
+    let proto = prop_oneof![Just(6u8), Just(17), Just(1)];
+    (any_address(), any_address(), proto, 0..9u16, 0..90u16).prop_map(|(src, dst, proto, a, b)| {
+        Key::ZERO
+            .with(Key::ETH_TYPE, 0x0800u16)
+            .with(Key::NW_SRC, src)
+            .with(Key::NW_DST, dst)
+            .with(Key::NW_PROTO, proto)
+            .with(Key::TP_SRC, a)
+            .with(Key::TP_DST, b)
+    })
+}
+
+fn with_noise(key: impl Strategy<Value = Key>) -> impl Strategy<Value = (Key, Vec<u64>)> {
+    (key, prop::collection::vec(any::<u64>(), Key::WORDS))
+}
+
+/// However rules are stored, added and removed, the answer is that of a plain list; and a packet
+/// that differs only in bits that were not looked at gets the same one.
+fn agrees_with_linear_search(
+    rules: &[Given],
+    removed: Vec<prop::sample::Index>,
+    keys: Vec<(Key, Vec<u64>)>,
+) -> Result<Table, TestCaseError> {
+    let mut table = Table::new(Seed(42));
+    let mut list: Vec<Arc<Rule>> = Vec::new();
+    for (id, given) in (1..).zip(rules) {
+        let rule = Arc::new(given.rule(id));
+        prop_assert_eq!(rule.matching(), given.matching);
+        let same =
+            |old: &Arc<Rule>| old.priority == given.priority && old.matching() == given.matching;
+        prop_assert_eq!(table.insert(Arc::clone(&rule)).is_some(), list.iter().any(same));
+        list.retain(|old| !same(old));
+        list.push(rule);
+    }
+    let before = table.clone();
+    for at in removed {
+        if !list.is_empty() {
+            let rule = list.remove(at.index(list.len()));
+            prop_assert_eq!(table.remove(&rule).map(|rule| rule.id), Some(rule.id));
+        }
+    }
+    before.check();
+    table.check();
+    prop_assert_eq!(table.len(), list.len());
+    for (key, noise) in keys {
+        let (mut looked, mut clauses) = (Key::ZERO, Vec::new());
+        let found = table.lookup_noting(&key, &mut looked, |rule| clauses.push(rule.id));
+        let found = found.map(|rule| rule.id);
+        clauses.sort_unstable();
+        prop_assert_eq!((found, clauses), linear_search(&list, &key));
+        let other = flipped(&key, &looked, &noise);
+        let found_too = linear_search(&list, &other).0;
+        prop_assert_eq!(found_too, found, "{:?} and {:?} differ beyond {:?}", key, other, looked);
+        let mut looked_too = Key::ZERO;
+        prop_assert_eq!(table.lookup(&key, &mut looked_too).map(|rule| rule.id), found);
+        prop_assert_eq!(looked_too, looked);
+    }
+    Ok(before)
+}
+
+/// What lies within a match, and what overlaps it, is what a plain list says.
+fn commands_agree_with_a_list(
+    rules: &[Given],
+    asked: Match,
+    priority: u16,
+) -> Result<(), TestCaseError> {
+    let mut table = Table::new(Seed(42));
+    for (id, given) in (1..).zip(rules) {
+        table.insert(Arc::new(given.rule(id)));
+    }
+    let list: Vec<_> = table.rules().cloned().collect();
+    prop_assert!(list.is_sorted_by_key(|rule| rule.rank()));
+    for asked in rules.iter().map(|given| given.matching).chain([asked, Match::ANY]) {
+        let within: Vec<_> = table.within(&asked).iter().map(|rule| rule.id).collect();
+        let expected = list.iter().filter(|rule| asked.contains(&rule.matching()));
+        prop_assert_eq!(within, expected.map(|rule| rule.id).collect::<Vec<_>>());
+        let overlaps =
+            |rule: &Arc<Rule>| rule.priority == priority && rule.matching().overlaps(&asked);
+        let found = table.overlapping(&asked, priority);
+        prop_assert_eq!(found.is_some(), list.iter().any(overlaps));
+        prop_assert!(found.is_none_or(overlaps));
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
-    /// However rules are stored, added and removed, the answer is that of a plain list; and a
-    /// packet that differs only in bits that were not looked at gets the same one.
     #[test]
     fn lookup_agrees_with_linear_search(
         rules in any_rules(),
         removed in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
-        keys in prop::collection::vec((any_key(), prop::collection::vec(any::<u64>(), Key::WORDS)), 1..12),
+        keys in prop::collection::vec(with_noise(any_key()), 1..12),
     ) {
-        let mut table = Table::new(Seed(42));
-        let mut list: Vec<Arc<Rule>> = Vec::new();
-        for (id, given) in (1..).zip(&rules) {
-            let rule = Arc::new(given.rule(id));
-            prop_assert_eq!(rule.matching(), given.matching);
-            let same = |old: &Arc<Rule>| {
-                old.priority == given.priority && old.matching() == given.matching
-            };
-            prop_assert_eq!(table.insert(Arc::clone(&rule)).is_some(), list.iter().any(same));
-            list.retain(|old| !same(old));
-            list.push(rule);
-        }
-        let before = table.clone();
-        for at in removed {
-            if !list.is_empty() {
-                let rule = list.remove(at.index(list.len()));
-                prop_assert_eq!(table.remove(&rule).map(|rule| rule.id), Some(rule.id));
-            }
-        }
-        before.check();
-        table.check();
-        prop_assert_eq!(table.len(), list.len());
-        for (key, noise) in keys {
-            let (mut looked, mut clauses) = (Key::ZERO, Vec::new());
-            let found = table.lookup_noting(&key, &mut looked, |rule| clauses.push(rule.id));
-            let found = found.map(|rule| rule.id);
-            clauses.sort_unstable();
-            prop_assert_eq!((found, clauses), linear_search(&list, &key));
-            let other = flipped(&key, &looked, &noise);
-            let found_too = linear_search(&list, &other).0;
-            prop_assert_eq!(found_too, found, "{:?} and {:?} differ beyond {:?}", key, other, looked);
-            let mut looked_too = Key::ZERO;
-            prop_assert_eq!(table.lookup(&key, &mut looked_too).map(|rule| rule.id), found);
-            prop_assert_eq!(looked_too, looked);
-        }
+        agrees_with_linear_search(&rules, removed, keys)?;
     }
 
-    /// What lies within a match, and what overlaps it, is what a plain list says.
     #[test]
     fn what_a_command_is_about_agrees_with_a_list(
         rules in any_rules(), asked in any_match_with_ranges(), priority in 0..4u16,
     ) {
-        let mut table = Table::new(Seed(42));
-        for (id, given) in (1..).zip(&rules) {
-            table.insert(Arc::new(given.rule(id)));
-        }
-        let list: Vec<_> = table.rules().cloned().collect();
-        prop_assert!(list.is_sorted_by_key(|rule| rule.rank()));
-        for asked in rules.iter().map(|given| given.matching).chain([asked, Match::ANY]) {
-            let within: Vec<_> = table.within(&asked).iter().map(|rule| rule.id).collect();
-            let expected = list.iter().filter(|rule| asked.contains(&rule.matching()));
-            prop_assert_eq!(within, expected.map(|rule| rule.id).collect::<Vec<_>>());
-            let overlaps = |rule: &Arc<Rule>| {
-                rule.priority == priority && rule.matching().overlaps(&asked)
-            };
-            let found = table.overlapping(&asked, priority);
-            prop_assert_eq!(found.is_some(), list.iter().any(overlaps));
-            prop_assert!(found.is_none_or(overlaps));
-        }
+        commands_agree_with_a_list(&rules, asked, priority)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn long_lists_agree_with_linear_search(
+        rules in any_list(),
+        removed in prop::collection::vec(any::<prop::sample::Index>(), 0..150),
+        keys in prop::collection::vec(with_noise(any_packet()), 1..30),
+    ) {
+        let table = agrees_with_linear_search(&rules, removed, keys)?;
+        let masks: HashSet<_> = rules.iter().map(|given| *given.matching.mask()).collect();
+        prop_assert!(masks.len() <= 60 || table.tuples() < masks.len(), "no tuple is shared");
+    }
+
+    #[test]
+    fn what_a_command_is_about_agrees_with_a_long_list(
+        rules in any_list(), asked in any_line(), priority in 0..6u16,
+    ) {
+        commands_agree_with_a_list(&rules, asked, priority)?;
     }
 }
 
