@@ -181,8 +181,8 @@ pub struct Sessions {
     free: Vec<u32>,
     /// Places beyond this were never in use.
     next: u32,
-    /// The tags of tuples that were seen, each where its hash leads.
-    seen: Box<[u16]>,
+    /// The tags of the last four tuples that were seen of those whose hash leads there, 16 bits each.
+    seen: Box<[u64]>,
     seed: Seed,
     hand: u32,
     stats: SessionStats,
@@ -206,7 +206,7 @@ impl Sessions {
             free: Vec::with_capacity(most as usize),
             next: 0,
             seen: bytemuck::allocation::zeroed_slice_box(
-                (most as usize).next_power_of_two().max(64),
+                (most as usize / 4).next_power_of_two().max(64),
             ),
             seed,
             hand: 0,
@@ -357,8 +357,13 @@ impl Sessions {
     /// Whether a tuple of this hash was seen before; from now on it was.
     fn is_seen_again(&mut self, hash: u64) -> bool {
         let at = usize::try_from(hash).unwrap_or(0) & (self.seen.len() - 1);
-        let tag = u16::try_from(hash >> 48).unwrap_or(0) | 1;
-        std::mem::replace(&mut self.seen[at], tag) == tag
+        let (tag, seen) = (hash >> 48 | 1, &mut self.seen[at]);
+        // Of one alone, two tuples that lead to one place would keep each other from ever being seen.
+        let is_seen = (0..4).any(|place| *seen >> (16 * place) & 0xffff == tag);
+        if !is_seen {
+            *seen = *seen << 16 | tag;
+        }
+        is_seen
     }
 
     /// A place for a session with this hash; if need be that of one which has been quiet for a
@@ -456,6 +461,17 @@ fn seconds(now: Millis) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// They took turns in the only place there was, and neither ever got a session.
+    #[test]
+    fn tuples_that_lead_to_one_place_do_not_keep_each_other_out() {
+        let mut sessions = Sessions::new(256, Seed(1));
+        let tuples = [1u64, 3, 5, 7].map(|tag| tag << 48 | 9);
+        assert!(!tuples.iter().any(|hash| sessions.is_seen_again(*hash)));
+        assert!(tuples.iter().all(|hash| sessions.is_seen_again(*hash)));
+        assert!(!sessions.is_seen_again(11 << 48 | 9));
+        assert!(!sessions.is_seen_again(tuples[0]), "the fifth took the place of the first");
+    }
 
     #[test]
     fn a_hit_without_rest_reads_one_line() {
