@@ -20,6 +20,7 @@ pub mod egress;
 pub mod events;
 pub mod histogram;
 pub mod inject;
+mod lanes;
 pub mod last_drops;
 pub mod ledger;
 pub mod news;

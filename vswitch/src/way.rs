@@ -25,8 +25,8 @@ use flowtable::{
 };
 use hw::shortcut::Flow;
 use packet::{
-    Batch, Chainer, Depot, FramePool, HEADROOM, Headers, Key, Memory, Packet, PortId, ethernet,
-    mark_partial, parse,
+    Batch, Chainer, Depot, FramePool, HEADROOM, Headers, Memory, Packet, PortId, ethernet,
+    mark_partial,
 };
 
 use crate::account::Account;
@@ -35,19 +35,16 @@ use crate::clock::millis;
 use crate::desk::Desk;
 use crate::histogram::Stopwatch;
 use crate::inject::Injection;
+use crate::lanes::{LANES, Lanes};
 use crate::news::Teller;
 use crate::outputs::Outputs;
 use crate::passes::{Passes, Scratch};
-use crate::session::{SessionKey, Sessions};
+use crate::session::Sessions;
 use crate::short_cuts::Proposal;
 use crate::tally::{Tally, Worth};
 
-/// Packets that go through a step together.
-const LANES: usize = 64;
 /// Packets of a batch that are looked at whether they could have a short-cut.
 const LOOKS: usize = 8;
-/// How many packets ahead of the parser their heads are fetched.
-const AHEAD: usize = 6;
 
 /// Where a batch has come in.
 #[derive(Debug)]
@@ -90,23 +87,6 @@ pub(crate) struct Way {
     desk: Arc<Desk>,
     /// What decides which packets are samples.
     dice: u64,
-}
-
-/// What is known of the packets that go through a step together.
-#[derive(Debug)]
-struct Lanes {
-    keys: [Key; LANES],
-    /// Where the headers are; of a runt, which has none, nowhere.
-    headers: [Headers; LANES],
-    /// Whether the session keys are those of these packets.
-    want_sessions: bool,
-    sessions: [Option<SessionKey>; LANES],
-    hashes: [u64; LANES],
-    guesses: [Option<MegaflowId>; LANES],
-    /// Whether the packets agree with them.
-    agreed: [bool; LANES],
-    /// What is known of each, as far as it has been looked up.
-    found: [Option<Found>; LANES],
 }
 
 impl Way {
@@ -206,14 +186,14 @@ impl Way {
             self.parse(&batch[first..first + lanes], ingress.port);
             if let Some(flow) = last
                 && !self.cache.may_change(flow)
-                && self.all_agree(flow, mask, lanes)
+                && self.lanes.all_agree(self.cache.megaflows(), flow, mask, lanes)
                 && let Some(found) = self.cache.hit(flow, lanes, tally.now)
             {
                 self.lanes.found[..lanes].fill(Some(found));
                 self.deliver_found(batch, 0..lanes, ingress, tally);
                 continue;
             }
-            self.find_guesses(mask, lanes);
+            self.lanes.find_guesses(self.cache.megaflows(), mask, lanes);
             let mut next = 0;
             while next < lanes {
                 // What was found out before is right until something changes in the cache.
@@ -265,34 +245,14 @@ impl Way {
         }
     }
 
-    /// Hashes the keys of all lanes, fetches the megaflows they will most likely meet, and compares.
-    #[inline]
-    fn find_guesses(&mut self, mask: MaskId, lanes: usize) {
-        let Lanes { keys, hashes, guesses, agreed, want_sessions, .. } = &mut *self.lanes;
-        *want_sessions = false;
-        let megaflows = self.cache.megaflows();
-        megaflows.hash_all(mask, &keys[..lanes], hashes);
-        let (hashes, guesses) = (&hashes[..lanes], &mut guesses[..lanes]);
-        megaflows.guess_all(mask, hashes, guesses);
-        megaflows.agree_each(mask, &keys[..lanes], guesses, &mut agreed[..lanes]);
-    }
-
-    /// Whether all lanes meet this megaflow, as they do when one rule is for many packets: then
-    /// there is nothing to look up. Where it is not so, the first or the last mostly shows it.
-    #[inline]
-    fn all_agree(&self, flow: MegaflowId, mask: MaskId, lanes: usize) -> bool {
-        let (keys, megaflows) = (&self.lanes.keys[..lanes], self.cache.megaflows());
-        let ends = [keys.first(), keys.last()];
-        ends.into_iter().flatten().all(|key| megaflows.agrees(flow, mask, key))
-            && megaflows.all_agree(flow, mask, keys)
-    }
-
     /// Each packet's program by its session, or the long way.
     fn by_sessions(&mut self, batch: &mut Batch, ingress: &Ingress, tally: &mut Tally) {
         while let Some(first) = self.next_lanes(batch) {
             let lanes = (batch.len() - first).min(LANES);
             self.parse(&batch[first..first + lanes], ingress.port);
-            self.find_session_keys(lanes);
+            if let Some(sessions) = &self.sessions {
+                self.lanes.find_session_keys(sessions, lanes);
+            }
             let mut next = 0;
             while next < lanes {
                 let end = self.find_sessions(next..lanes, tally.now);
@@ -311,32 +271,7 @@ impl Way {
     #[inline]
     fn parse(&mut self, packets: &[Packet], port: PortId) {
         let number = self.cache.port(port).map_or(0, |port| port.number);
-        let Lanes { keys, headers, .. } = &mut *self.lanes;
-        packets.iter().take(AHEAD).for_each(|packet| packet.prefetch(&self.memory));
-        for (n, ((packet, key), headers)) in packets.iter().zip(keys).zip(headers).enumerate() {
-            if let Some(later) = packets.get(n + AHEAD) {
-                later.prefetch(&self.memory);
-            }
-            key[0] = u64::from(port.0) << 16 | u64::from(number);
-            *headers = parse(packet.head(&self.memory), packet.len(), key).unwrap_or_default();
-        }
-    }
-
-    #[inline]
-    fn find_session_keys(&mut self, lanes: usize) {
-        let Some(sessions) = &self.sessions else { return };
-        let Lanes { keys, headers, sessions: wanted, hashes, want_sessions, .. } = &mut *self.lanes;
-        *want_sessions = true;
-        for lane in 0..lanes {
-            wanted[lane] = SessionKey::of(&keys[lane], headers[lane]);
-            if let Some(key) = &wanted[lane] {
-                hashes[lane] = key.hash(sessions.seed());
-                sessions.prefetch(hashes[lane]);
-            }
-        }
-        for lane in (0..lanes).filter(|lane| wanted[*lane].is_some()) {
-            sessions.prefetch_session(hashes[lane]);
-        }
+        self.lanes.parse(packets, u64::from(port.0) << 16 | u64::from(number), &self.memory);
     }
 
     #[inline]
@@ -603,21 +538,6 @@ impl Way {
         {
             self.cache.retain(proposal.program, proposal.path);
             self.proposals.push(proposal);
-        }
-    }
-}
-
-impl Lanes {
-    fn new() -> Self {
-        Self {
-            keys: [Key::ZERO; LANES],
-            headers: [Headers::default(); LANES],
-            want_sessions: false,
-            sessions: [None; LANES],
-            hashes: [0; LANES],
-            guesses: [None; LANES],
-            agreed: [false; LANES],
-            found: [None; LANES],
         }
     }
 }

@@ -1,0 +1,103 @@
+//! Packets that go through a step of their way together, so that each step asks for the memory that
+//! the next one needs.
+
+use flowtable::{Found, MaskId, MegaflowId, Megaflows};
+use packet::{Headers, Key, Memory, Packet, parse};
+
+use crate::session::{SessionKey, Sessions};
+
+/// Packets that go through a step together.
+pub(crate) const LANES: usize = 64;
+/// How many packets ahead of the parser their heads are fetched.
+const AHEAD: usize = 6;
+
+/// What is known of the packets that go through a step together.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    pub(crate) keys: [Key; LANES],
+    /// Where the headers are; of a runt, which has none, nowhere.
+    pub(crate) headers: [Headers; LANES],
+    /// Whether the session keys are those of these packets.
+    pub(crate) want_sessions: bool,
+    pub(crate) sessions: [Option<SessionKey>; LANES],
+    pub(crate) hashes: [u64; LANES],
+    pub(crate) guesses: [Option<MegaflowId>; LANES],
+    /// Whether the packets agree with them.
+    pub(crate) agreed: [bool; LANES],
+    /// What is known of each, as far as it has been looked up.
+    pub(crate) found: [Option<Found>; LANES],
+}
+
+impl Lanes {
+    /// Nothing is known.
+    pub(crate) fn new() -> Self {
+        Self {
+            keys: [Key::ZERO; LANES],
+            headers: [Headers::default(); LANES],
+            want_sessions: false,
+            sessions: [None; LANES],
+            hashes: [0; LANES],
+            guesses: [None; LANES],
+            agreed: [false; LANES],
+            found: [None; LANES],
+        }
+    }
+
+    /// Finds the headers of packets; the first word of each key is `ingress`.
+    #[inline]
+    pub(crate) fn parse(&mut self, packets: &[Packet], ingress: u64, memory: &Memory) {
+        let Self { keys, headers, .. } = self;
+        packets.iter().take(AHEAD).for_each(|packet| packet.prefetch(memory));
+        for (n, ((packet, key), headers)) in packets.iter().zip(keys).zip(headers).enumerate() {
+            if let Some(later) = packets.get(n + AHEAD) {
+                later.prefetch(memory);
+            }
+            key[0] = ingress;
+            *headers = parse(packet.head(memory), packet.len(), key).unwrap_or_default();
+        }
+    }
+
+    /// Hashes the keys, fetches the megaflows they will most likely meet, and compares.
+    #[inline]
+    pub(crate) fn find_guesses(&mut self, megaflows: &Megaflows, mask: MaskId, lanes: usize) {
+        let Self { keys, hashes, guesses, agreed, want_sessions, .. } = self;
+        *want_sessions = false;
+        megaflows.hash_all(mask, &keys[..lanes], hashes);
+        let (hashes, guesses) = (&hashes[..lanes], &mut guesses[..lanes]);
+        megaflows.guess_all(mask, hashes, guesses);
+        megaflows.agree_each(mask, &keys[..lanes], guesses, &mut agreed[..lanes]);
+    }
+
+    /// Whether all meet this megaflow, as they do when one rule is for many packets: then there is
+    /// nothing to look up. Where it is not so, the first or the last mostly shows it.
+    #[inline]
+    pub(crate) fn all_agree(
+        &self,
+        megaflows: &Megaflows,
+        flow: MegaflowId,
+        mask: MaskId,
+        lanes: usize,
+    ) -> bool {
+        let keys = &self.keys[..lanes];
+        let ends = [keys.first(), keys.last()];
+        ends.into_iter().flatten().all(|key| megaflows.agrees(flow, mask, key))
+            && megaflows.all_agree(flow, mask, keys)
+    }
+
+    /// Finds the keys of sessions, and fetches those they will most likely meet.
+    #[inline]
+    pub(crate) fn find_session_keys(&mut self, known: &Sessions, lanes: usize) {
+        let Self { keys, headers, sessions, hashes, want_sessions, .. } = self;
+        *want_sessions = true;
+        for lane in 0..lanes {
+            sessions[lane] = SessionKey::of(&keys[lane], headers[lane]);
+            if let Some(key) = &sessions[lane] {
+                hashes[lane] = key.hash(known.seed());
+                known.prefetch(hashes[lane]);
+            }
+        }
+        for lane in (0..lanes).filter(|lane| sessions[*lane].is_some()) {
+            known.prefetch_session(hashes[lane]);
+        }
+    }
+}
