@@ -30,7 +30,8 @@ impl<R: Record> Walk<'_, R> {
         let is_there = known.as_ref().is_some_and(|known| {
             *known.actions == *actions && known.cookie == learn.cookie && has_timeouts(known, learn)
         });
-        let has_room = known.is_some() || self.has_room(learn);
+        // As in Open vSwitch, one that would take the place of another needs room as well.
+        let has_room = is_there || self.has_room(learn);
         match known {
             Some(known) if is_there => {
                 self.record.note(Note::Remembered(&known));

@@ -3,13 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
 
 mod common;
+#[path = "common/ovs.rs"]
+mod ovs;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use api::NoNames;
+use api::{FlowMod, NoNames};
 use common::{BRIDGE, Bench, Options};
 use flowtable::{Applied, Edit, Millis, Pending, Tables, VlanMode};
+use ovs::Ovs;
 use packet::compose;
 use vswitch::account::Counter;
 use vswitch::counters::WorkerCounters;
@@ -499,4 +503,82 @@ fn of_too_many_at_once_some_are_not_learned_and_counted() {
     switch.carry(1, &from(most));
     assert_eq!(switch.take_in(), 1);
     switch.check();
+}
+
+/// What happens to both switches, in order.
+enum Event {
+    /// A packet comes in.
+    Packet(u16, &'static str),
+    /// Flows of this match go.
+    Delete(&'static str),
+}
+
+/// Flows and events, to be carried out by OVS as well.
+#[rustfmt::skip]
+const BESIDE: [(&[&str], &[Event]); 5] = [
+    (&MACS, &[
+        Event::Packet(1, A_TO_B), Event::Packet(2, B_TO_A), Event::Packet(3, A_TO_B), Event::Packet(2, B_TO_A),
+    ]),
+    // Every kind of what a learned flow is made of.
+    (&["table=0,tcp,actions=learn(table=1,priority=7,idle_timeout=20,hard_timeout=30,fin_idle_timeout=5,\
+        fin_hard_timeout=6,send_flow_rem,cookie=0x9,eth_type=0x800,nw_proto=6,NXM_OF_IP_SRC[]=NXM_OF_IP_DST[],\
+        NXM_OF_IP_DST[0..15]=NXM_OF_IP_SRC[16..31],NXM_OF_TCP_DST[],load:0x17->NXM_NX_REG3[4..11],\
+        load:NXM_OF_TCP_SRC[]->NXM_NX_REG1[0..15],output:NXM_OF_IN_PORT[]),output:2",
+        "table=1,priority=0,actions=drop"],
+     &[Event::Packet(1, TCP), Event::Packet(3, TCP), Event::Packet(1, FIN), Event::Packet(1, TCP)]),
+    // No more than two, and the packet is told.
+    (&["table=0,actions=learn(table=1,limit=2,result_dst=reg0[3],NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),\
+        resubmit(,2)", "table=2,reg0=8/8,actions=output:2", "table=2,priority=0,actions=output:3"],
+     &[Event::Packet(1, A_TO_B), Event::Packet(1, B_TO_A), Event::Packet(1, TCP), Event::Packet(4, A_TO_B),
+       Event::Packet(1, TCP)]),
+    // The last of two teachers takes what was learned along, and what else has the cookie.
+    (&["table=0,tcp,actions=learn(table=1,cookie=5,delete_learned,NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),output:2",
+        "table=0,udp,actions=learn(table=1,cookie=5,delete_learned,NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),output:3",
+        "table=1,cookie=5,arp,actions=drop", "table=1,cookie=6,udp,actions=drop", "table=2,cookie=5,udp,actions=drop"],
+     &[Event::Packet(1, TCP), Event::Packet(1, UDP), Event::Delete("table=0,tcp"), Event::Packet(1, UDP),
+       Event::Delete("table=0,udp"), Event::Packet(1, UDP)]),
+    // Other teachers of the same flows keep them.
+    (&["table=0,tcp,actions=learn(table=1,cookie=5,delete_learned,NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),output:2",
+        "table=3,udp,actions=learn(table=1,cookie=5,NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),output:3"],
+     &[Event::Packet(1, TCP), Event::Delete("table=0"), Event::Packet(1, TCP)]),
+];
+
+const FIN: &str =
+    "tcp,nw_src=10.0.0.3,nw_dst=10.0.0.4,nw_ttl=64,tcp_src=33,tcp_dst=80,tcp_flags=fin|ack";
+const UDP: &str = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=64,udp_src=7,udp_dst=8";
+
+/// Flows as both dump them, each as we write it; no cookie is zero.
+fn as_we_write(dump: &str) -> BTreeSet<String> {
+    let flows = dump.lines().filter(|line| line.contains("actions="));
+    let flow = |line: &str| line.replace("cookie=0x0, ", "").parse::<FlowMod>().unwrap();
+    flows.map(|line| flow(line).to_string()).collect()
+}
+
+#[test]
+#[ignore = "needs ovs-vswitchd: run by cargo xtask test"]
+fn what_is_learned_is_what_ovs_learns() {
+    let ovs = Ovs::start();
+    for (number, (flows, events)) in (1..).zip(BESIDE) {
+        let mut switch = Switch::new(1, flows);
+        ovs.flows(&flows.iter().map(|flow| (*flow).to_owned()).collect::<Vec<_>>());
+        for (step, event) in (1..).zip(events) {
+            match event {
+                Event::Packet(port, packet) => {
+                    switch.carry(*port, packet);
+                    ovs.receive(*port, &bytes(packet));
+                    // What it has learned is to hold for the next one, not a second later.
+                    ovs.forget_megaflows();
+                }
+                Event::Delete(matching) => {
+                    switch.change(&[&format!("delete {matching}")]);
+                    ovs.run(&["ovs-ofctl", "-O", "OpenFlow15", "del-flows", "br0", matching]);
+                }
+            }
+            let ours: String =
+                (0..4).flat_map(|table| switch.flows(table)).map(|flow| flow + "\n").collect();
+            let theirs =
+                ovs.run(&["ovs-ofctl", "-O", "OpenFlow15", "--no-stats", "dump-flows", "br0"]);
+            assert_eq!(as_we_write(&ours), as_we_write(&theirs), "case {number}, step {step}");
+        }
+    }
 }
