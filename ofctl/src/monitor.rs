@@ -8,7 +8,7 @@ use api::reply::{
     Event, FlowRemoved, PacketIn, Port, PortState, RemovedReason, Sampled, WatchedFlow, WatchedPort,
 };
 use api::request::{EventsWatch, FlowWatch, RemovedFlows};
-use api::{Client, ClientError, FlowFlags, FlowMod, NoNames, Notification, PortNames};
+use api::{Client, ClientError, Dialect, FlowFlags, FlowMod, NoNames, Notification, PortNames};
 use clap::error::ErrorKind;
 
 use crate::arguments::{bridges, misuse};
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &MonitorArgs, desk: &mut Desk) -> Result<()> {
     if with_names && !out.is_json() {
         names.learn(client)?;
     }
-    let Options { socket, timeout, .. } = desk.options.clone();
+    let Options { socket, timeout, protocols: dialect, .. } = desk.options.clone();
     let filter = wanted.filter.clone().unwrap_or_default();
     let refused = |error| explain(error, Quote::argument(&filter), 0);
     let mut notices = Notices::begin(socket, timeout, wanted.watch).map_err(refused)?;
@@ -39,7 +39,9 @@ pub(crate) fn run(args: &MonitorArgs, desk: &mut Desk) -> Result<()> {
         match notices.next()? {
             Next::Told(Notification::Event(event)) => {
                 names.follow(&event);
-                tell(&mut desk.out, &event, if with_names { Some(&names) } else { None })?;
+                let nobody = Names::default();
+                let words = Words { names: if with_names { &names } else { &nobody }, dialect };
+                tell(&mut desk.out, &event, words)?;
                 left -= u64::from(!matches!(event, Event::FlowsComplete {}));
             }
             Next::Told(_) => {}
@@ -131,27 +133,33 @@ impl Names {
     }
 }
 
+/// How flows are printed.
+#[derive(Clone, Copy)]
+struct Words<'a> {
+    names: &'a Names,
+    dialect: Dialect,
+}
+
 /// Tells at once.
-fn tell(out: &mut Output, event: &Event, names: Option<&Names>) -> Result<()> {
+fn tell(out: &mut Output, event: &Event, words: Words<'_>) -> Result<()> {
     if out.is_json() {
         out.json(event)?;
     } else {
-        let nobody = Names::default();
-        print(out, event, names.unwrap_or(&nobody))?;
+        print(out, event, words)?;
     }
     Ok(out.flush()?)
 }
 
-fn print(out: &mut Output, event: &Event, names: &Names) -> io::Result<()> {
+fn print(out: &mut Output, event: &Event, words: Words<'_>) -> io::Result<()> {
     match event {
-        Event::FlowRemoved(removed) => print_removed(out, removed, names),
+        Event::FlowRemoved(removed) => print_removed(out, removed, words.names),
         // OVS calls what is there already added.
         Event::FlowInitial(flow) | Event::FlowAdded(flow) => {
-            print_flow(out, "ADDED", None, flow, names)
+            print_flow(out, "ADDED", None, flow, words)
         }
-        Event::FlowModified(flow) => print_flow(out, "MODIFIED", None, flow, names),
+        Event::FlowModified(flow) => print_flow(out, "MODIFIED", None, flow, words),
         Event::FlowDeleted { flow, reason } => {
-            print_flow(out, "DELETED", Some(*reason), flow, names)
+            print_flow(out, "DELETED", Some(*reason), flow, words)
         }
         Event::FlowsComplete {} => Ok(()),
         Event::PortAdded(port) => print_port(out, "ADD", port),
@@ -173,7 +181,7 @@ fn print_flow(
     event: &str,
     reason: Option<RemovedReason>,
     watched: &WatchedFlow,
-    names: &Names,
+    words: Words<'_>,
 ) -> io::Result<()> {
     let flow = &watched.flow;
     let style = if reason.is_some() { DOUBTFUL } else { GOOD };
@@ -193,8 +201,7 @@ fn print_flow(
         0 => out.put(" cookie=0 ")?,
         cookie => out.put(format_args!(" cookie={cookie:#x} "))?,
     }
-    let bare = bare(flow);
-    out.line(bare.print(names.of(&watched.bridge)))
+    out.line(bare(flow).print_in(words.dialect, words.names.of(&watched.bridge)))
 }
 
 /// A flow of which only match, priority and actions are left.
@@ -210,8 +217,6 @@ fn bare(flow: &FlowMod) -> FlowMod {
     }
 }
 
-/// `OFPT_FLOW_REMOVED: priority=9,arp reason=hard table_id=3 cookie:0x5 duration1.004s idle0 hard1
-/// pkts0 bytes0`.
 /// In the words of `ovs-ofctl monitor`, and then the bytes.
 fn print_packet(out: &mut Output, packet: &PacketIn) -> io::Result<()> {
     let PacketIn { table, cookie, len, in_port, reason, fields, .. } = packet;
@@ -241,6 +246,8 @@ fn print_sampled(out: &mut Output, sampled: &Sampled) -> io::Result<()> {
     out.line(format_args!(" {packet}"))
 }
 
+/// `OFPT_FLOW_REMOVED: priority=9,arp reason=hard table_id=3 cookie:0x5 duration1.004s idle0 hard1
+/// pkts0 bytes0`.
 fn print_removed(out: &mut Output, removed: &FlowRemoved, names: &Names) -> io::Result<()> {
     let FlowRemoved { bridge, reason, stats } = removed;
     let flow = &stats.flow;

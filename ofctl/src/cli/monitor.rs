@@ -10,24 +10,28 @@ WHAT says what to tell of, and stands as often as there is something:
   removed        flows with send_flow_rem that end: why, and what they counted
   removed=all    all flows that end
   ports          ports that come, go up, go down, change and go
+  packets        packets that flows show (the actions controller and sample)
+  packets=ID     of those only the ones shown to this id; may stand repeatedly
 
-Without WHAT it is all of them. A first word that is none of these is the
-bridge. Flows are printed as by `ovs-ofctl monitor BRIDGE watch:`, with their
-priority; ends and ports as by `ovs-ofctl monitor`. With --format json there is
-an object a line, as on the control socket. What happens faster than it is read
-is counted and told as a gap; behind it all flows are told anew. Ends at Ctrl-C.
+Without WHAT it is all of them but packets. A first word that is none of these
+is the bridge. Flows are printed as by `ovs-ofctl monitor BRIDGE watch:`, with
+their priority, and with -O in the words of that version; ends and ports as by
+`ovs-ofctl monitor`. With --format json there is an object a line, as on the
+control socket. What happens faster than it is read is counted and told as a
+gap; behind it all flows are told anew. Ends at Ctrl-C.
 
 Examples:
   ofctl monitor
   ofctl monitor br0 flows
   ofctl monitor br0 flows=table=3,tcp --no-initial
   ofctl monitor removed=all ports -c 10
+  ofctl monitor packets=7
   ofctl monitor removed=all -f json | jq 'select(.reason == \"idle\").packets'";
 
 /// Arguments of `monitor`.
 #[derive(Debug, Args)]
 pub struct MonitorArgs {
-    /// The bridge, and what to tell of: flows, flows=MATCH, removed, removed=all, ports
+    /// The bridge, and what to tell of: flows, flows=MATCH, removed, removed=all, ports, packets
     #[arg(value_name = "WHAT")]
     pub words: Vec<String>,
     /// Leave out the flows that are there already

@@ -65,6 +65,16 @@ fn flows_are_told_in_the_words_of_ovs() {
     assert_eq!(format!("\n{}", monitor.end()), expected);
 }
 
+/// The version was read, and flows were told in the words of the newest.
+#[test]
+fn flows_are_told_in_the_words_of_an_old_version() {
+    let switch = Switch::with_ports();
+    switch.ofctl(&["add-flow", "udp,actions=set_field:5->reg0,output:2"]).done();
+    let monitor = Monitor::start(&switch, &["flows", "-c", "1", "-O", "OpenFlow10"]);
+    let expected = " event=ADDED table=0 cookie=0 udp actions=load:0x5->NXM_NX_REG0[],output:2\n";
+    assert_eq!(monitor.end(), expected);
+}
+
 #[test]
 fn ends_and_ports_are_told() {
     let switch = Switch::with_ports();

@@ -74,11 +74,13 @@ impl Switch {
         command
     }
 
-    /// Lets packets come in by a port and waits until they have.
+    /// Lets packets come in by a port and waits until they have been carried to wherever they go: a
+    /// port counts them before that, and a worker behind it.
     pub(crate) fn receive(&self, port: &str, packets: &[Vec<u8>]) {
         let received = || -> u64 {
-            let stats = self.ofctl(&["dump-ports", "br0", port, "--format", "json"]).json();
-            stats["ports"][0]["rx_packets"].as_u64().unwrap()
+            let stats = self.ofctl(&["worker-stats", "--format", "json"]).json();
+            let workers = stats["workers"].as_array().unwrap();
+            workers.iter().map(|worker| worker["rx_packets"].as_u64().unwrap()).sum()
         };
         let all = received() + packets.len() as u64;
         let packets = packets.iter().cloned().map(HexBytes).collect();
