@@ -21,6 +21,7 @@ use crate::family::{Concerned, Families, Family, FamilyId};
 use crate::index::Index;
 use crate::mac::Version;
 use crate::mask::{Mask, Seed};
+use crate::mask_use::{MaskId, MaskUses};
 use crate::paths::PathId;
 use crate::port_use::{GONE, MaskOfPort, PortUse, PortUses};
 use crate::ports::BridgeId;
@@ -38,10 +39,6 @@ pub struct MegaflowId(pub(crate) u32);
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Zeroable)]
 #[repr(transparent)]
 pub struct Serial(pub(crate) u32);
-
-/// The number of a mask of one worker.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct MaskId(u16);
 
 /// The part of a megaflow that a hit reads. The first line suffices for masks of up to four words.
 #[derive(Clone, Copy, Debug, Zeroable)]
@@ -80,14 +77,6 @@ const NO_ORIGIN: Origin = Origin {
     basis: Basis::NOTHING,
     stations: [None; Translation::STATIONS],
 };
-
-/// A mask and how many megaflows have it.
-#[derive(Debug)]
-struct MaskUse {
-    mask: Mask,
-    hash: u64,
-    users: u32,
-}
 
 /// What a megaflow that is gone had in use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -152,7 +141,7 @@ pub struct Megaflows {
     origins: Vec<Origin>,
     free: Vec<u32>,
     index: Index,
-    masks: Vec<MaskUse>,
+    masks: MaskUses,
     ports: PortUses,
     families: Families,
     seed: Seed,
@@ -167,7 +156,7 @@ impl Megaflows {
     /// How many of them are wide at least: each depends on all that the others do.
     const WIDE: usize = 8;
     /// Most masks in use at all.
-    pub const ALL_MASKS: usize = 4096;
+    pub const ALL_MASKS: usize = MaskUses::MOST;
 
     /// Room for `most` megaflows, of which one port may have three quarters. Memory is taken as it
     /// is touched.
@@ -177,7 +166,7 @@ impl Megaflows {
             origins: Vec::with_capacity(most as usize),
             free: Vec::with_capacity(most as usize),
             index: Index::new(most as usize),
-            masks: Vec::with_capacity(Self::ALL_MASKS),
+            masks: MaskUses::new(seed),
             ports: PortUses::default(),
             families: Families::new(),
             seed,
@@ -189,9 +178,8 @@ impl Megaflows {
     /// Bytes of what has been in use at some time.
     pub fn bytes(&self) -> usize {
         let each = size_of::<Entry>() + size_of::<Origin>() + size_of::<u32>();
-        let masks = self.masks.len() * size_of::<MaskUse>();
-        let ports = self.ports.bytes();
-        self.origins.len() * each + self.index.bytes() + masks + ports + self.families.bytes()
+        let uses = self.masks.bytes() + self.ports.bytes() + self.families.bytes();
+        self.origins.len() * each + self.index.bytes() + uses
     }
 
     /// What stands for a port where packets come from the end of an earlier pass.
@@ -222,7 +210,7 @@ impl Megaflows {
 
     /// Different masks in use on all ports. Cost: a look at each that ever was.
     pub fn all_masks(&self) -> usize {
-        self.masks.iter().filter(|mask| mask.users > 0).count()
+        self.masks.in_use()
     }
 
     /// How packets of `port` find their megaflow.
@@ -242,7 +230,7 @@ impl Megaflows {
     /// A mask in use.
     #[inline]
     pub fn mask(&self, mask: MaskId) -> &Mask {
-        &self.masks[usize::from(mask.0)].mask
+        self.masks.get(mask)
     }
 
     /// The hash of what `key` has under a mask.
@@ -507,7 +495,7 @@ impl Megaflows {
             serial: self.next_serial,
             values: [0; Key::PACKET_WORDS],
         };
-        let words = &self.masks[usize::from(mask.0)].mask;
+        let words = self.masks.get(mask);
         for (place, value) in entry.values.iter_mut().zip(words.values(key)) {
             *place = value;
         }
@@ -531,7 +519,7 @@ impl Megaflows {
     fn mask_for(&mut self, port: PortId, looked: &Key) -> Result<MaskId, NoRoom> {
         let own = &self.ports.get(port).ok_or(NoRoom)?.masks;
         if own.len() < Self::MASKS - Self::WIDE {
-            return self.intern_mask(looked);
+            return self.masks.intern(looked);
         }
         let masks = own.iter().map(|own| own.mask);
         let fit = masks.filter(|mask| self.mask(*mask).has(looked));
@@ -549,33 +537,12 @@ impl Megaflows {
                 }
             };
         }
-        self.intern_mask(&wide)
-    }
-
-    /// The number of a mask, which may have no users yet.
-    fn intern_mask(&mut self, bits: &Key) -> Result<MaskId, NoRoom> {
-        let hash = self.seed.hash(bits.words().iter().copied());
-        let known =
-            self.masks.iter().position(|known| known.hash == hash && known.mask.bits() == bits);
-        let unused = || self.masks.iter().position(|known| known.users == 0);
-        let at = match known.or_else(unused) {
-            Some(at) if self.masks[at].mask.bits() == bits => at,
-            Some(unused) => {
-                self.masks[unused] = MaskUse { mask: Mask::new(*bits), hash, users: 0 };
-                unused
-            }
-            None if self.masks.len() < Self::ALL_MASKS => {
-                self.masks.push(MaskUse { mask: Mask::new(*bits), hash, users: 0 });
-                self.masks.len() - 1
-            }
-            None => return Err(NoRoom),
-        };
-        u16::try_from(at).map(MaskId).map_err(|_wide| NoRoom)
+        self.masks.intern(&wide)
     }
 
     /// Counts a megaflow among those of its port and its mask.
     fn count(&mut self, port: PortId, mask: MaskId, number: u32, key: &Key, basis: &Basis) {
-        self.masks[usize::from(mask.0)].users += 1;
+        self.masks.enter(mask);
         let is_first = match self.family_of(port, mask) {
             Some(family) => {
                 family.add(key, basis);
@@ -604,7 +571,7 @@ impl Megaflows {
         entry.serial = 0;
         let Entry { hash, port, mask, program, path, .. } = *entry;
         self.index.remove(hash, flow.0);
-        self.masks[usize::from(mask)].users -= 1;
+        self.masks.leave(MaskId(mask));
         self.free.push(flow.0);
         let port = PortId(port);
         if let Some(family) =

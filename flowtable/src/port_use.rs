@@ -7,7 +7,8 @@ use packet::PortId;
 
 use crate::asides::Asides;
 use crate::family::FamilyId;
-use crate::megaflow::{MaskId, MegaflowId};
+use crate::mask_use::MaskId;
+use crate::megaflow::MegaflowId;
 use crate::program::AsideId;
 
 /// What one port has cached.

@@ -1,6 +1,10 @@
 //! Flows that packets teach, carried by real workers under a clock that is moved by hand.
 
-#![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
 
 mod common;
 #[path = "common/ovs.rs"]

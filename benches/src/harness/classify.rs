@@ -30,7 +30,7 @@ const SMALL: (Limits, HugeMemory) = (
 /// The same lists and packets every time.
 const SEED: u64 = 2005;
 /// The seconds that all rows may take if they must be quick; a minute is for coming and going.
-const QUICK: u64 = 650;
+const QUICK: u64 = 840;
 
 /// Measures everything.
 pub fn run(plan: &Plan) -> Result<Findings> {
@@ -75,7 +75,7 @@ fn about() -> String {
         "Mpps: in a second that the polling thread had its processor. A million flows: vswitchd with \
          {}. The others: {}. OVS with flow-limit=2000000, max-idle=3600000, its revalidators \
          paused. acl1, fw1, ipc1: our own generator, seed {SEED}; a packet for each rule (of \
-         100 k, if it must be quick, for each third), one of 20 meets none",
+         100 k, if it must be quick, for each fifth), one of 20 meets none",
         sizes(LARGE),
         sizes(SMALL)
     )
@@ -125,7 +125,9 @@ impl Job {
             Self::Exact { flows: 1_000_000, .. } => 80.0,
             Self::Exact { flows: 10_000, .. } | Self::List(_, 1_000) => 5.0,
             Self::Wildcard(_) | Self::List(_, 10_000) => 7.0,
-            Self::Exact { .. } | Self::List(..) => 15.0,
+            Self::Exact { .. } => 15.0,
+            // As long as OVS takes to have all flows in its cache.
+            Self::List(..) => 45.0,
         };
         measuring + loading
     }
@@ -243,9 +245,9 @@ fn mark(number: usize) -> String {
 }
 
 /// How many packets there are for so many rules: about one flow for each rule that can be met. If it
-/// must be quick, as many as OVS takes into its cache in less than a minute.
+/// must be quick, as many as OVS takes into its cache in a minute or two.
 fn count_of(rules: usize, quick: bool) -> usize {
-    if quick && rules > 65_536 { 32_768 } else { 65_536.max(rules + rules / 16) }
+    if quick && rules > 65_536 { 20_480 } else { 65_536.max(rules + rules / 16) }
 }
 
 fn drawn(headers: &Headers, skew: Skew, count: usize) -> Packets {
@@ -310,10 +312,10 @@ mod tests {
     }
 
     #[test]
-    fn all_rows_fit_into_twelve_minutes() {
+    fn all_rows_fit_into_fifteen_minutes() {
         let rows = |job: &Job| f64::from(u32::try_from(job.goals().len()).unwrap());
         let seconds: f64 = Job::all().iter().map(|job| job.cost(true) * rows(job)).sum();
-        assert!(seconds <= 660.0, "{seconds} s");
-        const { assert!(QUICK <= 660, "a minute is for coming and going") };
+        assert!(seconds <= 840.0, "{seconds} s");
+        const { assert!(QUICK <= 840, "a minute is for coming and going") };
     }
 }
