@@ -4,8 +4,8 @@
 
 mod common;
 
-use api::FlowMod;
 use api::testing::any_flow_mod;
+use api::{DropReason, FlowMod};
 use common::{Bench, Options};
 use flowtable::VlanMode;
 use packet::compose;
@@ -100,6 +100,11 @@ fn run(
                     .flat_map(|(bytes, times)| std::iter::repeat_n(bytes.clone(), *times))
                     .collect();
                 let (real, expected) = bench.carry(*port, &packets);
+                if real.dropped.iter().any(|(_, reason, _)| *reason == DropReason::ProgramLimit) {
+                    // A loop that sends so much that its program ends before it is too deep. The
+                    // interpreter has no programs, and none of their limits.
+                    return Ok(());
+                }
                 prop_assert_eq!(real, expected, "into port {}", port);
             }
         }
