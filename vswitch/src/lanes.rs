@@ -20,6 +20,7 @@ pub(crate) struct Lanes {
     /// Whether the session keys are those of these packets.
     pub(crate) want_sessions: bool,
     pub(crate) sessions: [Option<SessionKey>; LANES],
+    pub(crate) session_guesses: [Option<u32>; LANES],
     pub(crate) hashes: [u64; LANES],
     pub(crate) guesses: [Option<MegaflowId>; LANES],
     /// Whether the packets agree with them.
@@ -36,6 +37,7 @@ impl Lanes {
             headers: [Headers::default(); LANES],
             want_sessions: false,
             sessions: [None; LANES],
+            session_guesses: [None; LANES],
             hashes: [0; LANES],
             guesses: [None; LANES],
             agreed: [false; LANES],
@@ -87,7 +89,7 @@ impl Lanes {
     /// Finds the keys of sessions, and fetches those they will most likely meet.
     #[inline]
     pub(crate) fn find_session_keys(&mut self, known: &Sessions, lanes: usize) {
-        let Self { keys, headers, sessions, hashes, want_sessions, .. } = self;
+        let Self { keys, headers, sessions, session_guesses, hashes, want_sessions, .. } = self;
         *want_sessions = true;
         for lane in 0..lanes {
             sessions[lane] = SessionKey::of(&keys[lane], headers[lane]);
@@ -97,7 +99,7 @@ impl Lanes {
             }
         }
         for lane in (0..lanes).filter(|lane| sessions[*lane].is_some()) {
-            known.prefetch_session(hashes[lane]);
+            session_guesses[lane] = known.guess(hashes[lane]);
         }
     }
 }

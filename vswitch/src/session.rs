@@ -261,26 +261,28 @@ impl Sessions {
         self.index.prefetch(hash);
     }
 
-    /// Fetches what a lookup will most likely need.
+    /// The session that a lookup will most likely end with, which is fetched.
     #[inline]
-    pub fn prefetch_session(&self, hash: u64) {
-        if let Some(guess) = self.index.guess(hash) {
-            prefetch(&self.sessions[guess as usize]);
-        }
+    pub fn guess(&self, hash: u64) -> Option<u32> {
+        let guess = self.index.guess(hash)?;
+        prefetch(&self.sessions[guess as usize]);
+        Some(guess)
     }
 
-    /// What the packet's session says, if it has one and that is right.
+    /// What the packet's session says, if it has one and that is right. `guess` is what
+    /// [`Sessions::guess`] has said a while ago.
     #[inline]
     pub fn lookup(
         &mut self,
         wanted: &SessionKey,
-        hash: u64,
+        (hash, guess): (u64, Option<u32>),
         key: &Key,
         cache: &mut Cache,
         now: Millis,
     ) -> Option<Found> {
-        let sessions = &self.sessions;
-        let Some(at) = self.index.find(hash, |at| sessions[at as usize].key == *wanted) else {
+        let is_it = |at: &u32| self.sessions[*at as usize].key == *wanted;
+        let found = guess.filter(is_it).or_else(|| self.index.find(hash, |at| is_it(&at)));
+        let Some(at) = found else {
             self.stats.misses += 1;
             return None;
         };

@@ -278,7 +278,8 @@ impl Way {
     fn session(&mut self, lane: usize, now: Millis) -> Option<Found> {
         let (sessions, lanes) = (self.sessions.as_mut()?, &self.lanes);
         let wanted = lanes.sessions[lane].as_ref()?;
-        sessions.lookup(wanted, lanes.hashes[lane], &lanes.keys[lane], &mut self.cache, now)
+        let place = (lanes.hashes[lane], lanes.session_guesses[lane]);
+        sessions.lookup(wanted, place, &lanes.keys[lane], &mut self.cache, now)
     }
 
     /// As [`Way::find_megaflows`], by sessions.
