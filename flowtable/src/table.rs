@@ -13,7 +13,8 @@
 //!
 //! **Many tuples.** Where nothing but an Ethertype comes before addresses, which is most rules of
 //! most tables, that and the prefix lengths of a tuple stand in the list that is walked: of some
-//! hundred tuples the lookup looks into those whose lengths the packet's addresses can match.
+//! hundred tuples the lookup looks into those whose lengths the packet's addresses can match. And
+//! from some number of masks on, rules of several share a tuple (`shared.rs`).
 //!
 //! **Ranges of ports** are part of a rule's values, not many rules: the mask says which ports are
 //! matched by ranges, and a tuple with ranges knows which of them a packet's ports lie in. Each of
@@ -27,7 +28,7 @@
 //! Open vSwitch.
 //!
 //! **Invariants.**
-//! 1. Every rule in a tuple has the tuple's mask, and no two tuples of a kind share one.
+//! 1. Every rule in a tuple has all bits of the tuple's mask, and no two tuples of a kind share one.
 //! 2. Tuples are sorted by their highest priority, descending.
 //! 3. No tuple is empty.
 //! 4. Every rule is also in a list by priority and age: the order of a dump.
