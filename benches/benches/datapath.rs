@@ -11,6 +11,9 @@ use std::time::Duration;
 use api::FlowMod;
 use benches::harness::captures;
 use benches::harness::process::Folder;
+use benches::harness::rules::headers::{self as packets, Skew};
+use benches::harness::rules::list::List;
+use benches::harness::rules::profile::Profile;
 use benches::harness::traffic::{self, Work};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flowtable::{
@@ -32,7 +35,7 @@ const NOW: Millis = Millis(1000);
 const IN: PortId = PortId(1);
 const OUT: PortId = PortId(2);
 
-criterion_group!(benches, headers, session, megaflow, translation, worker);
+criterion_group!(benches, headers, session, megaflow, translation, lists, worker);
 criterion_main!(benches);
 
 /// Reading a packet's headers into a key.
@@ -77,7 +80,9 @@ fn session(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(flows), |bencher| {
             bencher.iter(|| {
                 for (session, hash, key) in &wanted {
-                    black_box(sessions.lookup(session, *hash, key, &mut cache, NOW).is_some());
+                    black_box(
+                        sessions.lookup(session, (*hash, None), key, &mut cache, NOW).is_some(),
+                    );
                 }
             });
         });
@@ -123,6 +128,40 @@ fn translation(criterion: &mut Criterion) {
             });
         });
     }
+}
+
+/// A packet's rule in access lists, firewalls and IP chains: the table alone, nothing cached.
+fn lists(criterion: &mut Criterion) {
+    const SEED: u64 = 2005;
+    let mut group = criterion.benchmark_group("lists");
+    for (profile, rules) in
+        Profile::ALL.iter().flat_map(|p| [1000, 10_000, 100_000].map(|n| (p, n)))
+    {
+        let list = List::new(profile, rules, SEED);
+        let mut edit = Tables::new(Seed(7)).with_table_limit(1_000_000).edit();
+        let bridge = edit.add_bridge("br0".into()).unwrap();
+        for rule in &list.rules {
+            edit.flow_mod(bridge, &rule.flow("output:2").parse().unwrap(), Millis(0)).unwrap();
+        }
+        let tables = edit.finish().0;
+        let table = tables.bridge(bridge).unwrap().table(0).unwrap();
+        let drawn = packets::Headers::new(&list.rules, SEED).draw(Skew::Uniform, 40_000, SEED);
+        let key = |(header, _): &(packets::Header, _)| {
+            let (frame, mut key) = (header.frame(), Key::ZERO);
+            parse(&frame, frame.len(), &mut key);
+            key
+        };
+        let keys: Vec<_> = drawn.iter().map(key).collect();
+        let id = format!("{}, {rules} rules, {} tuples", profile.name, table.tuples());
+        let mut next = keys.iter().cycle();
+        group.bench_function(id, |bencher| {
+            bencher.iter(|| {
+                let mut looked = Key::ZERO;
+                table.lookup(next.next().unwrap_or(&Key::ZERO), &mut looked).map(|rule| rule.id)
+            });
+        });
+    }
+    group.finish();
 }
 
 /// The whole way, from one port's memory to nowhere.
