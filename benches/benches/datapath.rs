@@ -148,7 +148,7 @@ fn lists(criterion: &mut Criterion) {
         let drawn = packets::Headers::new(&list.rules, SEED).draw(Skew::Uniform, 40_000, SEED);
         let key = |(header, _): &(packets::Header, _)| {
             let (frame, mut key) = (header.frame(), Key::ZERO);
-            parse(&frame, frame.len(), &mut key);
+            parse(&frame, frame.len(), &mut key).unwrap();
             key
         };
         let keys: Vec<_> = drawn.iter().map(key).collect();
