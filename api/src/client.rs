@@ -48,7 +48,8 @@ pub enum ClientError {
     Refused(#[from] Failure),
     /// The switch took too long.
     #[error(
-        "the switch at {} has not answered for {} s; `vswitchd` may be overloaded or stopped",
+        "the switch at {} has not answered for {} s; `vswitchd` may be overloaded or stopped, or \
+         as many clients connected as it takes",
         .path.display(),
         .timeout.as_secs_f32()
     )]
@@ -384,7 +385,8 @@ mod tests {
         };
         assert_eq!(error_of(PATIENCE, other), garbled);
         let late = "the switch at PATH has not answered for 0.05 s; \
-                    `vswitchd` may be overloaded or stopped";
+                    `vswitchd` may be overloaded or stopped, or \
+                    as many clients connected as it takes";
         let wait = |stream: &mut UnixStream, _: &str| {
             // Until the client gives up.
             stream.read_to_end(&mut Vec::new()).unwrap();

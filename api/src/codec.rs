@@ -443,4 +443,6 @@ fn end_of_string(json: &str, start: usize) -> usize {
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod requests;
+#[cfg(test)]
 mod tests;

@@ -3,7 +3,9 @@
 //!
 //! Names, aliases, widths and prerequisites are those of Open vSwitch (`ovs-fields(7)`).
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::LazyLock;
 
 use packet::{Key, Span};
 
@@ -291,14 +293,14 @@ impl Field {
 
     /// The field of this name, such as `nw_src`, `eth_src` or `reg3`. Case counts.
     pub fn from_name(name: &str) -> Option<Self> {
-        let row = ROWS.iter().find(|row| row.names.contains(&name)).map(|row| row.field);
-        row.or_else(|| register(|(reg, _)| *reg == name))
+        static KNOWN: LazyLock<Names> = LazyLock::new(|| names(|row| row.names, |(name, _)| name));
+        KNOWN.get(name).copied()
     }
 
     /// The field of this NXM or OXM name, such as `NXM_OF_IP_SRC`. Case counts.
     pub fn from_nxm_name(name: &str) -> Option<Self> {
-        let row = ROWS.iter().find(|row| row.nxm.contains(&name)).map(|row| row.field);
-        row.or_else(|| register(|(_, nxm)| *nxm == name))
+        static KNOWN: LazyLock<Names> = LazyLock::new(|| names(|row| row.nxm, |(_, nxm)| nxm));
+        KNOWN.get(name).copied()
     }
 
     /// The name it has in output.
@@ -387,11 +389,20 @@ impl Field {
     }
 }
 
-/// The register whose names are as wanted.
-fn register(is: impl Fn(&(&str, &str)) -> bool) -> Option<Field> {
-    let number = |names: &[(&str, &str)]| u8::try_from(names.iter().position(&is)?).ok();
-    let xreg = || number(&XREGS).map(Field::Xreg);
-    number(&REGS).map(Field::Reg).or_else(xreg).or_else(|| number(&XXREGS).map(Field::Xxreg))
+/// What each name stands for.
+type Names = HashMap<&'static str, Field>;
+
+/// The names that `of_row` and `of_register` pick.
+fn names(
+    of_row: impl Fn(&Row) -> &'static [&'static str],
+    of_register: impl Fn((&'static str, &'static str)) -> &'static str,
+) -> Names {
+    let rows = ROWS.iter().flat_map(|row| of_row(row).iter().map(|name| (*name, row.field)));
+    let registers = Field::all().filter_map(|field| {
+        let names = field.register_names()?;
+        Some((of_register(names), field))
+    });
+    rows.chain(registers).collect()
 }
 
 impl fmt::Display for Field {

@@ -50,9 +50,13 @@ mod cases;
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod group_cases;
+#[cfg(test)]
 mod pipeline_cases;
 #[cfg(test)]
 mod refused;
+#[cfg(test)]
+mod speller;
 #[cfg(test)]
 mod tests;
 

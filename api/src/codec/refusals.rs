@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::tests::{port_add, requests};
+use super::requests::{port_add, requests};
 use super::*;
 use crate::request;
 

@@ -212,6 +212,10 @@ impl<'a> Assumed<'a> {
         }
         match self.stage {
             _ if stage == Stage::Actions && self.stage == Some(Stage::Actions) => {}
+            // OpenFlow 1.5 has it as an action.
+            _ if stage == Stage::Meter
+                && self.place == Place::PacketOut
+                && self.stage.is_none() => {}
             _ if stage != Stage::Actions && self.place != Place::Flow => {
                 return misplaced(match self.place {
                     Place::Bucket => "cannot stand in a bucket: only flows have instructions",

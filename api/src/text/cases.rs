@@ -304,7 +304,7 @@ pub(super) const DEVIATIONS: &[(&str, Result<&str, &str>, &str)] = &[
     ("ip,nw_ecn=4,actions=1", Err("`4` does not fit the 2 bits of `nw_ecn`"), "as above"),
     ("arp,arp_op=256,actions=1", Err("`256` does not fit the 8 bits of `arp_op`"), "as above"),
     ("dl_vlan=4096,actions=1", Err("`4096` does not fit the 12 bits of `dl_vlan`"), "as above"),
-    ("dl_vlan_pcp=8,actions=1", Err("`8` does not fit the 3 bits of `vlan_pcp`"), "as above"),
+    ("dl_vlan_pcp=8,actions=1", Err("`8` does not fit the 3 bits of `dl_vlan_pcp`"), "as above"),
     (
         "vlan_vid=0x200a,actions=1",
         Err("`0x200a` does not fit the 13 bits of `vlan_vid`"),
@@ -317,12 +317,12 @@ pub(super) const DEVIATIONS: &[(&str, Result<&str, &str>, &str)] = &[
     ),
     (
         "ip,nw_src=010.0.0.1,actions=1",
-        Err("`ip_src` takes an IPv4 address such as 10.0.0.1 or 10.0.0.0/8, found `010.0.0.1`"),
+        Err("`nw_src` takes an IPv4 address such as 10.0.0.1 or 10.0.0.0/8, found `010.0.0.1`"),
         "octal",
     ),
     (
         "ip,nw_src=10.0.0.256,actions=1",
-        Err("`ip_src` takes an IPv4 address such as 10.0.0.1 or 10.0.0.0/8, found `10.0.0.256`"),
+        Err("`nw_src` takes an IPv4 address such as 10.0.0.1 or 10.0.0.0/8, found `10.0.0.256`"),
         "OVS reads 0",
     ),
     (

@@ -115,6 +115,15 @@ impl FlowError {
         }
     }
 
+    /// The same about a value of what the text calls `word`, whatever the name of that field is.
+    #[must_use]
+    pub(super) fn called(mut self, word: &str) -> Self {
+        if let Self::Value { of, .. } | Self::TooWide { of, .. } = &mut self {
+            word.clone_into(of);
+        }
+        self
+    }
+
     /// The same as told by a match, with its place in the text.
     pub(super) fn prerequisite(at: Range<usize>, missing: Prerequisite) -> Self {
         Self::Prerequisite { at, field: missing.field, needs: missing.needs }

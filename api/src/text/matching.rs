@@ -31,7 +31,8 @@ struct Said {
 
 impl<'a> Fields<'a> {
     pub(super) fn new(reading: Reading<'a>) -> Self {
-        Self { reading, matching: Match::ANY, said: Vec::new() }
+        const USUAL: usize = 8;
+        Self { reading, matching: Match::ANY, said: Vec::with_capacity(USUAL) }
     }
 
     /// Takes what `word` and its value, which `cursor` reads, say about the packet. `false` if that
@@ -65,7 +66,7 @@ impl<'a> Fields<'a> {
         let value = cursor.value(word)?;
         match bits {
             Some(bits) => self.take_bits(word, field, bits, value)?,
-            None => self.take_field(word, field, value)?,
+            None => self.take_field(word, field, value).map_err(|e| e.called(name.text))?,
         }
         Ok(true)
     }
@@ -122,10 +123,10 @@ impl<'a> Fields<'a> {
 
     /// The packet that is described, which takes whole values for all fields.
     pub(super) fn finish_packet(self) -> Result<Key, FlowError> {
-        let partial = self.said.iter().find(|said| !said.whole).map(|said| said.at.clone());
-        if let Some(at) = partial {
-            let (expected, found) = ("a value for all of the field", "a part of one".to_owned());
-            return Err(FlowError::Value { at, of: "a packet".to_owned(), expected, found });
+        if let Some(said) = self.said.iter().find(|said| !said.whole) {
+            let (at, of) = (said.at.clone(), said.word.any().name().to_owned());
+            let expected = "a value for all of it, as one packet has";
+            return Err(FlowError::Value { at, of, expected, found: "a part".to_owned() });
         }
         Ok(real(*self.finish()?.key()))
     }
@@ -204,7 +205,6 @@ impl<'a> Fields<'a> {
         if bits.is_some() || value.is_some_and(|value| value.text.contains('/')) {
             return Err(FlowError::NotMaskable { at: word.at(), field: "dl_vlan" });
         }
-        let Some(vlan) = words::field("vlan_vid") else { return Ok(()) };
         let whole = match value {
             Some(value) if value.text != "*" => {
                 let number = value::bits(value, word.text(), 16)?;
@@ -225,7 +225,7 @@ impl<'a> Fields<'a> {
                 false
             }
         };
-        self.say(Said { at: word.at(), word: vlan, whole });
+        self.say(Said { at: word.at(), word: FieldWord::of(Field::VlanVid), whole });
         Ok(())
     }
 
@@ -252,9 +252,7 @@ impl<'a> Fields<'a> {
     /// Matches all of a field for a word that is no field's name.
     fn put(&mut self, word: Word<'_>, field: Field, value: u128) {
         self.matching.put(field, value, field.ones());
-        if let Some(field) = words::field(field.name()) {
-            self.say(Said { at: word.at(), word: field, whole: true });
-        }
+        self.say(Said { at: word.at(), word: FieldWord::of(field), whole: true });
     }
 
     fn say(&mut self, said: Said) {

@@ -38,7 +38,10 @@ impl<'a> Part<'a> {
 
     /// What stands before and behind the first `separator`.
     pub(super) fn split_once(self, separator: &str) -> Option<(Self, Self)> {
-        let at = self.text.find(separator)?;
+        let at = match separator.as_bytes() {
+            [byte] => memchr::memchr(*byte, self.text.as_bytes())?,
+            _ => self.text.find(separator)?,
+        };
         Some((self.slice(0..at), self.slice(at + separator.len()..self.text.len())))
     }
 

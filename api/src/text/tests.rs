@@ -15,7 +15,7 @@ const DIALECTS: [Dialect; 2] = [Dialect::OpenFlow15, Dialect::OpenFlow10];
 fn every_spelling_has_one_print() {
     let flows = cases::SPELLINGS.iter().chain(pipeline_cases::SPELLINGS);
     prints::<FlowMod>(flows, FlowMod::to_string);
-    prints::<Group>(pipeline_cases::GROUPS, Group::to_string);
+    prints::<Group>(group_cases::SPELLINGS, Group::to_string);
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn the_old_dialect_says_the_same() {
     let deviations = pipeline_cases::OLD_DEVIATIONS.iter();
     let deviations: Vec<_> = deviations.map(|(text, printed, _)| (*text, *printed)).collect();
     prints::<FlowMod>(&deviations, old);
-    prints::<Group>(pipeline_cases::OLD_GROUPS, |group| {
+    prints::<Group>(group_cases::OLD_SPELLINGS, |group| {
         group.print_in(Dialect::OpenFlow10, &NoNames).to_string()
     });
 }
@@ -65,7 +65,7 @@ fn every_mistake_is_named_with_its_place() {
     }
     check::<FlowMod>(refused::REFUSED);
     check::<FlowMod>(refused::PIPELINE);
-    check::<Group>(pipeline_cases::REFUSED_GROUPS);
+    check::<Group>(group_cases::REFUSED);
     check::<MeterMod>(refused::METERS);
     check::<Change>(refused::CHANGES);
 }
@@ -87,7 +87,7 @@ fn deviations_are_as_described() {
     }
     check::<FlowMod>(cases::DEVIATIONS);
     check::<FlowMod>(pipeline_cases::DEVIATIONS);
-    check::<Group>(pipeline_cases::GROUP_DEVIATIONS);
+    check::<Group>(group_cases::DEVIATIONS);
 }
 
 fn message<T: std::fmt::Debug>(result: Result<T, FlowError>) -> String {

@@ -46,7 +46,10 @@ pub(super) fn number(part: Part<'_>, of: &str) -> Result<u128, FlowError> {
     let decimal = |digits: &str| match digits.bytes().all(|byte| byte.is_ascii_digit()) {
         _ if digits.is_empty() => Err(wrong()),
         false => Err(wrong()),
-        true => digits.parse::<u128>().ok().ok_or_else(wide),
+        true => match digits.parse::<u64>() {
+            Ok(number) => Ok(number.into()),
+            Err(_) => digits.parse::<u128>().ok().ok_or_else(wide),
+        },
     };
     if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -258,8 +261,8 @@ fn packet_type(part: Part<'_>, field: Field) -> Result<u128, FlowError> {
 pub(super) fn port_range(part: Part<'_>, field: Field) -> Result<Option<PortRange>, FlowError> {
     let is_port = matches!(field.needs(), Needs::Tcp | Needs::Udp | Needs::Sctp)
         && field.format() == Format::Decimal;
-    let bounds = part.split_once("-").filter(|(first, _)| is_port && !first.text.is_empty());
-    let Some((first, last)) = bounds else { return Ok(None) };
+    let bounds = || part.split_once("-").filter(|(first, _)| !first.text.is_empty());
+    let Some((first, last)) = is_port.then(bounds).flatten() else { return Ok(None) };
     let range = PortRange { first: fit(first, field.name())?, last: fit(last, field.name())? };
     match range.first <= range.last {
         true => Ok(Some(range)),

@@ -58,11 +58,16 @@ pub(super) fn field(word: &str) -> Option<FieldWord> {
     match word {
         "tp_src" => Some(FieldWord { field: Field::TcpSrc, generic: true }),
         "tp_dst" => Some(FieldWord { field: Field::TcpDst, generic: true }),
-        _ => Field::from_name(word).map(|field| FieldWord { field, generic: false }),
+        _ => Field::from_name(word).map(FieldWord::of),
     }
 }
 
 impl FieldWord {
+    /// What this field's own name says.
+    pub(super) const fn of(field: Field) -> Self {
+        Self { field, generic: false }
+    }
+
     /// The field itself, or any of those it may stand for: they lie at the same place.
     pub(super) fn any(self) -> Field {
         self.field

@@ -146,7 +146,8 @@ impl Reader<'_> {
 fn is_field_reference(part: Part<'_>) -> bool {
     let name = part.text.split('[').next().unwrap_or_default();
     let is_field = || words::field(name).is_some() || Field::from_nxm_name(name).is_some();
-    part.unquoted().is_none() && ports::reserved(part.text).is_none() && is_field()
+    let is_name = name.starts_with(|first: char| first.is_ascii_alphabetic());
+    is_name && ports::reserved(part.text).is_none() && is_field()
 }
 
 /// Sending to a port of this number.
