@@ -8,7 +8,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr;
 
-use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags};
 
 /// Bytes of a huge page on x86-64, and of memory for which it is worth to ask for one.
 const HUGE_PAGE: usize = 2 << 20;
@@ -17,13 +17,15 @@ const HUGE_PAGE: usize = 2 << 20;
 /// to put it into huge pages (`transparent_hugepage` must not be `never`); whether it does shows in
 /// `/proc/PID/smaps`.
 ///
-/// Memory is taken as it is touched, 2 MiB at a time.
+/// Memory is taken as it is touched, 2 MiB at a time. What grows is moved by its page tables, not
+/// copied.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LargeInHugePages;
 
 // SAFETY: what is small is the system allocator's. What is large is a mapping of its own, of zeroes,
 // at least as long as it was asked for and aligned to 2 MiB; the layout says alike at both ends of a
-// block's life which of the two it is. `realloc` is left as it is: a new block, and a copy.
+// block's life which of the two it is. A block that is resized keeps its bytes: by the kernel's doing
+// if it is large before and after, else by a copy of as many as both have.
 unsafe impl GlobalAlloc for LargeInHugePages {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if is_large(layout) {
@@ -43,7 +45,7 @@ unsafe impl GlobalAlloc for LargeInHugePages {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if is_large(layout) {
-            return unmap(block, layout.size().next_multiple_of(HUGE_PAGE));
+            return unmap(block, whole_pages(layout.size()));
         }
         // SAFETY: as above.
         unsafe { System.dealloc(block, layout) }
@@ -55,6 +57,9 @@ unsafe impl GlobalAlloc for LargeInHugePages {
         if !is_large(layout) && !is_large(new) {
             // SAFETY: as above.
             return unsafe { System.realloc(block, layout, size) };
+        }
+        if is_large(layout) && is_large(new) {
+            return remap(block, whole_pages(layout.size()), size);
         }
         // SAFETY: as above.
         let moved = unsafe { self.alloc(new) };
@@ -93,6 +98,31 @@ fn map(len: usize) -> *mut u8 {
     // everything as it was.
     let _ = unsafe { rustix::mm::madvise(block.cast(), len, Advice::LinuxHugepage) };
     block
+}
+
+/// Gives a block of [`map`] of `old` bytes, in whole pages, room for `size`; null if there is none,
+/// the block then being as it was.
+#[cold]
+fn remap(block: *mut u8, old: usize, size: usize) -> *mut u8 {
+    let new = whole_pages(size);
+    if new <= old {
+        unmap(block.wrapping_add(new), old - new);
+        return block;
+    }
+    let target = map(size);
+    if target.is_null() {
+        return target;
+    }
+    let flags = MremapFlags::MAYMOVE;
+    // SAFETY: both are mappings of ours, of these lengths, and whoever resizes a block looks at
+    // neither meanwhile.
+    let moved = unsafe { rustix::mm::mremap_fixed(block.cast(), old, new, flags, target.cast()) };
+    moved.map_or(ptr::null_mut(), <*mut _>::cast)
+}
+
+/// How many bytes a block has that has room for `size`; no layout is so large that there is none.
+const fn whole_pages(size: usize) -> usize {
+    size.next_multiple_of(HUGE_PAGE)
 }
 
 /// Gives back a part of what [`map`] has mapped, if it is one.
@@ -142,7 +172,8 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "asks the kernel")]
     fn a_block_that_grows_and_shrinks_keeps_its_bytes() {
-        let sizes = [100, 4 * HUGE_PAGE, 9 * HUGE_PAGE + 1, HUGE_PAGE, HUGE_PAGE - 1, 7];
+        let pages = [4, 9, 2, 2, 300, 1].map(|pages| pages * HUGE_PAGE);
+        let sizes = [&[100], &pages[..], &[9 * HUGE_PAGE + 1, HUGE_PAGE - 1, 7]].concat();
         let mut layout = Layout::from_size_align(sizes[0], 8).unwrap();
         // SAFETY: the layout has a size.
         let mut block = unsafe { LargeInHugePages.alloc(layout) };
@@ -156,6 +187,11 @@ mod tests {
             // SAFETY: the first bytes of the block, which nobody else has.
             let bytes = unsafe { &mut *block.cast::<[u8; 7]>() };
             assert_eq!(*bytes, [1, 2, 3, 4, 5, 6, 7], "{size}");
+            let last = block.wrapping_add(size - 1);
+            // SAFETY: the last byte of the block.
+            unsafe { last.write(7) };
+            let huge = flags_of(block.addr()).split(' ').any(|flag| flag == "hg");
+            assert_eq!(huge, size >= HUGE_PAGE, "{size}");
         }
         // SAFETY: the block has this layout.
         unsafe { LargeInHugePages.dealloc(block, layout) };
