@@ -234,9 +234,14 @@ impl Cache {
         &self.programs
     }
 
-    /// The paths, to be credited.
+    /// The paths.
     pub const fn paths(&self) -> &Paths {
         &self.paths
+    }
+
+    /// The paths, to be credited.
+    pub const fn paths_mut(&mut self) -> &mut Paths {
+        &mut self.paths
     }
 
     /// What programs say apart.
@@ -274,7 +279,7 @@ impl Cache {
     /// nearly always so.
     #[inline]
     pub fn hit(&mut self, flow: MegaflowId, packets: usize, now: Millis) -> Option<Found> {
-        if self.megaflows.era(flow) != self.eras.current() {
+        if !self.is_fresh(flow) {
             return None;
         }
         self.stats.hits += packets as u64;
@@ -287,8 +292,14 @@ impl Cache {
         self.megaflows.serial(flow) == serial && self.is_current(flow)
     }
 
+    /// Whether nothing has changed since a megaflow was known to be right.
+    #[inline]
+    pub fn is_fresh(&self, flow: MegaflowId) -> bool {
+        self.megaflows.era(flow) == self.eras.current()
+    }
+
     fn is_current(&mut self, flow: MegaflowId) -> bool {
-        if self.megaflows.era(flow) == self.eras.current() {
+        if self.is_fresh(flow) {
             return true;
         }
         // Before it is asked what has changed.

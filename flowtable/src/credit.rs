@@ -20,8 +20,8 @@ pub(crate) struct Credit {
 /// Something that a packet met and that counts it.
 #[derive(Debug)]
 pub(crate) enum Met {
-    /// A rule.
-    Rule(Arc<RuleStats>),
+    /// A rule of this table.
+    Rule(TableId, Arc<RuleStats>),
     /// No rule of this table.
     Miss(TableId),
     /// A group.
@@ -34,7 +34,10 @@ impl Met {
     /// Gives it the credit; it is of this bridge.
     pub(crate) fn credit(&self, bridge: &Bridge, credit: Credit) {
         let stats = match self {
-            Self::Rule(stats) => stats,
+            Self::Rule(table, stats) => {
+                bridge.matched(*table).credit(credit.packets, credit.bytes, credit.now);
+                stats
+            }
             Self::Miss(table) => bridge.missed(*table),
             Self::Group(stats) => &stats.group,
             Self::Bucket(stats, at) => match stats.buckets.get(*at) {
@@ -51,7 +54,10 @@ pub(crate) struct Meeting<F>(pub(crate) F);
 
 impl<F: FnMut(Met)> Record for Meeting<F> {
     fn table(&mut self, table: TableId, rule: Option<&Rule>) {
-        (self.0)(rule.map_or(Met::Miss(table), |rule| Met::Rule(Arc::clone(&rule.stats))));
+        (self.0)(match rule {
+            Some(rule) => Met::Rule(table, Arc::clone(&rule.stats)),
+            None => Met::Miss(table),
+        });
     }
 
     fn group(&mut self, group: &GroupEntry, bucket: Option<usize>) {

@@ -104,7 +104,7 @@ impl Edit {
 
     fn place_bridge(&mut self, id: BridgeId, name: Arc<str>) {
         let macs = Arc::new(MacTable::new(self.tables.seed, Arc::clone(&self.tables.epoch)));
-        let misses = (0..=u8::MAX).map(|_| RuleStats::default()).collect();
+        let counters = || (0..=u8::MAX).map(|_| RuleStats::default()).collect();
         let bridge = Bridge {
             name,
             tables: Vec::new(),
@@ -114,7 +114,8 @@ impl Edit {
             meters: Arc::default(),
             pending: Arc::new(Pending::new(Arc::clone(&self.tables.epoch))),
             teachers: Teachers::default(),
-            misses,
+            matches: counters(),
+            misses: counters(),
             on_miss: vec![TableMiss::default(); usize::from(u8::MAX) + 1].into(),
         };
         let bridges = &mut self.tables.bridges;
@@ -263,7 +264,8 @@ impl Edit {
     }
 
     /// Refuses actions that lead to groups or through meters that are not there.
-    fn require(&self, bridge: BridgeId, actions: &[Action]) -> Result<(), Refused> {
+    /// Sees to it that the groups and meters are there that actions name.
+    pub fn require(&self, bridge: BridgeId, actions: &[Action]) -> Result<(), Refused> {
         let bridge = self.tables.bridge(bridge).ok_or(Refused::NoBridge)?;
         for action in actions {
             require(bridge, action)?;
@@ -334,6 +336,8 @@ impl Edit {
             if change.flags.reset_counts {
                 new.id = self.tables.take_rule_id();
                 new.stats = Arc::default();
+                // As in OVS its idle time begins anew as well.
+                new.stats.credit(0, 0, now);
             }
             self.changes.rule(bridge, table, &old.matching(), old.mask.hash());
             self.enter(bridge, new, Some(old))?;

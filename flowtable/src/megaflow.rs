@@ -11,6 +11,8 @@
 //! that are wider than need be, and no more: its packets are in the cache all the same, and mostly
 //! found by their session.
 
+mod room;
+
 use bytemuck::Zeroable;
 use packet::memory::prefetch;
 use packet::{Key, PortId};
@@ -29,6 +31,9 @@ use crate::program::AsideId;
 use crate::programs::ProgramId;
 use crate::rule::Millis;
 use crate::translate::Translation;
+
+pub use room::NoRoom;
+use room::Place;
 
 /// The place of a megaflow of one worker. Another one may be there later.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Zeroable)]
@@ -100,27 +105,16 @@ pub enum Lead {
     Many,
 }
 
-/// Why an entry was not kept.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct NoRoom;
-
 /// Which megaflows some changes concern.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Outdated {
     /// None.
     None,
-    /// Some, which are right in no era from now on.
+    /// Some, which are right in no era from now on; or perhaps some that are gone, and cannot be
+    /// asked, while what was made of them may still be there.
     Some,
     /// Whichever it may be.
     Any,
-}
-
-/// A place for a megaflow.
-#[derive(Clone, Copy, Debug)]
-pub struct Place {
-    port: PortId,
-    mask: MaskId,
-    hash: u64,
 }
 
 /// When a megaflow was made.
@@ -148,6 +142,8 @@ pub struct Megaflows {
     /// Where the next sweep goes on.
     hand: u32,
     next_serial: u32,
+    /// Whether some have gone since it was last asked which ones are outdated.
+    lost: bool,
 }
 
 impl Megaflows {
@@ -172,6 +168,7 @@ impl Megaflows {
             seed,
             hand: 0,
             next_serial: 1,
+            lost: false,
         }
     }
 
@@ -356,7 +353,8 @@ impl Megaflows {
     pub(crate) fn outdate<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) -> Outdated {
         /// Changes and masks, so that packets do not wait for long.
         const MOST: usize = 1024;
-        let (mut looks, mut outdated) = (0, Outdated::None);
+        let lost = std::mem::take(&mut self.lost);
+        let (mut looks, mut outdated) = (0, if lost { Outdated::Some } else { Outdated::None });
         for change in changes {
             for uses in self.ports.iter() {
                 looks += 1 + uses.masks.len();
@@ -445,30 +443,6 @@ impl Megaflows {
         (origin.generation, origin.taught) = (generation, taught);
     }
 
-    /// Finds a place for a megaflow of `port`, by giving up others of the same port if need be:
-    /// what each led to is handed to `gone`.
-    pub fn make_room(
-        &mut self,
-        port: PortId,
-        looked: &Key,
-        key: &Key,
-        mut gone: impl FnMut(Gone),
-    ) -> Result<Place, NoRoom> {
-        let mask = self.mask_for(port, looked)?;
-        let hash = self.hash(mask, key);
-        let own = self.ports.get(port).ok_or(NoRoom)?;
-        let has_share = own.flows as usize >= self.entries.len() / 4 * 3;
-        let is_full = self.free.is_empty() && self.origins.len() >= self.entries.len();
-        if has_share || is_full || self.index.is_crowded(hash) {
-            let rivals = self.index.rivals(hash);
-            let own = rivals.filter(|rival| self.entries[*rival as usize].port == port.0);
-            let oldest =
-                own.min_by_key(|rival| self.entries[*rival as usize].used).ok_or(NoRoom)?;
-            gone(self.remove(MegaflowId(oldest)));
-        }
-        Ok(Place { port, mask, hash })
-    }
-
     /// Adds a megaflow at a place that was just made.
     pub fn insert(
         &mut self,
@@ -505,41 +479,6 @@ impl Megaflows {
         Ok(MegaflowId(number))
     }
 
-    fn take_number(&mut self) -> Option<u32> {
-        self.free.pop().or_else(|| {
-            let next = u32::try_from(self.origins.len()).ok()?;
-            (self.origins.len() < self.entries.len()).then(|| self.origins.push(NO_ORIGIN))?;
-            Some(next)
-        })
-    }
-
-    /// The mask of a megaflow of `port` that depends on the bits of `looked`: these, or, if the port
-    /// has many masks, others as well. That is right for fewer packets than it could be, which is
-    /// better than for none.
-    fn mask_for(&mut self, port: PortId, looked: &Key) -> Result<MaskId, NoRoom> {
-        let own = &self.ports.get(port).ok_or(NoRoom)?.masks;
-        if own.len() < Self::MASKS - Self::WIDE {
-            return self.masks.intern(looked);
-        }
-        let masks = own.iter().map(|own| own.mask);
-        let fit = masks.filter(|mask| self.mask(*mask).has(looked));
-        if let Some(closest) = fit.min_by_key(|mask| bits_of(self.mask(*mask).bits())) {
-            return Ok(closest);
-        }
-        let mut wide = *looked;
-        // After the last one there is none that does not fit.
-        let is_last = own.len() + 1 >= Self::MASKS;
-        for word in 0..Key::PACKET_WORDS {
-            wide[word] = match is_last {
-                true => u64::MAX,
-                false => {
-                    own.iter().fold(wide[word], |all, own| all | self.mask(own.mask).bits()[word])
-                }
-            };
-        }
-        self.masks.intern(&wide)
-    }
-
     /// Counts a megaflow among those of its port and its mask.
     fn count(&mut self, port: PortId, mask: MaskId, number: u32, key: &Key, basis: &Basis) {
         self.masks.enter(mask);
@@ -569,6 +508,7 @@ impl Megaflows {
     pub fn remove(&mut self, flow: MegaflowId) -> Gone {
         let entry = &mut self.entries[flow.0 as usize];
         entry.serial = 0;
+        self.lost = true;
         let Entry { hash, port, mask, program, path, .. } = *entry;
         self.index.remove(hash, flow.0);
         self.masks.leave(MaskId(mask));
@@ -626,11 +566,6 @@ impl Megaflows {
     pub fn place(&self, flow: MegaflowId) -> (u32, u32) {
         (flow.0, self.serial(flow).0)
     }
-}
-
-/// How many bits a mask has.
-fn bits_of(mask: &Key) -> u32 {
-    mask.words().iter().map(|word| word.count_ones()).sum()
 }
 
 fn seconds(now: Millis) -> u32 {

@@ -33,8 +33,10 @@ use crate::step::Step;
 #[repr(transparent)]
 pub struct PathId(pub(crate) u32);
 
+/// Steps a path has on average, for which there is room.
+const STEPS: u32 = 8;
 /// Steps a path has at most.
-const LONGEST: u32 = 8192;
+const LONGEST: u32 = 16_384;
 
 /// The counters of a path: one cache line, written by the worker, read by the control thread.
 #[derive(Debug, Zeroable)]
@@ -65,10 +67,21 @@ struct Shared {
     folded: Ring,
 }
 
+/// Credit that is given together: packets in a row that pass the same path.
+#[derive(Debug)]
+struct Tally {
+    path: Option<PathId>,
+    packets: u64,
+    bytes: u64,
+    now: Millis,
+}
+
 /// The worker's side.
 #[derive(Debug)]
 pub struct Paths {
     shared: Arc<Shared>,
+    /// What has been counted and not credited yet.
+    tally: Tally,
     /// Cache entries of each path.
     users: Box<[u32]>,
     by_steps: HashTable<u32>,
@@ -97,7 +110,7 @@ pub struct Count {
 
 /// Room for `most` paths, in two halves: one for the worker, one for the control thread.
 pub fn paths(most: u32, seed: Seed) -> (Paths, PathReader) {
-    let steps = most.saturating_mul(4).max(LONGEST);
+    let steps = most.saturating_mul(STEPS).max(LONGEST);
     let shared = Arc::new(Shared {
         paths: bytemuck::allocation::zeroed_slice_box(most as usize),
         steps: bytemuck::allocation::zeroed_slice_box(steps as usize),
@@ -107,6 +120,7 @@ pub fn paths(most: u32, seed: Seed) -> (Paths, PathReader) {
     });
     let worker = Paths {
         shared: Arc::clone(&shared),
+        tally: Tally { path: None, packets: 0, bytes: 0, now: Millis(0) },
         users: bytemuck::allocation::zeroed_slice_box(most as usize),
         by_steps: HashTable::with_capacity(most as usize),
         spare: Vec::with_capacity(most as usize),
@@ -130,9 +144,9 @@ impl Paths {
     /// Bytes of what has been in use at some time.
     pub fn bytes(&self) -> usize {
         let highest = self.shared.highest.load(Ordering::Relaxed) as usize;
-        // As many steps again as a path has on average, and a user count.
-        const STEPS: usize = 4 * size_of::<u64>() + size_of::<u32>();
-        highest * (size_of::<Counters>() + STEPS) + self.by_steps.allocation_size()
+        // As many steps as a path has on average, and a user count.
+        let rest = STEPS as usize * size_of::<u64>() + size_of::<u32>();
+        highest * (size_of::<Counters>() + rest) + self.by_steps.allocation_size()
     }
 
     /// The path of these steps, for one more user; `None` if there is no room.
@@ -193,6 +207,9 @@ impl Paths {
         if *users > 0 {
             return;
         }
+        if self.tally.path == Some(path) {
+            self.settle();
+        }
         let hash = self.shared.hash(path.0, self.seed);
         if let Ok(entry) = self.by_steps.find_entry(hash, |other| *other == path.0) {
             entry.remove();
@@ -214,6 +231,27 @@ impl Paths {
     /// The steps of a path.
     pub fn steps(&self, path: PathId) -> impl DoubleEndedIterator<Item = Step> + '_ {
         self.shared.steps(path.0)
+    }
+
+    /// Counts packets of one moment on a path, which are credited together with those in a row: when
+    /// there come others, when the path goes, or by [`Paths::settle`].
+    #[inline]
+    pub fn count(&mut self, path: PathId, packets: u64, bytes: u64, now: Millis) {
+        if self.tally.path != Some(path) {
+            self.settle();
+            (self.tally.path, self.tally.now) = (Some(path), now);
+        }
+        self.tally.packets += packets;
+        self.tally.bytes += bytes;
+    }
+
+    /// Credits what has been counted.
+    #[inline]
+    pub fn settle(&mut self) {
+        if let Some(path) = self.tally.path.take() {
+            self.credit(path, self.tally.packets, self.tally.bytes, self.tally.now);
+            (self.tally.packets, self.tally.bytes) = (0, 0);
+        }
     }
 
     /// Credits packets to a path.
@@ -335,7 +373,8 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Act {
         Intern(Vec<u64>),
-        Credit(prop::sample::Index, u64),
+        Count(prop::sample::Index, u64),
+        Settle,
         Release(prop::sample::Index),
         Fold,
     }
@@ -343,7 +382,8 @@ mod tests {
     fn any_act() -> impl Strategy<Value = Act> {
         prop_oneof![
             3 => prop::collection::vec(1..4u64, 0..6).prop_map(Act::Intern),
-            4 => (any::<prop::sample::Index>(), 1..9u64).prop_map(|(path, n)| Act::Credit(path, n)),
+            4 => (any::<prop::sample::Index>(), 1..9u64).prop_map(|(path, n)| Act::Count(path, n)),
+            2 => Just(Act::Settle),
             2 => any::<prop::sample::Index>().prop_map(Act::Release),
             1 => Just(Act::Fold),
         ]
@@ -367,19 +407,24 @@ mod tests {
                             held.push((path, steps));
                         }
                     }
-                    Act::Credit(at, packets) if !held.is_empty() => {
+                    Act::Count(at, packets) if !held.is_empty() => {
                         let (path, steps) = &held[at.index(held.len())];
-                        paths.credit(*path, packets, 0, Millis(0));
+                        paths.count(*path, packets, 0, Millis(0));
                         steps.iter().for_each(|step| *expected.entry(*step).or_default() += packets);
                     }
                     Act::Release(at) if !held.is_empty() => {
                         paths.release(held.swap_remove(at.index(held.len())).0);
                     }
                     Act::Fold => fold(&reader, &mut folded),
+                    Act::Settle => {
+                        paths.settle();
+                        prop_assert_eq!(&sum(&reader, &mut folded), &expected);
+                    }
                     _ => {}
                 }
-                prop_assert_eq!(&sum(&reader, &mut folded), &expected);
             }
+            paths.settle();
+            prop_assert_eq!(&sum(&reader, &mut folded), &expected);
         }
     }
 
@@ -398,12 +443,26 @@ mod tests {
         assert!(paths.intern(&step(3)).is_some());
     }
 
+    /// The worker credited them behind the control thread's back, which had folded the path.
+    #[test]
+    fn what_was_counted_on_a_path_goes_with_it() {
+        let (mut paths, reader) = paths(2, Seed(1));
+        let steps = [Step::Rule(RuleId(1))];
+        let path = paths.intern(&steps).unwrap();
+        paths.count(path, 3, 0, Millis(0));
+        paths.release(path);
+        let mut folded = HashMap::new();
+        fold(&reader, &mut folded);
+        paths.settle();
+        assert_eq!(sum(&reader, &mut folded), HashMap::from([(steps[0], 3)]));
+    }
+
     #[test]
     fn two_threads_agree_on_the_sum() {
         let (mut paths, reader) = paths(4, Seed(1));
         let steps = [Step::Rule(RuleId(7))];
         let rounds = if cfg!(miri) { 50 } else { 20_000 };
-        let worker = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             let worker = scope.spawn(move || {
                 for _ in 0..rounds {
                     let path = loop {
@@ -412,7 +471,7 @@ mod tests {
                             None => std::thread::yield_now(),
                         }
                     };
-                    paths.credit(path, 3, 30, Millis(1));
+                    paths.count(path, 3, 30, Millis(1));
                     paths.release(path);
                 }
                 paths
@@ -424,10 +483,11 @@ mod tests {
                 assert!(now >= last, "the sum went from {last} back to {now}");
                 last = now;
             }
+            // Only to have joined it promises that all it wrote is seen; that it has finished does not.
+            let paths = worker.join().unwrap();
             fold(&reader, &mut folded);
             assert_eq!(sum(&reader, &mut folded)[&steps[0]], 3 * rounds);
-            worker.join().unwrap()
+            drop(paths);
         });
-        drop(worker);
     }
 }

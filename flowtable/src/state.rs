@@ -61,6 +61,9 @@ pub struct BridgeState {
     pub meters: Vec<MeterState>,
     /// Its flows, by table, priority and age.
     pub flows: Vec<FlowState>,
+    /// What met a flow, by table; tables in which nothing did are left out.
+    #[serde(default)]
+    pub matches: Vec<(TableId, CountState)>,
     /// What met no flow, by table; tables in which nothing did are left out.
     pub misses: Vec<(TableId, CountState)>,
     /// What becomes of that, by table; tables that drop it are left out.
@@ -310,7 +313,10 @@ impl BridgeState {
         let tables = 0..=TableId::MAX;
         let limits =
             tables.clone().filter_map(|n| Some(LimitState::of(n, bridge.table(n)?.limit()?)));
-        let counted = tables.map(|table| (table, count(bridge.missed(table))));
+        let counted = |of: fn(&Bridge, TableId) -> &RuleStats| {
+            let counts = tables.clone().map(|table| (table, count(of(bridge, table))));
+            counts.filter(|(_, count)| count.packets > 0).collect()
+        };
         Self {
             id: id.0,
             name: bridge.name.to_string(),
@@ -319,7 +325,8 @@ impl BridgeState {
             groups: bridge.groups.iter().map(|entry| GroupState::of(entry)).collect(),
             meters: bridge.meters.iter().map(|entry| MeterState::of(entry)).collect(),
             flows: rules.into_iter().map(|rule| FlowState::of(rule)).collect(),
-            misses: counted.filter(|(_, count)| count.packets > 0).collect(),
+            matches: counted(Bridge::matched),
+            misses: counted(Bridge::missed),
             on_miss: (0..=FlowMod::MAX_TABLE)
                 .map(|table| (table, bridge.on_miss(table)))
                 .filter(|(_, miss)| *miss != TableMiss::default())
@@ -349,6 +356,9 @@ impl BridgeState {
     /// Restores what packets change without control.
     fn restore_learned(&self, edit: &Edit, bridge: BridgeId) -> Result<(), StateError> {
         let Some(restored) = edit.tables().bridge(bridge) else { return Ok(()) };
+        for (table, count) in &self.matches {
+            count.credit(restored.matched(*table));
+        }
         for (table, count) in &self.misses {
             count.credit(restored.missed(*table));
         }

@@ -12,6 +12,13 @@ use crate::rule::RuleId;
 pub enum Step {
     /// It met this rule.
     Rule(RuleId),
+    /// It met one in this table.
+    Match {
+        /// In this bridge.
+        bridge: BridgeId,
+        /// In this table.
+        table: TableId,
+    },
     /// It met none in this table.
     Miss {
         /// In this bridge.
@@ -58,6 +65,7 @@ const GROUP: u64 = 0;
 const BUCKET: u64 = 1;
 const TAUGHT: u64 = 2;
 const FIN: u64 = 3;
+const MATCH: u64 = 4;
 /// Bits of a rule's number beside that of its bridge: more rules no switch has seen.
 const RULE_BITS: u32 = 52;
 
@@ -66,6 +74,9 @@ impl Step {
     pub fn to_word(self) -> u64 {
         match self {
             Self::Rule(RuleId(id)) => id,
+            Self::Match { bridge, table } => {
+                other(MATCH, u64::from(bridge.0) << 8 | u64::from(table))
+            }
             Self::Miss { bridge, table } => {
                 MISS << KIND | u64::from(bridge.0) << 8 | u64::from(table)
             }
@@ -104,6 +115,7 @@ impl Step {
                         at: u16::from_be_bytes([high, low]),
                     },
                     TAUGHT => Self::Taught(RuleId(value)),
+                    MATCH => Self::Match { bridge: BridgeId(high), table: low },
                     _ => Self::Fin {
                         bridge: BridgeId(u8::try_from(value >> RULE_BITS).unwrap_or(0)),
                         rule: RuleId(value & ((1 << RULE_BITS) - 1)),
@@ -129,6 +141,7 @@ mod tests {
         for step in [
             Step::Rule(RuleId(1)),
             Step::Rule(RuleId(u64::MAX >> 2)),
+            Step::Match { bridge: BridgeId(63), table: 253 },
             Step::Miss { bridge: BridgeId(63), table: 253 },
             Step::Station { bridge: BridgeId(63), slot: 8191, port: PortId(u16::MAX) },
             Step::Group(GroupSerial(u32::MAX)),

@@ -44,6 +44,9 @@ pub struct Bridge {
     pub pending: Arc<Pending>,
     /// Flows whose going takes others with them.
     pub(crate) teachers: Teachers,
+    /// Packets that a rule of a table matched, as far as paths do not count them. They outlive the
+    /// rules.
+    pub(crate) matches: Arc<[RuleStats]>,
     /// Packets that no rule of a table matched, as far as paths do not count them.
     pub(crate) misses: Arc<[RuleStats]>,
     /// What becomes of such packets, by table.
@@ -79,6 +82,11 @@ impl Bridge {
     /// Whether the port of this number is there and up.
     pub fn is_live(&self, number: u16) -> bool {
         self.ports.get(number).is_some_and(|port| port.is_up)
+    }
+
+    /// What counts the packets that a rule of `table` matched, of those that are gone too.
+    pub fn matched(&self, table: TableId) -> &RuleStats {
+        &self.matches[usize::from(table)]
     }
 
     /// What counts the packets that no rule of `table` matched.

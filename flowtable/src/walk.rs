@@ -185,6 +185,7 @@ impl<'a, R: Record> Walk<'a, R> {
 
     fn rule(&mut self, table: TableId, rule: &'a Rule) -> Result<End, Stop> {
         self.record.table(table, Some(rule));
+        self.path.push(Step::Match { bridge: self.id, table });
         self.path.push(Step::Rule(rule.id));
         if rule.actions.is_empty() {
             self.dropped(DropReason::FlowDrop);

@@ -132,7 +132,7 @@ impl Ledger {
         }
         for rule in applied.added {
             self.may_finish += usize::from(fin_timeouts(&rule).is_some());
-            if let Some(due) = rule.end(rule.modified) {
+            if let Some(due) = rule.end(rule.created) {
                 self.due.push(Reverse((due, bridge, rule.id, rule.modified)));
             }
         }
@@ -175,6 +175,11 @@ impl Ledger {
                 // A flow that is gone needs no counter.
                 if let Some(rule) = tables.rule(id) {
                     rule.stats.credit(count.packets, count.bytes, count.used);
+                }
+            }
+            Step::Match { bridge, table } => {
+                if let Some(bridge) = tables.bridge(bridge) {
+                    bridge.matched(table).credit(count.packets, count.bytes, count.used);
                 }
             }
             Step::Miss { bridge, table } => {
@@ -295,7 +300,7 @@ impl Ledger {
         let taught = taught.max(sums.of(Step::Taught(rule.id)).used);
         let timeouts = (rule.idle_timeout, rule.hard_timeout);
         let timeouts = self.finished.get(&rule.id).copied().unwrap_or(timeouts);
-        let used = sums.rule(rule).used.max(rule.modified);
+        let used = sums.rule(rule).used.max(rule.created);
         flowtable::end(used, rule.modified.max(taught), timeouts)
     }
 }
@@ -379,6 +384,20 @@ mod tests {
         let over = ledger.expired(Millis(19_000), &tables, |ledger| ledger.sums([&reader]));
         assert_eq!(texts(&over), ["ip"]);
         assert_eq!(ledger.sums([&reader]).rule(&rule).packets, 2);
+    }
+
+    /// It began anew with every change, and who changed a flow often enough kept it for ever.
+    #[test]
+    fn an_idle_timeout_does_not_begin_anew_when_a_flow_is_modified() {
+        let (tables, mut ledger) = with(&["idle_timeout=4,ip,actions=drop"], Millis(1_000));
+        let mut edit = tables.edit();
+        let modified = "ip,actions=output:2".parse::<FlowMod>().unwrap();
+        let change = FlowMod { command: api::Command::Modify, ..modified };
+        edit.flow_mod(BRIDGE, &change, Millis(4_000)).unwrap();
+        let (tables, applied) = edit.finish();
+        ledger.apply(BRIDGE, applied);
+        let over = ledger.expired(Millis(5_000), &tables, |_| Sums::default());
+        assert_eq!(texts(&over), ["ip"]);
     }
 
     #[test]

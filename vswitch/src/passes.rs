@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{DropReason, PacketInReason};
-use flowtable::{Aside, AsideId, Cache, Decision, Found, Frozen, Metered, Op, Show};
+use flowtable::{Aside, AsideId, Cache, Decision, Found, Frozen, Metered, Millis, Op, Show};
 use packet::{FramePool, Headers, Key, Kind, Memory, Packet, PortId, parse, vlan};
 
 use crate::account::Account;
 use crate::act::{Exit, Verdict, act};
 use crate::news::Teller;
 use crate::outputs::Outputs;
-use crate::tally::{Tally, Worth};
+use crate::worth::Worth;
 
 /// Passes that a packet takes at most beyond its first, those of the packet it is a copy of
 /// included.
@@ -44,8 +44,8 @@ pub(crate) struct Passes<'a> {
     pub(crate) worth: Worth,
     /// Where it came in.
     pub(crate) ingress: PortId,
-    pub(crate) tally: &'a mut Tally,
     pub(crate) now: Duration,
+    pub(crate) millis: Millis,
     pub(crate) teller: &'a mut Teller,
     /// Whether anybody wants to see packets.
     pub(crate) watched: bool,
@@ -146,7 +146,7 @@ impl Passes<'_> {
         let frozen = self.cache.asides().frozen(aside).ok_or(gone)?;
         let key = frozen.key(&parsed, self.ingress.0, aside.0, outcome);
         let Worth { packets, bytes } = self.worth;
-        Ok((self.cache.resume(aside, &key, packets, bytes, self.tally.now), headers))
+        Ok((self.cache.resume(aside, &key, packets, bytes, self.millis), headers))
     }
 
     /// Whether the meters of what is shown let a packet pass.
@@ -179,7 +179,8 @@ impl Passes<'_> {
         ops.clear();
         match found {
             Found::Cached(program, path) => {
-                self.tally.count(path, self.worth, self.cache.paths());
+                let Worth { packets, bytes } = self.worth;
+                self.cache.paths_mut().count(path, packets, bytes, self.millis);
                 ops.extend_from_slice(self.cache.programs().exactly(program));
             }
             Found::Once => ops.extend_from_slice(self.cache.once()),

@@ -318,7 +318,8 @@ impl Sessions {
         cache: &mut Cache,
         now: Millis,
     ) {
-        if !self.is_seen_again(hash) {
+        // What was learned on the way has it asked first: it may be wrong already.
+        if !self.is_seen_again(hash) || !cache.is_fresh(flow) {
             return;
         }
         let looked = *cache.megaflows().matching(flow).1;

@@ -41,7 +41,7 @@ use crate::outputs::Outputs;
 use crate::passes::{Passes, Scratch};
 use crate::session::Sessions;
 use crate::short_cuts::Proposal;
-use crate::tally::{Tally, Worth};
+use crate::worth::Worth;
 
 /// Packets of a batch that are looked at whether they could have a short-cut.
 const LOOKS: usize = 8;
@@ -78,6 +78,7 @@ pub(crate) struct Way {
     scratch: Scratch,
     /// The time of this batch.
     now: Duration,
+    millis: Millis,
     /// Measures the first long way of each batch.
     pub(crate) stopwatch: Stopwatch,
     /// What counts packets that come from no port.
@@ -114,6 +115,7 @@ impl Way {
             looks: 0,
             scratch: Scratch::new(),
             now: Duration::ZERO,
+            millis: Millis(0),
             own: Arc::default(),
             teller,
             desk,
@@ -122,16 +124,20 @@ impl Way {
         }
     }
 
+    /// A batch begins, or a packet alone.
+    fn begin(&mut self, now: Duration) {
+        self.outputs.capture.now = now;
+        self.outputs.last_drops.begin(now);
+        (self.now, self.millis) = (now, millis(now));
+    }
+
     /// Carries a batch from one queue to wherever its packets go.
     #[inline]
     pub(crate) fn carry(&mut self, batch: &mut Batch, ingress: &Ingress, now: Duration) {
         let account: &Account = &ingress.account;
         account.rx.add(batch.len() as u64);
         account.rx_bytes.add(batch.iter().map(|packet| packet.len() as u64).sum());
-        self.outputs.capture.now = now;
-        self.now = now;
-        self.outputs.last_drops.begin(now);
-        let now = millis(now);
+        self.begin(now);
         if self.outputs.capture.sees(ingress.port, Direction::Rx) {
             for packet in batch.iter() {
                 self.outputs.capture.packet(ingress.port, Direction::Rx, packet, &self.memory);
@@ -140,25 +146,24 @@ impl Way {
         self.cache.begin();
         self.stopwatch.arm();
         self.looks = if ingress.short_cuts { LOOKS } else { 0 };
-        let mut tally = Tally::new(now);
         match self.cache.lead(ingress.port) {
             Lead::All(flow) if self.cache.may_change(flow) => {
-                self.by_sessions(batch, ingress, &mut tally);
+                self.by_sessions(batch, ingress);
             }
-            Lead::All(flow) => match self.cache.hit(flow, batch.len(), now) {
-                Some(found) => self.all_alike(batch, ingress, found, &mut tally),
-                None => self.by_sessions(batch, ingress, &mut tally),
+            Lead::All(flow) => match self.cache.hit(flow, batch.len(), self.millis) {
+                Some(found) => self.all_alike(batch, ingress, found),
+                None => self.by_sessions(batch, ingress),
             },
-            Lead::One(mask) => self.by_one_mask(batch, ingress, mask, &mut tally),
-            Lead::Many => self.by_sessions(batch, ingress, &mut tally),
+            Lead::One(mask) => self.by_one_mask(batch, ingress, mask),
+            Lead::Many => self.by_sessions(batch, ingress),
         }
-        tally.settle(self.cache.paths());
+        self.cache.paths_mut().settle();
         self.outputs.dispatch(batch, &mut self.verdicts, &mut self.pool, account);
         self.outputs.flush(&mut self.pool, account);
     }
 
     /// One program for all. If it looks at nothing but the addresses, the packets are not parsed.
-    fn all_alike(&mut self, batch: &mut Batch, ingress: &Ingress, found: Found, tally: &mut Tally) {
+    fn all_alike(&mut self, batch: &mut Batch, ingress: &Ingress, found: Found) {
         let unread = matches!(found, Found::Cached(program, _) if !program.needs_headers());
         while let Some(first) = self.next_lanes(batch) {
             let lanes = (batch.len() - first).min(LANES);
@@ -168,18 +173,12 @@ impl Way {
                 self.parse(&batch[first..first + lanes], ingress.port);
             }
             self.lanes.found[..lanes].fill(Some(found));
-            self.deliver_found(batch, 0..lanes, ingress, tally);
+            self.deliver_found(batch, 0..lanes, ingress);
         }
     }
 
     /// Each packet's program by the one mask that tells this port's packets apart.
-    fn by_one_mask(
-        &mut self,
-        batch: &mut Batch,
-        ingress: &Ingress,
-        mask: MaskId,
-        tally: &mut Tally,
-    ) {
+    fn by_one_mask(&mut self, batch: &mut Batch, ingress: &Ingress, mask: MaskId) {
         let mut last = None;
         while let Some(first) = self.next_lanes(batch) {
             let lanes = (batch.len() - first).min(LANES);
@@ -187,18 +186,18 @@ impl Way {
             if let Some(flow) = last
                 && !self.cache.may_change(flow)
                 && self.lanes.all_agree(self.cache.megaflows(), flow, mask, lanes)
-                && let Some(found) = self.cache.hit(flow, lanes, tally.now)
+                && let Some(found) = self.cache.hit(flow, lanes, self.millis)
             {
                 self.lanes.found[..lanes].fill(Some(found));
-                self.deliver_found(batch, 0..lanes, ingress, tally);
+                self.deliver_found(batch, 0..lanes, ingress);
                 continue;
             }
             self.lanes.find_guesses(self.cache.megaflows(), mask, lanes);
             let mut next = 0;
             while next < lanes {
                 // What was found out before is right until something changes in the cache.
-                let (end, flow) = self.find_megaflows(mask, next..lanes, next == 0, tally.now);
-                self.deliver_found(batch, next..end, ingress, tally);
+                let (end, flow) = self.find_megaflows(mask, next..lanes, next == 0);
+                self.deliver_found(batch, next..end, ingress);
                 (next, last) = (end, flow);
             }
         }
@@ -212,7 +211,6 @@ impl Way {
         mask: MaskId,
         lanes: Range<usize>,
         is_guess_right: bool,
-        now: Millis,
     ) -> (usize, Option<MegaflowId>) {
         let mut flow = None;
         for lane in lanes.clone() {
@@ -224,7 +222,7 @@ impl Way {
                     megaflows.find(mask, hashes[lane], guesses[lane], &keys[lane])
                 }
             };
-            found[lane] = flow.and_then(|flow| self.cache.hit(flow, 1, now));
+            found[lane] = flow.and_then(|flow| self.cache.hit(flow, 1, self.millis));
             if self.is_turn_of(lane) {
                 return (lane + 1, flow);
             }
@@ -246,7 +244,7 @@ impl Way {
     }
 
     /// Each packet's program by its session, or the long way.
-    fn by_sessions(&mut self, batch: &mut Batch, ingress: &Ingress, tally: &mut Tally) {
+    fn by_sessions(&mut self, batch: &mut Batch, ingress: &Ingress) {
         while let Some(first) = self.next_lanes(batch) {
             let lanes = (batch.len() - first).min(LANES);
             self.parse(&batch[first..first + lanes], ingress.port);
@@ -255,8 +253,8 @@ impl Way {
             }
             let mut next = 0;
             while next < lanes {
-                let end = self.find_sessions(next..lanes, tally.now);
-                self.deliver_found(batch, next..end, ingress, tally);
+                let end = self.find_sessions(next..lanes);
+                self.deliver_found(batch, next..end, ingress);
                 next = end;
             }
         }
@@ -275,18 +273,18 @@ impl Way {
     }
 
     #[inline]
-    fn session(&mut self, lane: usize, now: Millis) -> Option<Found> {
+    fn session(&mut self, lane: usize) -> Option<Found> {
         let (sessions, lanes) = (self.sessions.as_mut()?, &self.lanes);
         let wanted = lanes.sessions[lane].as_ref()?;
         let place = (lanes.hashes[lane], lanes.session_guesses[lane]);
-        sessions.lookup(wanted, place, &lanes.keys[lane], &mut self.cache, now)
+        sessions.lookup(wanted, place, &lanes.keys[lane], &mut self.cache, self.millis)
     }
 
     /// As [`Way::find_megaflows`], by sessions.
     #[inline]
-    fn find_sessions(&mut self, lanes: Range<usize>, now: Millis) -> usize {
+    fn find_sessions(&mut self, lanes: Range<usize>) -> usize {
         for lane in lanes.clone() {
-            self.lanes.found[lane] = self.session(lane, now);
+            self.lanes.found[lane] = self.session(lane);
             if self.is_turn_of(lane) {
                 return lane + 1;
             }
@@ -295,23 +293,23 @@ impl Way {
     }
 
     #[cold]
-    fn learn_session(&mut self, lane: usize, flow: MegaflowId, now: Millis) {
+    fn learn_session(&mut self, lane: usize, flow: MegaflowId) {
         let (Some(sessions), lanes) = (&mut self.sessions, &self.lanes) else { return };
         let wanted = lanes.sessions[lane].as_ref().filter(|_| lanes.want_sessions);
         let Some(wanted) = wanted else { return };
-        sessions.learn(wanted, lanes.hashes[lane], &lanes.keys[lane], flow, &mut self.cache, now);
+        sessions.learn(
+            wanted,
+            lanes.hashes[lane],
+            &lanes.keys[lane],
+            flow,
+            &mut self.cache,
+            self.millis,
+        );
     }
 
     /// Carries out what was found for the packet whose turn it is, or finds it the long way.
     #[inline]
-    fn deliver(
-        &mut self,
-        batch: &mut Batch,
-        lane: usize,
-        found: Option<Found>,
-        ingress: &Ingress,
-        tally: &mut Tally,
-    ) {
+    fn deliver(&mut self, batch: &mut Batch, lane: usize, found: Option<Found>, ingress: &Ingress) {
         if batch[self.verdicts.len()].len() < ethernet::LEN {
             return self.verdicts.push(Verdict::Drop(DropReason::Runt));
         }
@@ -321,20 +319,14 @@ impl Way {
         }
         let found = match found {
             Some(found) => found,
-            None => self.resolve(&batch[self.verdicts.len()], lane, ingress.port, tally.now),
+            None => self.resolve(&batch[self.verdicts.len()], lane, ingress.port),
         };
-        self.perform(batch, headers, found, &ingress.account, tally);
+        self.perform(batch, headers, found, &ingress.account);
     }
 
     /// Carries out what was found for packets in a row: together those that share a program.
     #[inline]
-    fn deliver_found(
-        &mut self,
-        batch: &mut Batch,
-        lanes: Range<usize>,
-        ingress: &Ingress,
-        tally: &mut Tally,
-    ) {
+    fn deliver_found(&mut self, batch: &mut Batch, lanes: Range<usize>, ingress: &Ingress) {
         let mut lane = lanes.start;
         while lane < lanes.end {
             let found = self.lanes.found[lane];
@@ -345,10 +337,10 @@ impl Way {
             {
                 let is_same = |found: &&Option<Found>| matches!(found, Some(Found::Cached(other, _)) if *other == program);
                 let alike = self.lanes.found[lane..lanes.end].iter().take_while(is_same).count();
-                self.deliver_alike(batch, lane..lane + alike, program, &ingress.account, tally);
+                self.deliver_alike(batch, lane..lane + alike, program, &ingress.account);
                 lane += alike;
             } else {
-                self.deliver(batch, lane, found, ingress, tally);
+                self.deliver(batch, lane, found, ingress);
                 lane += 1;
             }
         }
@@ -362,10 +354,9 @@ impl Way {
         lanes: Range<usize>,
         program: ProgramId,
         account: &Account,
-        tally: &mut Tally,
     ) {
         if let Some(Op::Send(port)) = self.cache.programs().ops(program).first() {
-            return self.send_alike(batch, lanes, *port, tally);
+            return self.send_alike(batch, lanes, *port);
         }
         for lane in lanes {
             if self.outputs.begin(self.verdicts.len()) {
@@ -379,7 +370,8 @@ impl Way {
                 self.verdicts.push(Verdict::Drop(DropReason::Runt));
                 continue;
             };
-            tally.count(path, Worth::of(packet), self.cache.paths());
+            let Worth { packets, bytes } = Worth::of(packet);
+            self.cache.paths_mut().count(path, packets, bytes, self.millis);
             let Self { memory, pool, outputs, cache, .. } = self;
             let (ops, headers) = (cache.programs().ops(program), self.lanes.headers[lane]);
             let verdict = act(ops, packet, headers, memory, pool, account, outputs);
@@ -392,12 +384,14 @@ impl Way {
 
     /// Nothing is done with packets in a row but sending them to one port.
     #[inline]
-    fn send_alike(&mut self, batch: &Batch, lanes: Range<usize>, port: PortId, tally: &mut Tally) {
-        let packets = &batch[self.verdicts.len()..];
-        let found = &self.lanes.found[lanes];
-        self.verdicts.extend(packets.iter().zip(found).map(|(packet, found)| match found {
+    fn send_alike(&mut self, batch: &Batch, lanes: Range<usize>, port: PortId) {
+        let Self { verdicts, lanes: known, cache, millis, .. } = self;
+        let (packets, found) = (&batch[verdicts.len()..], &known.found[lanes]);
+        let paths = cache.paths_mut();
+        verdicts.extend(packets.iter().zip(found).map(|(packet, found)| match found {
             Some(Found::Cached(_, path)) if packet.len() >= ethernet::LEN => {
-                tally.count(*path, Worth::of(packet), self.cache.paths());
+                let Worth { packets, bytes } = Worth::of(packet);
+                paths.count(*path, packets, bytes, *millis);
                 Verdict::Send(port)
             }
             _ => Verdict::Drop(DropReason::Runt),
@@ -406,14 +400,15 @@ impl Way {
 
     /// The long way.
     #[cold]
-    fn resolve(&mut self, packet: &Packet, lane: usize, port: PortId, now: Millis) -> Found {
+    fn resolve(&mut self, packet: &Packet, lane: usize, port: PortId) -> Found {
         let key = &self.lanes.keys[lane];
         let begin = self.stopwatch.begin();
-        let resolved = self.cache.resolve(port, key, packet.packets(), packet.wire_bytes(), now);
+        let resolved =
+            self.cache.resolve(port, key, packet.packets(), packet.wire_bytes(), self.millis);
         self.stopwatch.end(begin);
         match resolved {
             Resolved::Cached(flow, found) => {
-                self.learn_session(lane, flow, now);
+                self.learn_session(lane, flow);
                 found
             }
             Resolved::Once => Found::Once,
@@ -422,26 +417,20 @@ impl Way {
 
     /// Carries out the program of the packet whose turn it is, and sees to the credit for it.
     #[inline]
-    fn perform(
-        &mut self,
-        batch: &mut Batch,
-        headers: Headers,
-        found: Found,
-        account: &Account,
-        tally: &mut Tally,
-    ) {
+    fn perform(&mut self, batch: &mut Batch, headers: Headers, found: Found, account: &Account) {
         if self.outputs.begin(self.verdicts.len()) {
             self.outputs.dispatch(batch, &mut self.verdicts, &mut self.pool, account);
             self.outputs.begin(0);
         }
         if self.cache.has_asides(found) {
-            return self.pass_on(batch, headers, found, account, tally);
+            return self.pass_on(batch, headers, found, account);
         }
         let at = self.verdicts.len();
         let packet = &mut batch[at];
         let ops: &[Op] = match found {
             Found::Cached(program, path) => {
-                tally.count(path, Worth::of(packet), self.cache.paths());
+                let Worth { packets, bytes } = Worth::of(packet);
+                self.cache.paths_mut().count(path, packets, bytes, self.millis);
                 self.cache.programs().ops(program)
             }
             Found::Once => self.cache.once(),
@@ -463,14 +452,7 @@ impl Way {
 
     /// Carries out what was found for the packet whose turn it is, as many passes as that takes.
     #[cold]
-    fn pass_on(
-        &mut self,
-        batch: &mut Batch,
-        headers: Headers,
-        found: Found,
-        account: &Account,
-        tally: &mut Tally,
-    ) {
+    fn pass_on(&mut self, batch: &mut Batch, headers: Headers, found: Found, account: &Account) {
         let packet = &mut batch[self.verdicts.len()];
         let mut passes = Passes {
             cache: &mut self.cache,
@@ -479,8 +461,8 @@ impl Way {
             memory: &self.memory,
             worth: Worth::of(packet),
             ingress: packet.ingress,
-            tally,
             now: self.now,
+            millis: self.millis,
             teller: &mut self.teller,
             watched: self.desk.watched.load(Ordering::Relaxed),
             dice: &mut self.dice,
@@ -495,15 +477,14 @@ impl Way {
     pub(crate) fn inject(&mut self, injection: &Injection, now: Duration) {
         let account = injection.account.as_ref().unwrap_or(&self.own).clone();
         account.generated.add(1);
-        self.outputs.capture.now = now;
-        self.now = now;
+        self.begin(now);
         self.cache.begin();
         let bytes = &injection.bytes;
         let Some(mut packet) = Chainer::copy_of(bytes, HEADROOM, injection.ingress, &mut self.pool)
         else {
             return account.dropped(DropReason::NoFrames).add(1);
         };
-        let mut tally = Tally::new(millis(now));
+        self.outputs.begin(0);
         let mut passes = Passes {
             cache: &mut self.cache,
             outputs: &mut self.outputs,
@@ -511,8 +492,8 @@ impl Way {
             memory: &self.memory,
             worth: Worth::of(&packet),
             ingress: injection.ingress,
-            tally: &mut tally,
             now,
+            millis: self.millis,
             teller: &mut self.teller,
             watched: self.desk.watched.load(Ordering::Relaxed),
             dice: &mut self.dice,
@@ -520,8 +501,7 @@ impl Way {
             gone: false,
         };
         let verdict = passes.carry_on(&mut packet, &injection.frozen, &mut self.pool, &account);
-        tally.settle(self.cache.paths());
-        self.outputs.begin(0);
+        self.cache.paths_mut().settle();
         let mut batch = Batch::new();
         batch.push(packet);
         self.verdicts.push(verdict);

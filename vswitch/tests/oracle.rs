@@ -4,7 +4,7 @@
 
 mod common;
 
-use api::testing::any_flow_mod;
+use api::testing::{any_flow, any_flow_mod};
 use api::{DropReason, FlowMod};
 use common::{Bench, Options};
 use flowtable::VlanMode;
@@ -55,8 +55,17 @@ impl std::fmt::Debug for Flows {
     }
 }
 
+/// Flows that come in one transaction.
+const TOGETHER: usize = 24;
+
 fn any_flows() -> impl Strategy<Value = Flows> {
-    prop::collection::vec(any_flow_mod(), 0..24).prop_map(Flows)
+    prop::collection::vec(any_flow_mod(), 0..TOGETHER).prop_map(Flows)
+}
+
+/// So many flows in a few tables that their rules share tuples.
+fn many_flows() -> impl Strategy<Value = Flows> {
+    let flow = any_flow().prop_map(|flow| FlowMod { table: flow.table.map(|n| n % 3), ..flow });
+    prop::collection::vec(flow, 120..240).prop_map(Flows)
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -88,7 +97,9 @@ fn run(
     options: Options,
 ) -> Result<(), TestCaseError> {
     let mut bench = Bench::new(vlans, options);
-    bench.flow_mods(flows);
+    // Of very many some would be refused, and with them all.
+    let each = if flows.len() < TOGETHER { TOGETHER } else { 1 };
+    flows.chunks(each).for_each(|flows| bench.flow_mods(flows));
     for step in steps {
         match step {
             Step::Flows(changes) => bench.flow_mods(changes),
@@ -149,5 +160,14 @@ proptest! {
         steps in prop::collection::vec(any_step(), 1..12),
     ) {
         run(&vlans, &flows.0, &steps, Options { sessions: 0, megaflows: 1024 })?;
+    }
+
+    #[test]
+    fn tables_of_many_masks_are_the_same(
+        vlans in prop::collection::vec(any_vlan(), 4),
+        flows in many_flows(),
+        steps in prop::collection::vec(any_step(), 1..12),
+    ) {
+        run(&vlans, &flows.0, &steps, Options::default())?;
     }
 }

@@ -7,7 +7,7 @@ mod common;
 
 use common::{Bench, Options};
 use flowtable::VlanMode;
-use packet::compose;
+use packet::{Key, compose};
 
 const VLAN: VlanMode = VlanMode::Trunk(Vec::new());
 const FLOWS: u8 = 100;
@@ -82,4 +82,36 @@ fn a_flow_mod_for_one_lets_one_miss() {
     bench.flow_mods(&["priority=300,udp,nw_dst=10.1.0.7,actions=drop".parse().unwrap()]);
     assert_eq!(looked_up(&mut bench, &packets), 1);
     assert_eq!(bench.take().len(), packets.len() - 1);
+}
+
+/// A session asks its megaflow when something has changed for a megaflow; one that had lost its own
+/// to others never asked, and went on as before its rule was deleted.
+#[test]
+fn a_session_whose_megaflow_is_gone_does_not_outlive_its_rule() {
+    let tuple = |n| format!("udp,nw_src=10.0.0.{n},nw_dst=10.1.0.{n},tp_src=10{n},tp_dst=80");
+    let rule = |n| format!("priority=100,{},actions=output:2", tuple(n)).parse().unwrap();
+    let sent = |bench: &mut Bench, flow: &str| {
+        let key = api::text::packet(flow, &api::NoNames).unwrap().with(Key::NW_TTL, 9u8);
+        bench.put(1, &compose(&key, 64));
+        bench.turn();
+        bench.take().len()
+    };
+    for others in 0..9 {
+        let mut bench = Bench::new(&vec![VLAN; 2], Options { sessions: 256, megaflows: 8 });
+        bench.flow_mods(&(1..=10).map(rule).collect::<Vec<_>>());
+        // Of another mask, so that sessions are asked first.
+        let other = "arp,arp_op=1";
+        sent(&mut bench, other);
+        (0..5).for_each(|_| assert_eq!(sent(&mut bench, &tuple(1)), 1));
+        bench.check();
+        assert!(bench.counters.session_hits.get() > 0);
+        for n in 2..2 + others {
+            bench.wait(std::time::Duration::from_millis(1100));
+            sent(&mut bench, other);
+            assert_eq!(sent(&mut bench, &tuple(n)), 1);
+        }
+        bench.flow_mods(&[format!("delete_strict priority=100,{}", tuple(1)).parse().unwrap()]);
+        assert_eq!(sent(&mut bench, &tuple(1)), 0, "behind {others} others");
+        bench.check();
+    }
 }

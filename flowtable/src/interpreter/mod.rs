@@ -73,6 +73,8 @@ pub struct Interpreter {
     pub ports: Ports,
     /// What `normal` has learned: the number of the port each address was seen at last.
     pub stations: HashMap<Station, u16>,
+    /// Packets that a flow of a table matched, be it gone by now.
+    pub matches: HashMap<TableId, u64>,
     /// Packets that no flow of a table matched.
     pub misses: HashMap<TableId, u64>,
     /// What becomes of those, where they are not just dropped.
@@ -285,6 +287,7 @@ impl Interpreter {
             *self.misses.entry(table).or_default() += 1;
             return None;
         };
+        *self.matches.entry(table).or_default() += 1;
         rule.packets += 1;
         rule.bytes += run.len;
         if rule.actions.is_empty() {

@@ -394,6 +394,12 @@ impl Bench {
             counts.rules.push((flow, packets + more.0, bytes + more.1));
         }
         for table in 0..=253 {
+            let more =
+                live.get(&Step::Match { bridge: BRIDGE, table }).copied().unwrap_or_default();
+            let packets = bridge.matched(table).load().0 + more.0;
+            if packets > 0 {
+                counts.matches.push((table, packets));
+            }
             let more = live.get(&Step::Miss { bridge: BRIDGE, table }).copied().unwrap_or_default();
             let packets = bridge.missed(table).load().0 + more.0;
             if packets > 0 {
@@ -440,6 +446,9 @@ impl Bench {
                             stats.credit(count.packets, count.bytes, count.used);
                         }
                     }
+                    Step::Match { table, .. } => {
+                        bridge.matched(table).credit(count.packets, count.bytes, count.used);
+                    }
                     Step::Station { .. } | Step::Taught(_) | Step::Fin { .. } => {}
                 }
             }
@@ -456,6 +465,9 @@ impl Bench {
         let groups = self.literal.groups.values();
         counts.groups = groups.map(|of| (of.group.id, of.packets, of.buckets.clone())).collect();
         counts.groups.sort();
+        counts.matches =
+            self.literal.matches.iter().map(|(table, packets)| (*table, *packets)).collect();
+        counts.matches.sort_unstable();
         counts.misses =
             self.literal.misses.iter().map(|(table, packets)| (*table, *packets)).collect();
         counts.misses.sort_unstable();
@@ -494,6 +506,8 @@ impl Bench {
 #[derive(Debug, Default, Eq, PartialEq)]
 pub(crate) struct Counts {
     pub(crate) rules: Vec<(String, u64, u64)>,
+    /// Packets that met a rule of a table, and none.
+    pub(crate) matches: Vec<(u8, u64)>,
     pub(crate) misses: Vec<(u8, u64)>,
     /// Packets of each group, and of its buckets.
     pub(crate) groups: Vec<(u32, u64, Vec<u64>)>,

@@ -1,0 +1,17 @@
+//! What a packet counts for.
+
+use packet::Packet;
+
+/// What a packet is worth to those it passes: as many packets and bytes as it was when it came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Worth {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Worth {
+    #[inline]
+    pub(crate) const fn of(packet: &Packet) -> Self {
+        Self { packets: packet.packets(), bytes: packet.wire_bytes() }
+    }
+}
