@@ -135,6 +135,8 @@ fn flows_that_change_all_the_time_lose_nothing() -> Result {
     let (a, b) = (host(&net, "a", 1)?, host(&net, "b", 2)?);
     let daemon = Daemon::start(&net, &bridge(NORMAL, &[("a", POD), ("b", POD)]))?;
     until_reached(&a, b.address())?;
+    // What the stack of one says before the other's port is open finds nobody.
+    let before = daemon.stats("a")?.drops;
     let done = std::sync::atomic::AtomicBool::new(false);
     let changes = std::thread::scope(|scope| -> Result<u32> {
         let changing = scope.spawn(|| -> Result<u32> {
@@ -159,7 +161,7 @@ fn flows_that_change_all_the_time_lose_nothing() -> Result {
         Ok(changes)
     })?;
     assert!(changes > 100, "{changes} changes");
-    assert!(daemon.stats("a")?.drops.is_empty(), "{:?}", daemon.stats("a")?);
+    assert_eq!(daemon.stats("a")?.drops, before);
     Ok(())
 }
 

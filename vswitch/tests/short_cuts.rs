@@ -95,6 +95,8 @@ fn every_packet_of_a_short_cut_is_counted() -> Result {
         counts.collect()
     };
     let before = read()?;
+    // What the stack of one says before the other's port is open finds nobody.
+    let dropped = [daemon.stats("a")?.drops, daemon.stats("b")?.drops];
     for (from, to) in [(&a, &b), (&b, &a)] {
         stream(from, to, to.address(), 64)?;
     }
@@ -102,9 +104,9 @@ fn every_packet_of_a_short_cut_is_counted() -> Result {
     assert!(carried > 1000, "{carried} packets took the short-cut");
     // Whatever the pods' interfaces have sent and received since, the ports have counted.
     eventually("all are counted", || read().is_ok_and(|now| now == before));
-    for (_, name) in names {
+    for ((_, name), dropped) in names.iter().zip(dropped) {
         let stats = daemon.stats(name)?;
-        assert!(stats.drops.is_empty() && stats.rx_errors == 0, "{stats:?}");
+        assert!(stats.drops == dropped && stats.rx_errors == 0, "{stats:?}");
     }
     // Packets on the wire, not super-frames: 64 MiB in segments of 1448 bytes.
     let met = daemon.met("tcp,in_port=a")?;
