@@ -81,6 +81,8 @@ impl Control {
             match change {
                 Change::PacketOut(packet) => {
                     self.check(bridge, packet).map_err(|why| Failure::refused_flow(n, why))?;
+                    edit.require(bridge, &packet.actions)
+                        .map_err(|refused| Failure::refused_flow(n, refused))?;
                     packets.push(packet);
                 }
                 change => self

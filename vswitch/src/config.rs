@@ -23,7 +23,7 @@
 //! [[bridge]]
 //! name = "br0"
 //! flows = ["priority=0,actions=normal"]
-//! flow_file = "br0.flows"     # as `ofctl add-flows` reads it; relative to this file
+//! flow_file = "br0.flows"     # as `ofctl bundle` reads it; relative to this file
 //!
 //! [[bridge.port]]
 //! name = "eth0"

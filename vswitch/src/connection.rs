@@ -133,7 +133,7 @@ impl Connection {
         if !self.may_change && !only_looks(&request) {
             let who = uid.as_raw();
             return Err(Failure::refused(format!(
-                "user {who} may look at the switch and not change it"
+                "user {who} may look at the switch, and neither change it nor see packets"
             )));
         }
         match request {
@@ -249,6 +249,9 @@ fn flush(outbox: &mut Vec<u8>, mut stream: &UnixStream) -> bool {
 
 /// Whether a request changes nothing and shows no payload.
 const fn only_looks(request: &Request) -> bool {
+    if let Request::EventsWatch(watch) = request {
+        return watch.packets.is_none();
+    }
     matches!(
         request,
         Request::Version(_)
@@ -267,7 +270,6 @@ const fn only_looks(request: &Request) -> bool {
             | Request::WorkerStats(_)
             | Request::RxqShow(_)
             | Request::FdbShow(_)
-            | Request::EventsWatch(_)
             | Request::FlowAggregate(_)
             | Request::FdbStats(_)
             | Request::WorkerHistograms(_)

@@ -42,7 +42,9 @@ impl Control {
         let known = |number| self.ports.of(bridge).any(|entry| entry.number == number);
         match packet.in_port {
             number @ (1..=Ports::MAX | Ports::LOCAL) if !known(number) => {
-                Err(format!("there is no port {number} for it to come from"))
+                let port =
+                    if number == Ports::LOCAL { "LOCAL".to_owned() } else { number.to_string() };
+                Err(format!("there is no port {port} for it to come from"))
             }
             _ => Ok(()),
         }

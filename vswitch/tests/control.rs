@@ -461,8 +461,18 @@ fn whoever_may_only_look_cannot_change() {
         String::from_utf8(output.stdout).unwrap()
     };
     assert!(ask("show", "{}").contains("br0"));
-    let refused = ask("bridge.del", "{\"name\":\"br0\"}");
-    assert!(refused.contains("user 65534 may look at the switch and not change it"), "{refused}");
+    assert!(ask("events.watch", "{\"ports\":true}").contains("\"result\":{}"));
+    // What is in packets is not for everybody's eyes.
+    for (method, params) in [
+        ("bridge.del", "{\"name\":\"br0\"}"),
+        ("events.watch", "{\"packets\":[]}"),
+        ("drops.explain", "{}"),
+        ("capture.start", "{\"source\":\"drops\"}"),
+    ] {
+        let refused = ask(method, params);
+        let why = "user 65534 may look at the switch, and neither change it nor see packets";
+        assert!(refused.contains(why), "{method}: {refused}");
+    }
     assert_eq!(switch.client().call(Show::default()).unwrap().bridges.len(), 1);
 }
 
@@ -472,4 +482,17 @@ fn a_second_switch_at_the_same_place_is_refused() {
     let refused = vswitch::server::Listener::bind(&switch.path, 0o600, None).unwrap_err();
     assert!(refused.to_string().contains("another vswitchd"), "{refused}");
     connect(&switch.path).call(Version {}).unwrap();
+}
+
+/// `--socket` with the name of the configuration deleted it.
+#[test]
+fn what_is_no_socket_is_not_removed_to_make_room_for_one() {
+    let file = std::env::temp_dir().join(format!("vswitch-precious-{}", std::process::id()));
+    std::fs::write(&file, "precious").unwrap();
+    let refused = vswitch::server::Listener::bind(&file, 0o600, None).unwrap_err();
+    assert!(refused.to_string().contains("no socket"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+    for left in [file.with_extension("lock"), file] {
+        std::fs::remove_file(left).unwrap();
+    }
 }

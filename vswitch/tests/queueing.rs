@@ -92,12 +92,17 @@ fn queues_are_shown_as_they_were_set_and_count_what_they_drop() {
     let shown = dump(&mut client);
     let [first, seventh] = &*shown else { panic!("two queues: {shown:?}") };
     assert_eq!((first.queue, first.settings, seventh.queue), (0, slow, 7));
-    assert_eq!((first.packets, first.drops, first.waiting), (1, 7, 2));
+    // The worker may have found them all at once, or some when the first had left.
+    assert!(
+        matches!((first.packets, first.drops, first.waiting), (1, 7, 2) | (1, 6, 3)),
+        "{first:?}"
+    );
     let drops = client.stats("p1").drops;
-    assert_eq!((drops[0].reason, drops[0].packets), (DropReason::QueueFull, 7));
+    assert_eq!((drops[0].reason, drops[0].packets), (DropReason::QueueFull, first.drops));
     // What waited is sent when the queues are gone.
     del(&mut client, None).unwrap();
-    assert_eq!(client.take("p2", 2).len(), 2);
+    let waiting = usize::try_from(first.waiting).unwrap();
+    assert_eq!(client.take("p2", waiting).len(), waiting);
     assert!(dump(&mut client).is_empty());
 }
 

@@ -46,6 +46,8 @@ impl Control {
 
     fn passed(&self, bridge: BridgeId, step: Step, sums: &Sums) -> Option<Passed> {
         Some(match step {
+            // The flow itself is the next step.
+            Step::Match { .. } => return None,
             Step::Rule(id) => Passed::Flow { id: id.0, stats: self.stats(id, sums) },
             Step::Miss { bridge, table } => {
                 let missed = self.tables.bridge(bridge)?.missed(table);

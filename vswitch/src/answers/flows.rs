@@ -73,8 +73,8 @@ impl Control {
         let mut tables = Vec::new();
         for table in 0..=FlowMod::MAX_TABLE {
             let active = bridge.table(table).map_or(0, |table| table.len() as u64);
-            let rules = bridge.table(table).into_iter().flat_map(|table| table.rules());
-            let matched: u64 = rules.map(|rule| sums.rule(rule).packets).sum();
+            let step = Step::Match { bridge: id, table };
+            let matched = sums.with(step, bridge.matched(table)).packets;
             let missed = sums.with(Step::Miss { bridge: id, table }, bridge.missed(table)).packets;
             let (miss, limit) = (bridge.on_miss(table), bridge.limit(table));
             let is_usual = miss == TableMiss::default() && !limit.is_one();

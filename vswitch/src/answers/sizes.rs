@@ -2,7 +2,7 @@
 
 use api::reply::{Limit, Limits, Memory, MemoryUse};
 use api::{Action, Failure, FlowMod};
-use flowtable::{MacTable, Megaflows, Rule, RuleStats, Tables};
+use flowtable::{Groups, MacTable, Megaflows, Meters, Rule, RuleStats, Tables};
 use packet::FRAME_SIZE;
 
 use crate::capture::{RING, Sight};
@@ -121,6 +121,8 @@ impl Control {
                 (rules.len() as u64, format!("table {table} of {}", bridge.name))
             })
         });
+        let groups = bridges().map(|one| (one.groups.len() as u64, one.name.to_string()));
+        let meters = bridges().map(|one| (one.meters.len() as u64, one.name.to_string()));
         let addresses = bridges().map(|one| (one.macs.iter().count() as u64, one.name.to_string()));
         let shares = self.ports.iter().filter_map(|entry| {
             let macs = &self.tables.bridge(entry.bridge)?.macs;
@@ -143,6 +145,8 @@ impl Control {
                 at: None,
                 then: "refused".to_owned(),
             },
+            most_of("groups", "bridge", Groups::MOST as u64, groups, "refused"),
+            most_of("meters", "bridge", Meters::MOST as u64, meters, "refused"),
             most_of("addresses", "bridge", MacTable::CAPACITY as u64, addresses, oldest),
             most_of("learned addresses", "port", MacTable::SHARE.into(), shares, oldest),
             Limit {

@@ -15,6 +15,7 @@ const STATION_AGE_S: u64 = 300;
 impl Control {
     pub(crate) fn show_stations(&self, bridge: Option<&str>) -> Result<Fdb, Failure> {
         let only = bridge.map(|name| self.bridge(Some(name))).transpose()?;
+        self.see_stations();
         let now = self.clock.millis();
         let bridges = self.tables.bridges().filter(|(id, _)| only.is_none_or(|only| only == *id));
         let mut entries: Vec<_> = bridges
@@ -102,15 +103,9 @@ impl Control {
         Ok(FdbTables { bridges: bridges.collect() })
     }
 
-    /// Forgets addresses that have not been seen for long. Cached flows carry packets without
-    /// learning; what they show comes here by their paths.
-    pub(crate) fn age_stations(&self) {
-        let now = self.clock.millis();
-        let old = |used: flowtable::Millis| now.since(used) > STATION_AGE_S * 1000;
-        let bridges = || self.tables.bridges().map(|(_, bridge)| &bridge.macs);
-        if !bridges().any(|macs| macs.iter().any(|entry| old(entry.used))) {
-            return;
-        }
+    /// Takes notice of where stations have been seen: cached flows carry packets without learning, and
+    /// what they show comes here by their paths.
+    fn see_stations(&self) {
         let sums: Sums = self.ledger.sums(self.crew.paths());
         for (step, used) in sums.stations() {
             if let Step::Station { bridge, slot, port } = step
@@ -119,6 +114,17 @@ impl Control {
                 bridge.macs.touch(slot, port, used);
             }
         }
+    }
+
+    /// Forgets addresses that have not been seen for long.
+    pub(crate) fn age_stations(&self) {
+        let now = self.clock.millis();
+        let old = |used: flowtable::Millis| now.since(used) > STATION_AGE_S * 1000;
+        let bridges = || self.tables.bridges().map(|(_, bridge)| &bridge.macs);
+        if !bridges().any(|macs| macs.iter().any(|entry| old(entry.used))) {
+            return;
+        }
+        self.see_stations();
         bridges().for_each(|macs| drop_count(macs.age(|entry| old(entry.used))));
         self.crew.end_short_cuts();
     }
