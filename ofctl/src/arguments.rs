@@ -70,12 +70,11 @@ fn meaning(lone: String, bridges: &[Bridge]) -> Chosen {
     if bridges.iter().any(|bridge| bridge.name == lone) {
         return Chosen { bridge: Some(lone), ..Chosen::default() };
     }
-    let names: Vec<_> = bridges.iter().map(|bridge| bridge.name.as_str()).collect();
-    let there = match &*names {
-        [] => "none".to_owned(),
-        names => names.join(", "),
+    let help = match bridges {
+        [only] => format!("`{lone}` is no bridge either; there is {}", only.name),
+        // The switch will say that there is none, or which there are.
+        _ => format!("`{lone}` is no bridge either"),
     };
-    let help = format!("`{lone}` is no bridge either; there is {there}");
     Chosen { bridge: None, other: Some(lone), help: Some(help) }
 }
 
@@ -129,8 +128,9 @@ mod tests {
         assert_eq!(meaning("tcp".to_owned(), &bridges).bridge.as_deref(), Some("tcp"));
         let chosen = meaning("udp".to_owned(), &bridges);
         assert_eq!((chosen.bridge, chosen.other.as_deref()), (None, Some("udp")));
-        let help = "`udp` is no bridge either; there is br0, tcp";
-        assert_eq!(chosen.help.as_deref(), Some(help));
+        assert_eq!(chosen.help.as_deref(), Some("`udp` is no bridge either"));
+        let help = "`udp` is no bridge either; there is br0";
+        assert_eq!(meaning("udp".to_owned(), &bridges[..1]).help.as_deref(), Some(help));
     }
 
     #[test]

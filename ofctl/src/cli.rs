@@ -284,7 +284,7 @@ like the one before are named together.
 Examples:
   ofctl dump-tables
   ofctl dump-tables br0")]
-    DumpTables(BridgeArgs),
+    DumpTables(OneBridgeArgs),
 
     /// Say what a table does with packets that no flow matches, and when it is full
     #[command(override_usage = "ofctl mod-table [OPTIONS] [BRIDGE] TABLE SETTING...")]
@@ -459,10 +459,17 @@ Examples:
     },
 }
 
-/// A bridge, perhaps.
+/// A bridge, or all.
 #[derive(Debug, Args)]
 pub struct BridgeArgs {
-    /// The bridge; all of them, or the only one, if none is named
+    /// The bridge; all of them if none is named
+    pub bridge: Option<String>,
+}
+
+/// A bridge, which need not be named if it is the only one.
+#[derive(Debug, Args)]
+pub struct OneBridgeArgs {
+    /// The bridge; the only one if none is named
     pub bridge: Option<String>,
 }
 

@@ -1,13 +1,15 @@
 //! Which flows, groups and buckets have made a cache entry: `detrace`.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use anyhow::{Result, bail};
-use api::Client;
 use api::reply::{CacheEntry, Detrace, FlowStats, Passed, Rest};
 use api::request::{CacheDetrace, CacheDump};
+use api::{Client, text};
 use serde::Serialize;
 
+use crate::arguments::bridges;
 use crate::cache;
 use crate::cli::DetraceArgs;
 use crate::desk::Desk;
@@ -49,9 +51,19 @@ fn id_in(text: &str) -> Option<&str> {
     words.next().filter(is_id)
 }
 
-/// The entries with this match, of all workers.
+/// The entries with this match, however it is spelled, of all workers.
 fn find(text: &str, client: &mut Client) -> Result<Vec<String>> {
     let wanted = text.split(" actions=").next().unwrap_or(text).trim();
+    let bridges = bridges(client)?.into_iter().map(|bridge| {
+        let ports: Vec<_> = bridge.ports.into_iter().map(|port| (port.number, port.name)).collect();
+        let read = text::matching(wanted, &ports).ok();
+        (bridge.name, (ports, read))
+    });
+    let bridges: BTreeMap<_, _> = bridges.collect();
+    let is_same = |entry: &CacheEntry| {
+        let Some((ports, Some(wanted))) = bridges.get(&entry.bridge) else { return false };
+        text::matching(&entry.matching, ports).is_ok_and(|matching| matching == *wanted)
+    };
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let page = client.call(CacheDump {
@@ -60,7 +72,7 @@ fn find(text: &str, client: &mut Client) -> Result<Vec<String>> {
             after: after.take(),
             limit: None,
         })?;
-        let is_meant = |entry: &CacheEntry| entry.matching == wanted;
+        let is_meant = |entry: &CacheEntry| entry.matching == wanted || is_same(entry);
         found.extend(page.entries.into_iter().filter(is_meant).map(|entry| entry.id));
         after = page.next;
         if after.is_none() {

@@ -27,7 +27,7 @@ impl File {
         // Its text alone: a broken pipe here is no reader that went away.
         read.map_err(|error| anyhow::anyhow!("{name} cannot be read: {error}"))?;
         match String::from_utf8(bytes) {
-            Ok(text) => Ok(Self { name, text }),
+            Ok(text) => Ok(Self { name, text: without_mark(text) }),
             Err(error) => {
                 let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
                 let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -42,9 +42,35 @@ impl File {
         api::text::lines(&self.text).collect()
     }
 
+    /// Its lines that are comments.
+    pub(crate) fn comments(&self) -> impl Iterator<Item = &str> {
+        self.text.lines().filter(|line| line.starts_with('#'))
+    }
+
     /// A line as it is shown to whoever wrote it.
     pub(crate) fn quote(&self, (number, text): (usize, &str)) -> Quote {
         let text = Some(text.trim_end().to_owned());
         Quote { place: Some((self.name.clone(), number)), text, at: None }
+    }
+}
+
+/// A text without the mark that some editors put before it, which nobody sees.
+fn without_mark(mut text: String) -> String {
+    const MARK: char = '\u{feff}';
+    if text.starts_with(MARK) {
+        text.remove(0);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `unknown word ip, did you mean ip?` was all that one saw of it.
+    #[test]
+    fn a_mark_before_a_text_is_no_part_of_its_first_word() {
+        assert_eq!(without_mark("\u{feff}ip".to_owned()), "ip");
+        assert_eq!(without_mark("ip\u{feff}".to_owned()), "ip\u{feff}");
     }
 }

@@ -8,7 +8,7 @@ use api::request::{FlowAggregate, FlowDump, TableDump};
 use api::{Dialect, FlowMod, PortNames, TableId, TableMiss, TableMod};
 
 use crate::arguments::{port_names, tell_apart};
-use crate::cli::{BridgeArgs, DumpAggregateArgs, DumpFlowsArgs, OrderArgs};
+use crate::cli::{DumpAggregateArgs, DumpFlowsArgs, OneBridgeArgs, OrderArgs};
 use crate::desk::Desk;
 use crate::output::{FAINT, GOOD, Output};
 use crate::problem::{Quote, explain, with_help};
@@ -115,7 +115,7 @@ fn print_without_stats(
     out.line(format_args!(" {}", flow.print_in(dialect, names)))
 }
 
-pub(crate) fn dump_tables(args: BridgeArgs, desk: &mut Desk) -> Result<()> {
+pub(crate) fn dump_tables(args: OneBridgeArgs, desk: &mut Desk) -> Result<()> {
     let (client, out) = desk.open()?;
     let tables = client.call(TableDump { bridge: args.bridge })?;
     out.answer(&tables, print_tables)

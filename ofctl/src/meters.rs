@@ -9,7 +9,7 @@ use api::{Meter, MeterId};
 use clap::error::ErrorKind;
 
 use crate::arguments::{Chosen, misuse, tell_apart, with_last};
-use crate::cli::{BridgeArgs, MeterArgs, MeterCommand};
+use crate::cli::{MeterArgs, MeterCommand, OneBridgeArgs};
 use crate::desk::Desk;
 use crate::groups::duration;
 use crate::output::Output;
@@ -21,7 +21,7 @@ pub(crate) fn run(command: MeterCommand, desk: &mut Desk) -> Result<()> {
         MeterCommand::AddMeter(args) => change("add-meter", "add ", args, desk),
         MeterCommand::ModMeter(args) => change("mod-meter", "modify ", args, desk),
         MeterCommand::DelMeter(args) => remove(args, desk),
-        MeterCommand::DelMeters(BridgeArgs { bridge }) => {
+        MeterCommand::DelMeters(OneBridgeArgs { bridge }) => {
             Transaction::of(bridge, desk).change("meter delete", "", desk)
         }
         MeterCommand::DumpMeter(args) => {
@@ -29,7 +29,7 @@ pub(crate) fn run(command: MeterCommand, desk: &mut Desk) -> Result<()> {
             let chosen = Chosen { bridge, other: Some(meter), help: None };
             pages("dump-meter", chosen, desk, print)
         }
-        MeterCommand::DumpMeters(BridgeArgs { bridge }) => {
+        MeterCommand::DumpMeters(OneBridgeArgs { bridge }) => {
             pages("dump-meters", Chosen { bridge, ..Chosen::default() }, desk, print)
         }
         MeterCommand::MeterStats(args) => {

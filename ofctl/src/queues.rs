@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use crate::arguments::{bridges, misuse, port_ref};
 use crate::cli::{DelQueueArgs, QueueDumpArgs, SetQueueArgs};
 use crate::desk::Desk;
+use crate::hints::meant;
 use crate::output::Output;
 use crate::problem::unsure;
 
@@ -130,7 +131,11 @@ fn settings(words: &[String]) -> Result<QueueSettings, String> {
             "weight" => settings.weight = u16::try_from(count).map_err(|_wrong| many())?,
             "depth" => settings.depth = small()?,
             "depth-bytes" => settings.depth_bytes = small()?,
-            _ => return Err(format!("`{name}` is nothing that a queue has")),
+            _ => {
+                let names = ["max-rate", "min-rate", "burst", "weight", "depth", "depth-bytes"];
+                let (meant, all) = (meant(Some(name), &names), names.join(", "));
+                return Err(format!("`{name}` is nothing that a queue has: {meant}it has {all}"));
+            }
         }
     }
     settings.check()?;
@@ -182,8 +187,8 @@ fn print_config(out: &mut Output, queues: &[EgressQueue]) -> io::Result<()> {
     Ok(())
 }
 
-/// Settings as [`settings`] reads them.
-fn words(settings: &QueueSettings) -> String {
+/// Settings as [`settings`] reads them, with a blank before each.
+pub(crate) fn words(settings: &QueueSettings) -> String {
     let QueueSettings { max_rate, min_rate, burst, weight, depth, depth_bytes } = *settings;
     let given = [("min-rate", min_rate), ("max-rate", max_rate), ("burst", burst)];
     let given = given.into_iter().filter_map(|(name, value)| Some((name, value?)));
@@ -211,7 +216,11 @@ mod tests {
     fn a_setting_that_is_wrong_is_named() {
         let error = |text: &str| settings(&split(text)).unwrap_err();
         assert_eq!(error("max-rate=10m"), "`max-rate=10m`: `10m` is no number");
-        assert_eq!(error("maxrate=10M"), "`maxrate` is nothing that a queue has");
+        assert_eq!(
+            error("maxrate=10M"),
+            "`maxrate` is nothing that a queue has: did you mean `max-rate`? it has max-rate, \
+             min-rate, burst, weight, depth, depth-bytes",
+        );
         assert_eq!(error("weight=70k"), "`weight=70k` is too much");
         assert_eq!(error("max-rate=1"), "max_rate: 1 is not 1000 to 1000000000000");
         assert_eq!(

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use api::reply::{Bridge, Cursor, GroupStats, MeterStats, TableStats, Tables};
-use api::request::{FlowDump, GroupDump, MeterDump, TableDump};
-use api::{Action, Client, ClientError, FlowMod, PortNames, TableMiss, TableMod};
+use api::reply::{
+    Bridge, Cursor, EgressQueue, FdbEntry, GroupStats, MeterStats, TableStats, Tables,
+};
+use api::request::{FdbShow, FlowDump, GroupDump, MeterDump, QueueDump, TableDump};
+use api::{Action, Client, ClientError, FlowMod, PortNames, QueueSettings, TableMiss, TableMod};
 use serde::Serialize;
 
 use crate::arguments::{bridges, with_last};
@@ -14,7 +16,8 @@ use crate::desk::Desk;
 use crate::file::File;
 use crate::output::Output;
 use crate::packet_out;
-use crate::problem::with_help;
+use crate::problem::{Problem, with_help};
+use crate::queues;
 use crate::transaction::{Lines, Transaction, tell, warn_of};
 
 pub(crate) fn run(command: BundleCommand, desk: &mut Desk) -> Result<()> {
@@ -64,23 +67,41 @@ fn save(args: SaveArgs, desk: &mut Desk) -> Result<()> {
         if args.all {
             out.line(format_args!("bridge {}", bridge.name))?;
         }
-        print_ports(out, bridge)?;
+        print_ports(client, out, bridge)?;
         changes.iter().try_for_each(|line| out.line(line))?;
     }
     if out.is_json() { out.json(&saved) } else { Ok(()) }
 }
 
-/// What a bundle cannot bring back, for whoever reads it.
-fn print_ports(out: &mut Output, bridge: &Bridge) -> std::io::Result<()> {
-    out.line(format_args!("# {}, saved by ofctl {}", bridge.name, env!("CARGO_PKG_VERSION")))?;
+/// What the first line of a bridge says.
+const SAVED_BY: &str = ", saved by ofctl ";
+
+/// What a bundle cannot bring back, for whoever reads it: as commands, as far as there are some.
+fn print_ports(client: &mut Client, out: &mut Output, bridge: &Bridge) -> Result<()> {
+    let name = &bridge.name;
+    out.line(format_args!("# {name}{SAVED_BY}{}", env!("CARGO_PKG_VERSION")))?;
     for port in &bridge.ports {
         let kind = port.kind.name();
         out.line(format_args!("# port {}({}): {kind}", port.number, port.name))?;
         let flags: Vec<_> = port.flags.names().map(|flag| flag.replace('_', "-")).collect();
         if !flags.is_empty() {
             let flags = flags.join(" ");
-            out.line(format_args!("# ofctl mod-port {} {} {flags}", bridge.name, port.name))?;
+            out.line(format_args!("# ofctl mod-port {name} {} {flags}", port.name))?;
         }
+    }
+    let here = || Some(name.clone());
+    let queues = client.call(QueueDump { bridge: here(), ..QueueDump::default() })?;
+    // Queue 0 is there with others, whether somebody has set it or not.
+    let usual =
+        |queue: &EgressQueue| queue.queue == 0 && queue.settings == QueueSettings::default();
+    for queue in queues.queues.iter().filter(|queue| !usual(queue)) {
+        let EgressQueue { name: port, queue, settings, .. } = queue;
+        let settings = queues::words(settings);
+        out.line(format_args!("# ofctl set-queue {name} {port} {queue}{settings}"))?;
+    }
+    let addresses = client.call(FdbShow { bridge: here() })?.entries;
+    for FdbEntry { port, vlan, mac, .. } in addresses.iter().filter(|entry| entry.is_static) {
+        out.line(format_args!("# ofctl fdb add {name} {port} {vlan} {mac}"))?;
     }
     Ok(())
 }
@@ -178,6 +199,13 @@ const EMPTY: [&str; 4] =
 fn restore(args: BundleArgs, desk: &mut Desk) -> Result<()> {
     let (bridge, path) = with_last("restore", "FILE", args.bridge, args.file)?;
     let file = File::read(&path)?;
+    if !file.comments().any(|comment| comment.contains(SAVED_BY)) {
+        let title = format!("{path} is nothing that `ofctl save` has written");
+        let help = "it would replace all that the bridge has; `replace-flows` and `bundle` read \
+                    lists of flows, and a first line `# br0, saved by ofctl 0.1.0` makes this one \
+                    a saved bridge";
+        return Err(Problem { title, help: Some(help.to_owned()), ..Problem::default() }.into());
+    }
     let lines = file.lines();
     let parts = parts(&lines);
     if let [(None, lines)] = &*parts {

@@ -45,9 +45,10 @@ Examples:
     #[command(after_help = "\
 Writes a bundle: what tables do as such, meters, groups in an order in which
 each finds those that it leads to, and flows with all of their attributes.
-Counters and ages are not in it. Ports, and how they are used, stand in it as
-comments: a bundle cannot make them. Ports go by their numbers, or with --names
-by their names. What changes meanwhile may be in it or not.
+Counters and ages are not in it. Ports, their egress queues and static addresses
+stand in it as comments, with the commands: a bundle cannot make them. Ports go
+by their numbers, or with --names by their names. What changes meanwhile may be
+in it or not.
 
 Examples:
   ofctl save > br0.ofctl
@@ -58,10 +59,11 @@ Examples:
     /// Make a bridge what a file says that `save` has written
     #[command(override_usage = "ofctl restore [OPTIONS] [BRIDGE] FILE")]
     #[command(after_help = "\
-A lone argument is the file; `-` is standard input. Flows, groups and meters
-that are there go, and those of the file come, in one transaction: packets meet
-the old or the new. A file of `save --all` names its bridges, which must be
-there; each of them is a transaction of its own. Counters begin anew.
+A lone argument is the file; `-` is standard input. It must be one that `save`
+has written, which its first line says. Flows, groups and meters that are there
+go, and those of the file come, in one transaction: packets meet the old or the
+new. A file of `save --all` names its bridges, which must be there; each of them
+is a transaction of its own. Counters begin anew.
 
 Examples:
   ofctl restore br0.ofctl

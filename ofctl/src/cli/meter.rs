@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::BridgeArgs;
+use super::{BridgeArgs, OneBridgeArgs};
 
 /// What to do with meters.
 #[derive(Debug, Subcommand)]
@@ -46,7 +46,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   ofctl del-meters br0")]
-    DelMeters(BridgeArgs),
+    DelMeters(OneBridgeArgs),
 
     /// Show a meter
     #[command(override_usage = "ofctl dump-meter [OPTIONS] [BRIDGE] METER")]
@@ -65,7 +65,7 @@ heading, by number.
 Examples:
   ofctl dump-meters
   ofctl dump-meters br0 -f json | jq -r '.meters[].meter'")]
-    DumpMeters(BridgeArgs),
+    DumpMeters(OneBridgeArgs),
 
     /// Show what meters have counted
     #[command(override_usage = "ofctl meter-stats [OPTIONS] [BRIDGE] [METER]")]

@@ -58,6 +58,13 @@ fn packets_are_sent_in_both_spellings() {
     testnet::eventually("all have been sent", || sent() == [4, 4]);
     let said = switch.ofctl(&["packet-out", "br0", "p9", "2", &hex]).refused();
     assert!(said.contains("no port is named `p9`") && said.contains("\n | p9\n | ^^\n"), "{said}");
+    // It was sent all the same, and dropped in silence.
+    for (action, why) in
+        [("group:77", "there is no group 77"), ("meter:77", "there is no meter 77")]
+    {
+        let said = switch.ofctl(&["packet-out", "br0", "1", action, &hex]).refused();
+        assert!(said.contains(why), "{said}");
+    }
     let said = switch.ofctl(&["packet-out", "br0", "1", "output:2,ouput:3", &hex]).refused();
     assert!(said.contains(" | output:2,ouput:3\n |          ^^^^^"), "{said}");
     let said = switch.ofctl(&["packet-out", "br0", "1", "2", "02"]).refused();
@@ -101,9 +108,13 @@ fn what_is_saved_is_restored() {
     let switch = Switch::with_ports();
     fill(&switch);
     switch.ofctl(&["mod-port", "br0", "p2", "no-flood"]).done();
+    switch.ofctl(&["set-queue", "br0", "p1", "3", "max-rate=100M"]).done();
+    switch.ofctl(&["fdb", "add", "br0", "p2", "5", "02:00:00:00:00:09"]).done();
     let saved = switch.ofctl(&["save", "br0"]).done();
     let head = "# br0, saved by ofctl 0.1.0\n# port 1(p1): dummy\n# port 2(p2): dummy\n\
-                # ofctl mod-port br0 p2 no-flood\n";
+                # ofctl mod-port br0 p2 no-flood\n# port 3(p3): dummy\n\
+                # ofctl set-queue br0 p1 3 max-rate=100M weight=1 depth=512 depth-bytes=1048576\n\
+                # ofctl fdb add br0 2 5 02:00:00:00:00:09\n";
     assert!(saved.starts_with(head), "{saved}");
     let before = dumps(&switch, "br0");
     // Into an empty bridge, and over what is there.
@@ -142,12 +153,20 @@ fn a_file_that_cannot_be_restored_changes_nothing() {
     let switch = Switch::with_ports();
     fill(&switch);
     let before = dumps(&switch, "br0");
-    let said = switch.ofctl_reading(&["restore", "-"], "# nothing\nflow ip,actoins=2\n").refused();
+    let wrong = "# br0, saved by ofctl 0.1.0\nflow ip,actoins=2\n";
+    let said = switch.ofctl_reading(&["restore", "-"], wrong).refused();
     assert!(said.contains(" --> standard input:2:9\n"), "{said}");
     assert!(said.contains("nothing has been changed"), "{said}");
     assert_eq!(dumps(&switch, "br0"), before);
     let said = switch.ofctl(&["save", "br9"]).refused();
     assert!(said.contains("there is no bridge `br9`"), "{said}");
-    switch.ofctl_reading(&["restore", "br0", "-", "-f", "json"], "").json();
+    // What `save` leaves when it fails, and a list of flows, wiped the bridge.
+    for other in ["", "ip,actions=2\n"] {
+        let said = switch.ofctl_reading(&["restore", "br0", "-"], other).refused();
+        assert!(said.contains("nothing that `ofctl save` has written"), "{said}");
+    }
+    assert_eq!(dumps(&switch, "br0"), before);
+    let empty = "# br0, saved by ofctl 0.1.0\n";
+    switch.ofctl_reading(&["restore", "br0", "-", "-f", "json"], empty).json();
     assert_eq!(switch.ofctl(&["save", "-f", "json"]).json()["bridges"][0]["changes"], json!([]));
 }

@@ -49,7 +49,7 @@ fn an_entry_of_any_pass_leads_back_to_what_made_it() {
     let third = line_with(&dump, "(select group 5, bucket 1");
     // By the line, by what it is called, by its match.
     let said = switch.ofctl(&["detrace", &first]).done();
-    for entry in [id_of(&first), "udp,in_port=p1"] {
+    for entry in [id_of(&first), "udp,in_port=p1", "in_port=1,udp"] {
         let again = switch.ofctl(&["detrace", entry]).done();
         assert_eq!(again.lines().next(), said.lines().next());
     }

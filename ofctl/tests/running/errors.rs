@@ -53,7 +53,7 @@ no port is named `p`
 ";
     assert_eq!(refused(&switch, &["del-flows", "br0", "priority=7"]), strict);
     let value = "\
-`ip_dst` takes an IPv4 address such as 10.0.0.1 or 10.0.0.0/8, found `10.0.0.256`
+`nw_dst` takes an IPv4 address such as 10.0.0.1 or 10.0.0.0/8, found `10.0.0.256`
  |
  | ip,nw_dst=10.0.0.256
  |           ^^^^^^^^^^
