@@ -474,7 +474,6 @@ mod tests {
                     paths.count(path, 3, 30, Millis(1));
                     paths.release(path);
                 }
-                paths
             });
             let (mut folded, mut last) = (HashMap::new(), 0);
             while !worker.is_finished() {
@@ -484,10 +483,9 @@ mod tests {
                 last = now;
             }
             // Only to have joined it promises that all it wrote is seen; that it has finished does not.
-            let paths = worker.join().unwrap();
+            worker.join().unwrap();
             fold(&reader, &mut folded);
             assert_eq!(sum(&reader, &mut folded)[&steps[0]], 3 * rounds);
-            drop(paths);
         });
     }
 }
