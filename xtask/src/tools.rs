@@ -34,6 +34,7 @@ const LIBRARIES: &[&str] = &["libclang-dev", "libelf-dev", "zlib1g-dev"];
 /// What measurements call beside all that: load, and the peers. Names that end in `.*` stand for any
 /// package that begins so: DPDK's carry a version.
 const BENCHES: &[&str] = &[
+    "librte-mempool-ring.*",
     "librte-net-null.*",
     "librte-net-pcap.*",
     "linux-perf",
