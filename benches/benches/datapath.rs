@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "what a measurement lacks ends it")]
 
 use std::hint::black_box;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ use vswitch::session::{SessionKey, Sessions};
 use vswitch::worker::{Setup, Worker};
 
 const SEED: Seed = Seed(9);
+/// Of the lists and the packets for them.
+const LISTS: u64 = 2005;
 const FLOWS: [u32; 3] = [1, 100, 10_000];
 const NOW: Millis = Millis(1000);
 const IN: PortId = PortId(1);
@@ -115,7 +118,7 @@ fn translation(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("translation");
     for work in Work::ALL {
         let flows = 10_000;
-        let (keys, tables) = (keys(flows), tables(work, flows));
+        let (keys, tables) = (keys(flows), tables(&work.flows(flows)));
         let port = port(IN);
         let mut translation = Translation::new();
         group.throughput(Throughput::Elements(keys.len() as u64));
@@ -132,12 +135,11 @@ fn translation(criterion: &mut Criterion) {
 
 /// A packet's rule in access lists, firewalls and IP chains: the table alone, nothing cached.
 fn lists(criterion: &mut Criterion) {
-    const SEED: u64 = 2005;
     let mut group = criterion.benchmark_group("lists");
     for (profile, rules) in
         Profile::ALL.iter().flat_map(|p| [1000, 10_000, 100_000].map(|n| (p, n)))
     {
-        let list = List::new(profile, rules, SEED);
+        let list = List::new(profile, rules, LISTS);
         let mut edit = Tables::new(Seed(7)).with_table_limit(1_000_000).edit();
         let bridge = edit.add_bridge("br0".into()).unwrap();
         for rule in &list.rules {
@@ -145,7 +147,7 @@ fn lists(criterion: &mut Criterion) {
         }
         let tables = edit.finish().0;
         let table = tables.bridge(bridge).unwrap().table(0).unwrap();
-        let drawn = packets::Headers::new(&list.rules, SEED).draw(Skew::Uniform, 40_000, SEED);
+        let drawn = packets::Headers::new(&list.rules, LISTS).draw(Skew::Uniform, 40_000, LISTS);
         let key = |(header, _): &(packets::Header, _)| {
             let (frame, mut key) = (header.frame(), Key::ZERO);
             parse(&frame, frame.len(), &mut key).unwrap();
@@ -172,17 +174,27 @@ fn worker(criterion: &mut Criterion) {
         for flows in FLOWS {
             let file = folder.path().join("in.pcap");
             captures::write(&file, traffic::packets(flows).iter().map(Vec::as_slice)).unwrap();
-            let mut way = Way::new(
-                work,
-                flows,
-                PcapOptions { receive: Some(file), repeat: true, ..PcapOptions::default() },
-            );
+            let mut way = Way::new(&work.flows(flows), file, 8 * u64::from(flows));
             group.throughput(Throughput::Elements(1));
             group.bench_function(BenchmarkId::from_parameter(flows), |bencher| {
                 // A turn takes as many packets as it likes: what so many would have taken is told.
                 bencher.iter_custom(|count| way.run(count));
             });
         }
+    }
+    let mut group = criterion.benchmark_group("worker, lists of 1000 rules, Zipf");
+    for profile in &Profile::ALL {
+        let file = folder.path().join("in.pcap");
+        let list = List::new(profile, 1000, LISTS);
+        let drawn = packets::Headers::new(&list.rules, LISTS).draw(Skew::Zipf, 40_000, LISTS);
+        let frames: Vec<_> = drawn.iter().map(|(header, _)| header.frame()).collect();
+        captures::write(&file, frames.iter().map(Vec::as_slice)).unwrap();
+        let flows: Vec<_> = list.rules.iter().map(|rule| rule.flow("output:2")).collect();
+        let mut way = Way::new(&flows, file, 200_000);
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(profile.name, |bencher| {
+            bencher.iter_custom(|count| way.run(count));
+        });
     }
 }
 
@@ -194,7 +206,9 @@ struct Way {
 }
 
 impl Way {
-    fn new(work: Work, flows: u32, source: PcapOptions) -> Self {
+    /// It has carried some packets already, and knows them.
+    fn new(flows: &[String], receive: PathBuf, warm: u64) -> Self {
+        let source = PcapOptions { receive: Some(receive), repeat: true, ..PcapOptions::default() };
         let clock = Clock::start();
         let limits = Limits::default();
         let (paths, _) = paths(limits.megaflows, SEED);
@@ -202,7 +216,7 @@ impl Way {
             (Arc::new(Desk::new().unwrap()), Arc::new(WorkerCounters::default()));
         let setup = Setup {
             desk: Arc::clone(&desk),
-            tables: Arc::new(Publication::new(Arc::new(tables(work, flows)))),
+            tables: Arc::new(Publication::new(Arc::new(tables(flows)))),
             depot: Depot::new(Memory::heap(16_384)),
             paths,
             counters: Arc::clone(&counters),
@@ -234,7 +248,7 @@ impl Way {
             },
         ]);
         let mut way = Self { worker, clock, counters };
-        way.run(8 * u64::from(flows));
+        way.run(warm);
         way
     }
 
@@ -268,13 +282,13 @@ fn port(id: PortId) -> PortView {
     PortView { id, number: id.0, bridge, name, vlan, flags: api::PortFlags::default(), is_up: true }
 }
 
-fn tables(work: Work, flows: u32) -> Tables {
+fn tables(flows: &[String]) -> Tables {
     let mut edit = Tables::new(SEED).edit();
     let bridge = edit.add_bridge("br0".into()).unwrap();
     for id in [IN, OUT] {
         edit.set_port(port(id)).unwrap();
     }
-    for flow in work.flows(flows) {
+    for flow in flows {
         edit.flow_mod(bridge, &flow.parse::<FlowMod>().unwrap(), NOW).unwrap();
     }
     edit.finish().0
@@ -283,5 +297,5 @@ fn tables(work: Work, flows: u32) -> Tables {
 fn cache(work: Work, flows: u32) -> Cache {
     let limits = Limits::default();
     let (paths, _) = paths(limits.megaflows, SEED);
-    Cache::new(Arc::new(tables(work, flows)), paths, limits)
+    Cache::new(Arc::new(tables(&work.flows(flows))), paths, limits)
 }
