@@ -27,7 +27,7 @@ use vswitch::clock::Clock;
 use vswitch::counters::WorkerCounters;
 use vswitch::desk::{Desk, Order};
 use vswitch::publish::Publication;
-use vswitch::session::{SessionKey, Sessions};
+use vswitch::session::{Sessions, Who};
 use vswitch::worker::{Setup, Worker};
 
 const SEED: Seed = Seed(9);
@@ -66,26 +66,25 @@ fn session(criterion: &mut Criterion) {
         let keys = keys(flows);
         let mut cache = cache(Work::Rules, flows);
         let mut sessions = Sessions::new(1 << 16, SEED);
+        sessions.begin(NOW);
         let mut wanted = Vec::new();
         for (key, headers) in &keys {
-            let session = SessionKey::of(key, *headers).unwrap();
-            let hash = session.hash(SEED);
+            let who = Who::of(key, *headers).unwrap();
+            let hash = who.hash(key, SEED);
             // Once to be seen, once to be learned.
             for _ in 0..2 {
                 if let Resolved::Cached(flow, _) = cache.resolve(IN, key, 1, 60, NOW) {
-                    sessions.learn(&session, hash, key, flow, &mut cache, NOW);
+                    sessions.learn(who, hash, key, flow, &mut cache);
                 }
             }
-            wanted.push((session, hash, *key));
+            wanted.push((who, hash, *key));
         }
         assert!(sessions.len() >= flows as usize * 99 / 100, "{} sessions", sessions.len());
         group.throughput(Throughput::Elements(wanted.len() as u64));
         group.bench_function(BenchmarkId::from_parameter(flows), |bencher| {
             bencher.iter(|| {
-                for (session, hash, key) in &wanted {
-                    black_box(
-                        sessions.lookup(session, (*hash, None), key, &mut cache, NOW).is_some(),
-                    );
+                for (who, hash, key) in &wanted {
+                    black_box(sessions.lookup(*who, (*hash, 0), key, &mut cache).is_some());
                 }
             });
         });

@@ -131,7 +131,7 @@ impl<'a> Draft<'a> {
     /// The packet as it is by now, and who notes which bits of it are looked at.
     pub(crate) fn inspect(&mut self) -> (&Key, Inspector<'_>) {
         let State { flow, visible, ttl, .. } = &self.state;
-        let entangled = if *ttl == Ttl::Decremented { bits_of(Key::NW_TTL) } else { 0 };
+        let entangled = if *ttl == Ttl::Decremented { Key::NW_TTL.in_word(u64::MAX) } else { 0 };
         (flow, Inspector { visible, looked: self.looked, entangled })
     }
 
@@ -461,11 +461,4 @@ impl<'a> Draft<'a> {
         self.ops.push(op);
         Ok(())
     }
-}
-
-/// The bits of a field in its word.
-fn bits_of(span: Span) -> u64 {
-    let mut mask = Key::ZERO;
-    mask.set_all(span);
-    mask[span.word()]
 }

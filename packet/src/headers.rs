@@ -107,8 +107,8 @@ pub struct Runt {
 /// * `window`: the packet's first bytes; more than [`HEADER_WINDOW`] of them are not looked at, so
 ///   that the answer does not depend on how a packet is spread over frames.
 /// * `len`: bytes of the whole packet.
-/// * `key`: words 1 to 15 are written, all of them; word 0, where the packet came in, is the
-///   caller's.
+/// * `key`: words 1 to 14 are written, all of them, and of a runt too; word 0, where the packet came
+///   in, is the caller's.
 ///
 /// Cost: no loop but the one over IPv6 extension headers; reads each header once.
 #[inline]
@@ -192,8 +192,8 @@ fn parse_plain(window: &[u8], len: usize, key: &mut Key) -> Option<&'static Head
 /// Whatever a packet is, header by header.
 fn parse_any(window: &[u8], len: usize, key: &mut Key) -> Result<Headers, Runt> {
     let window = &window[..window.len().min(HEADER_WINDOW)];
-    let (ethernet, mut rest) = Ethernet::split(window).map_err(|_short| Runt { len })?;
     key.words_mut()[1..Key::PARSED_WORDS].fill(0);
+    let (ethernet, mut rest) = Ethernet::split(window).map_err(|_short| Runt { len })?;
     let mut walk = Walk { key, headers: Headers::default(), end: len };
     walk.key.put(Key::ETH_DST, ethernet.dst().to_u64());
     walk.key.put(Key::ETH_SRC, ethernet.src().to_u64());
@@ -439,5 +439,20 @@ mod tests {
                 prop_assert_eq!(short, long);
             }
         }
+    }
+
+    /// A key is used again, and a runt was taken for the packet before it.
+    #[test]
+    fn a_runt_leaves_nothing_of_the_packet_before_it() {
+        let mut key = Key::ZERO;
+        key.words_mut()[..Key::PARSED_WORDS].fill(u64::MAX);
+        assert_eq!(parse(&[0; 13], 13, &mut key), Err(Runt { len: 13 }));
+        assert_eq!(
+            key,
+            Key::ZERO
+                .with(Key::IN_PORT, 0xffff_u16)
+                .with(Key::INGRESS, 0xffff_u16)
+                .with(Key::RESUME, u32::MAX)
+        );
     }
 }

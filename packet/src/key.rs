@@ -61,6 +61,13 @@ impl Span {
         u128::MAX >> (128 - self.bits as u32)
     }
 
+    /// `value` where the field has it in its word ([`Span::word`]), of a field of at most 64 bits
+    /// that lies in one; bits beyond the field are cut.
+    pub const fn in_word(self, value: u64) -> u64 {
+        debug_assert!(!self.is_wide(), "a field of one word");
+        (value & low_half(self.ones())) << self.shift
+    }
+
     const fn is_wide(self) -> bool {
         self.shift as u32 + self.bits as u32 > 64
     }

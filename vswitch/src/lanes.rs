@@ -4,7 +4,7 @@
 use flowtable::{Found, MaskId, MegaflowId, Megaflows};
 use packet::{Headers, Key, Memory, Packet, parse};
 
-use crate::session::{SessionKey, Sessions};
+use crate::session::{Sessions, Who};
 
 /// Packets that go through a step together.
 pub(crate) const LANES: usize = 64;
@@ -17,10 +17,11 @@ pub(crate) struct Lanes {
     pub(crate) keys: [Key; LANES],
     /// Where the headers are; of a runt, which has none, nowhere.
     pub(crate) headers: [Headers; LANES],
-    /// Whether the session keys are those of these packets.
+    /// Whether `who` is of these packets.
     pub(crate) want_sessions: bool,
-    pub(crate) sessions: [Option<SessionKey>; LANES],
-    pub(crate) session_guesses: [Option<u32>; LANES],
+    pub(crate) who: [Option<Who>; LANES],
+    /// Places of sessions.
+    pub(crate) session_guesses: [u32; LANES],
     pub(crate) hashes: [u64; LANES],
     pub(crate) guesses: [Option<MegaflowId>; LANES],
     /// Whether the packets agree with them.
@@ -36,8 +37,8 @@ impl Lanes {
             keys: [Key::ZERO; LANES],
             headers: [Headers::default(); LANES],
             want_sessions: false,
-            sessions: [None; LANES],
-            session_guesses: [None; LANES],
+            who: [None; LANES],
+            session_guesses: [0; LANES],
             hashes: [0; LANES],
             guesses: [None; LANES],
             agreed: [false; LANES],
@@ -86,20 +87,23 @@ impl Lanes {
             && megaflows.all_agree(flow, mask, keys)
     }
 
-    /// Finds the keys of sessions, and fetches those they will most likely meet.
+    /// Finds out which packets can have a session, and fetches those they will most likely meet.
     #[inline]
-    pub(crate) fn find_session_keys(&mut self, known: &Sessions, lanes: usize) {
-        let Self { keys, headers, sessions, session_guesses, hashes, want_sessions, .. } = self;
+    pub(crate) fn guess_sessions(&mut self, sessions: &Sessions, lanes: usize) {
+        let Self { keys, headers, who, session_guesses, hashes, want_sessions, .. } = self;
         *want_sessions = true;
-        for lane in 0..lanes {
-            sessions[lane] = SessionKey::of(&keys[lane], headers[lane]);
-            if let Some(key) = &sessions[lane] {
-                hashes[lane] = key.hash(known.seed());
-                known.prefetch(hashes[lane]);
+        let seed = sessions.seed();
+        let keyed = keys[..lanes].iter().zip(&*headers).zip(&mut *who).zip(&mut *hashes);
+        for (((key, headers), who), hash) in keyed {
+            *who = Who::of(key, *headers);
+            if let Some(who) = who {
+                *hash = who.hash(key, seed);
+                sessions.prefetch(*hash);
             }
         }
-        for lane in (0..lanes).filter(|lane| sessions[*lane].is_some()) {
-            session_guesses[lane] = known.guess(hashes[lane]);
+        // The hash of a packet that can have none is that of some other: its guess is not asked for.
+        for (guess, hash) in session_guesses[..lanes].iter_mut().zip(&*hashes) {
+            *guess = sessions.guess(*hash);
         }
     }
 }

@@ -15,47 +15,82 @@
 //! megaflow; if that is gone or no longer right, the packet goes the long way, and the session is
 //! made anew.
 
+use std::num::NonZeroU64;
+
 use bytemuck::Zeroable;
 use flowtable::{Cache, Found, Index, MegaflowId, Millis, PathId, ProgramId, Seed, Serial};
 use packet::memory::prefetch;
-use packet::{Fragment, Headers, Key, Network, PortId, Span, Transport, ethernet, tcp};
+use packet::{Headers, Key, PortId, Span, ethernet, tcp};
 
 use crate::dump::{Entry, Identity};
+
+/// What tells one session from another, but for the addresses: ports, ingress, protocol and family
+/// of a packet that can have one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Who(NonZeroU64);
+
+impl Who {
+    /// Of a packet; `None` if no session is made for its kind.
+    #[inline]
+    pub fn of(key: &Key, headers: Headers) -> Option<Self> {
+        // Fields of one word together: in whole, with both headers, and a TTL that can be
+        // decremented. Only TCP has flags.
+        const PLAIN: u64 =
+            Key::HAS_NETWORK.in_word(1) | Key::HAS_TRANSPORT.in_word(1) | Key::TTL_LEFT.in_word(1);
+        const LOOKED: u64 = PLAIN | Key::NW_FRAG.in_word(u64::MAX);
+        const ENDS: u64 = Key::TCP_FLAGS.in_word((tcp::FIN | tcp::SYN | tcp::RST) as u64);
+        let is_plain = key[Key::NW_FRAG.word()] & LOOKED == PLAIN && !headers.options;
+        if !is_plain || key[Key::TCP_FLAGS.word()] & ENDS != 0 {
+            return None;
+        }
+        let family = if key.word(Key::ETH_TYPE) == u64::from(ethernet::IPV4) { 4 } else { 6 };
+        let ports = key[Key::TP_DST.word()] >> 32 << 32;
+        let ingress = key[Key::INGRESS.word()] & Key::INGRESS.in_word(u64::MAX);
+        NonZeroU64::new(ports | ingress | key.word(Key::NW_PROTO) << 8 | family).map(Self)
+    }
+
+    const fn is_ipv4(self) -> bool {
+        self.0.get() & 0xff == 4
+    }
+
+    /// The hash of a packet's tuple.
+    #[inline]
+    pub fn hash(self, key: &Key, seed: Seed) -> u64 {
+        match self.is_ipv4() {
+            true => seed.hash([self.0.get(), key[4]]),
+            false => seed.hash([self.0.get(), key[7], key[8], key[9], key[10]]),
+        }
+    }
+}
 
 /// What tells one session from another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Zeroable)]
 #[repr(C)]
-pub struct SessionKey {
-    /// Ports, ingress, protocol and family; never 0.
+struct SessionKey {
+    /// [`Who`]; never 0.
     who: u64,
     /// Both addresses; IPv4's take the first word.
     addresses: [u64; 4],
 }
 
 impl SessionKey {
-    /// The key of a packet; `None` if no session is made for its kind.
+    fn new(who: Who, key: &Key) -> Self {
+        let addresses = match who.is_ipv4() {
+            true => [key[4], 0, 0, 0],
+            false => [key[7], key[8], key[9], key[10]],
+        };
+        Self { who: who.0.get(), addresses }
+    }
+
+    /// Whether it is that of a packet.
     #[inline]
-    pub fn of(key: &Key, headers: Headers) -> Option<Self> {
-        const ENDS: u64 = (tcp::FIN | tcp::SYN | tcp::RST) as u64;
-        let whole =
-            headers.fragment == Fragment::No && !headers.options && key.word(Key::TTL_LEFT) == 1;
-        let middle = match headers.transport {
-            Transport::Tcp => key.word(Key::TCP_FLAGS) & ENDS == 0,
-            Transport::Udp | Transport::Sctp | Transport::Icmp | Transport::Icmpv6 => true,
-            Transport::None => false,
+    fn is(&self, who: Who, key: &Key) -> bool {
+        let [a, b, c, d] = self.addresses;
+        let differ = match who.is_ipv4() {
+            true => a ^ key[4],
+            false => (a ^ key[7]) | (b ^ key[8]) | (c ^ key[9]) | (d ^ key[10]),
         };
-        if !whole || !middle {
-            return None;
-        }
-        let addresses = match headers.network {
-            Network::Ipv4 => [key[4], 0, 0, 0],
-            Network::Ipv6 => [key[7], key[8], key[9], key[10]],
-            Network::None | Network::Arp => return None,
-        };
-        let family = if headers.network == Network::Ipv4 { 4 } else { 6 };
-        let ports = key[6] >> 32 << 32;
-        let who = ports | key.word(Key::INGRESS) << 16 | key.word(Key::NW_PROTO) << 8 | family;
-        Some(Self { who, addresses })
+        self.who == who.0.get() && differ == 0
     }
 
     /// The port its packets come in by.
@@ -85,9 +120,8 @@ impl SessionKey {
         (key, mask)
     }
 
-    /// Its hash.
-    #[inline]
-    pub fn hash(&self, seed: Seed) -> u64 {
+    /// The hash of its tuple: [`Who::hash`].
+    fn hash(&self, seed: Seed) -> u64 {
         let [a, b, c, d] = self.addresses;
         if self.who & 0xff == 4 {
             seed.hash([self.who, a])
@@ -115,7 +149,7 @@ const IMPLIED: [Span; 8] = [
 /// The bits that a session of this packet compares, if what was `looked` at lets it have one: the
 /// tuple, and whatever else was looked at.
 pub fn compared(key: &Key, headers: Headers, looked: &Key) -> Option<Key> {
-    let (_, tuple) = SessionKey::of(key, headers)?.spelled();
+    let (_, tuple) = SessionKey::new(Who::of(key, headers)?, key).spelled();
     rest_of(looked, key)?;
     let mut mask = *looked;
     mask.words_mut().iter_mut().zip(tuple.words()).for_each(|(word, bits)| *word |= bits);
@@ -185,6 +219,9 @@ pub struct Sessions {
     seen: Box<[u64]>,
     seed: Seed,
     hand: u32,
+    /// The time of this batch.
+    now: Millis,
+    seconds: u32,
     stats: SessionStats,
 }
 
@@ -210,8 +247,16 @@ impl Sessions {
             ),
             seed,
             hand: 0,
+            now: Millis(0),
+            seconds: 0,
             stats: SessionStats::default(),
         }
+    }
+
+    /// A batch begins.
+    #[inline]
+    pub fn begin(&mut self, now: Millis) {
+        (self.now, self.seconds) = (now, seconds(now));
     }
 
     /// What tier 1 did.
@@ -250,7 +295,7 @@ impl Sessions {
         Identity { place, serial: u32::from_be_bytes([a, b, c, d]) }
     }
 
-    /// The seed of [`SessionKey::hash`].
+    /// The seed of [`Who::hash`].
     pub const fn seed(&self) -> Seed {
         self.seed
     }
@@ -261,12 +306,15 @@ impl Sessions {
         self.index.prefetch(hash);
     }
 
-    /// The session that a lookup will most likely end with, which is fetched.
+    /// The place of the session that a lookup will most likely end with, which is fetched; any if
+    /// there is none.
     #[inline]
-    pub fn guess(&self, hash: u64) -> Option<u32> {
-        let guess = self.index.guess(hash)?;
-        prefetch(&self.sessions[guess as usize]);
-        Some(guess)
+    pub fn guess(&self, hash: u64) -> u32 {
+        let guess = self.index.guess(hash).unwrap_or(0);
+        if let Some(session) = self.sessions.get(guess as usize) {
+            prefetch(session);
+        }
+        guess
     }
 
     /// What the packet's session says, if it has one and that is right. `guess` is what
@@ -274,19 +322,21 @@ impl Sessions {
     #[inline]
     pub fn lookup(
         &mut self,
-        wanted: &SessionKey,
-        (hash, guess): (u64, Option<u32>),
+        who: Who,
+        (hash, guess): (u64, u32),
         key: &Key,
         cache: &mut Cache,
-        now: Millis,
     ) -> Option<Found> {
-        let is_it = |at: &u32| self.sessions[*at as usize].key == *wanted;
-        let found = guess.filter(is_it).or_else(|| self.index.find(hash, |at| is_it(&at)));
-        let Some(at) = found else {
+        let is_it = |at: &u32| {
+            self.sessions.get(*at as usize).is_some_and(|session| session.key.is(who, key))
+        };
+        let found = Some(guess).filter(is_it).or_else(|| self.index.find(hash, |at| is_it(&at)));
+        let Some((at, session)) =
+            found.and_then(|at| Some((at, self.sessions.get_mut(at as usize)?)))
+        else {
             self.stats.misses += 1;
             return None;
         };
-        let session = &mut self.sessions[at as usize];
         if session.used & HAS_REST != 0 && !session.agrees(key) {
             self.stats.misses += 1;
             return None;
@@ -299,25 +349,16 @@ impl Sessions {
             }
             session.epoch = cache.epoch();
         }
-        let seconds = seconds(now);
-        if session.used & !HAS_REST != seconds {
-            session.used = session.used & HAS_REST | seconds;
-            cache.touch(session.flow, session.serial, now);
+        if session.used & !HAS_REST != self.seconds {
+            session.used = session.used & HAS_REST | self.seconds;
+            cache.touch(session.flow, session.serial, self.now);
         }
         self.stats.hits += 1;
         Some(Found::Cached(session.program, session.path))
     }
 
     /// Makes a session of what the long way led to, if the packet is not the first of its tuple.
-    pub fn learn(
-        &mut self,
-        wanted: &SessionKey,
-        hash: u64,
-        key: &Key,
-        flow: MegaflowId,
-        cache: &mut Cache,
-        now: Millis,
-    ) {
+    pub fn learn(&mut self, who: Who, hash: u64, key: &Key, flow: MegaflowId, cache: &mut Cache) {
         // What was learned on the way has it asked first: it may be wrong already.
         if !self.is_seen_again(hash) || !cache.is_fresh(flow) {
             return;
@@ -328,10 +369,10 @@ impl Sessions {
             return;
         };
         let sessions = &self.sessions;
-        if let Some(old) = self.index.find(hash, |at| sessions[at as usize].key == *wanted) {
+        if let Some(old) = self.index.find(hash, |at| sessions[at as usize].key.is(who, key)) {
             self.remove(old, hash, cache);
         }
-        let Some(at) = self.make_room(hash, cache, now) else {
+        let Some(at) = self.make_room(hash, cache) else {
             self.stats.refused += 1;
             return;
         };
@@ -344,13 +385,13 @@ impl Sessions {
         cache.retain(program, path);
         let has_rest = if rest_mask == [0; REST.len()] { 0 } else { HAS_REST };
         self.sessions[at as usize] = Session {
-            key: *wanted,
+            key: SessionKey::new(who, key),
             epoch: cache.epoch(),
             program,
             path,
             flow,
             serial: cache.megaflows().serial(flow),
-            used: has_rest | seconds(now),
+            used: has_rest | self.seconds,
             rest_mask,
             rest,
         };
@@ -371,12 +412,12 @@ impl Sessions {
 
     /// A place for a session with this hash; if need be that of one which has been quiet for a
     /// while.
-    fn make_room(&mut self, hash: u64, cache: &mut Cache, now: Millis) -> Option<u32> {
+    fn make_room(&mut self, hash: u64, cache: &mut Cache) -> Option<u32> {
         let is_full = self.free.is_empty() && self.next as usize >= self.sessions.len();
         if is_full || self.index.is_crowded(hash) {
             let used = |at: &u32| self.sessions[*at as usize].used & !HAS_REST;
             let oldest = self.index.rivals(hash).min_by_key(used)?;
-            if used(&oldest) >= seconds(now) {
+            if used(&oldest) >= self.seconds {
                 return None;
             }
             let hash = self.sessions[oldest as usize].key.hash(self.seed);
@@ -412,11 +453,12 @@ impl Sessions {
 
     /// Looks at the next few sessions and removes those that have had no packet for long.
     pub fn sweep(&mut self, cache: &mut Cache, now: Millis) {
+        self.begin(now);
         const STEPS: u32 = 16;
         for _ in 0..STEPS.min(self.next) {
             self.hand = if self.hand < self.next { self.hand } else { 0 };
             let session = &self.sessions[self.hand as usize];
-            let idle = seconds(now).saturating_sub(session.used & !HAS_REST) >= Self::IDLE;
+            let idle = self.seconds.saturating_sub(session.used & !HAS_REST) >= Self::IDLE;
             if session.key.who != 0 && idle {
                 let hash = session.key.hash(self.seed);
                 self.remove(self.hand, hash, cache);

@@ -129,6 +129,9 @@ impl Way {
         self.outputs.capture.now = now;
         self.outputs.last_drops.begin(now);
         (self.now, self.millis) = (now, millis(now));
+        if let Some(sessions) = &mut self.sessions {
+            sessions.begin(self.millis);
+        }
     }
 
     /// Carries a batch from one queue to wherever its packets go.
@@ -249,7 +252,7 @@ impl Way {
             let lanes = (batch.len() - first).min(LANES);
             self.parse(&batch[first..first + lanes], ingress.port);
             if let Some(sessions) = &self.sessions {
-                self.lanes.find_session_keys(sessions, lanes);
+                self.lanes.guess_sessions(sessions, lanes);
             }
             let mut next = 0;
             while next < lanes {
@@ -275,9 +278,8 @@ impl Way {
     #[inline]
     fn session(&mut self, lane: usize) -> Option<Found> {
         let (sessions, lanes) = (self.sessions.as_mut()?, &self.lanes);
-        let wanted = lanes.sessions[lane].as_ref()?;
         let place = (lanes.hashes[lane], lanes.session_guesses[lane]);
-        sessions.lookup(wanted, place, &lanes.keys[lane], &mut self.cache, self.millis)
+        sessions.lookup(lanes.who[lane]?, place, &lanes.keys[lane], &mut self.cache)
     }
 
     /// As [`Way::find_megaflows`], by sessions.
@@ -295,16 +297,8 @@ impl Way {
     #[cold]
     fn learn_session(&mut self, lane: usize, flow: MegaflowId) {
         let (Some(sessions), lanes) = (&mut self.sessions, &self.lanes) else { return };
-        let wanted = lanes.sessions[lane].as_ref().filter(|_| lanes.want_sessions);
-        let Some(wanted) = wanted else { return };
-        sessions.learn(
-            wanted,
-            lanes.hashes[lane],
-            &lanes.keys[lane],
-            flow,
-            &mut self.cache,
-            self.millis,
-        );
+        let Some(who) = lanes.who[lane].filter(|_| lanes.want_sessions) else { return };
+        sessions.learn(who, lanes.hashes[lane], &lanes.keys[lane], flow, &mut self.cache);
     }
 
     /// Carries out what was found for the packet whose turn it is, or finds it the long way.
