@@ -1,9 +1,8 @@
 //! A port made of capture files: it receives what one file holds, and writes what it is sent to
 //! another.
 //!
-//! Received packets are copies: the packets of the file lie side by side in a memory of their own, in
-//! huge pages where there are any, and each is copied into a fresh frame whenever it is its turn. So
-//! a file that is replayed for ever is also the source of our benches: no device, no system call, and
+//! Received packets are copies: the packets of the file lie side by side in memory, and each is
+//! copied into a fresh frame whenever it is its turn. So a file that is replayed for ever is also the source of our benches: no device, no system call, and
 //! little more cost than that of 64 bytes from memory to memory.
 
 use std::fs::File;
@@ -13,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use packet::memory::prefetch;
-use packet::{Batch, Chainer, FRAME_SIZE, Frame, FramePool, HEADROOM, Memory, Packet, PortId};
+use packet::{Batch, Chainer, FRAME_SIZE, FramePool, HEADROOM, Memory, Packet, PortId};
 use parking_lot::Mutex;
 use pcap_file::pcap::PcapReader;
 use pcap_file::pcapng::{Block, PcapNgReader};
@@ -96,84 +95,63 @@ impl Port for Pcap {
     }
 }
 
-/// The packets of a file.
+/// The packets of a file, side by side: each begins a cache line of its own.
 #[derive(Debug)]
 struct Templates {
-    memory: Memory,
-    frames: Vec<Frame>,
+    lines: Vec<[u8; LINE]>,
     packets: Vec<Template>,
 }
 
-/// A packet: its first frame's place in [`Templates::frames`], where in that frame it begins, and its
-/// bytes. Those that fit into a frame share it with others, each in cache lines of its own.
+/// A packet: its lines in [`Templates::lines`], and its bytes.
 #[derive(Clone, Copy, Debug)]
 struct Template {
     first: u32,
-    start: u32,
+    end: u32,
     len: u32,
 }
 
 impl Templates {
-    /// Frames of the longest file.
-    const MOST: usize = 1 << 20;
+    /// Lines of the longest file: 2 GiB.
+    const MOST: usize = (2 << 30) / LINE;
 
     fn read(path: &Path) -> Result<Self, Error> {
         let failed = |reason: String| Error::File { path: path.to_owned(), reason };
         let file = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-        let packets = packets(&file).map_err(failed)?;
-        let (packed, needed) = pack(&packets);
-        let count = u32::try_from(needed).ok().filter(|_| needed <= Self::MOST);
-        let count = count.ok_or_else(|| {
-            failed(format!("its packets take {needed} frames, {} are the limit", Self::MOST))
-        })?;
-        let memory = crate::memory::map(count)?.memory;
-        let mut frames: Vec<_> = memory.take_frames().collect();
-        for (template, bytes) in packed.iter().zip(&packets) {
-            let start = template.start as usize;
-            let frames = &mut frames[template.first as usize..];
-            for (chunk, frame) in bytes.chunks(FRAME_SIZE).zip(frames) {
-                memory.bytes_mut(frame)[start..start + chunk.len()].copy_from_slice(chunk);
-            }
-        }
-        Ok(Self { frames, packets: packed, memory })
+        Self::new(&packets(&file).map_err(failed)?).map_err(failed)
     }
 
-    /// The first frame of `template`, from its first byte on.
-    #[inline]
-    fn first(&self, template: Template) -> &[u8] {
-        &self.memory.bytes(&self.frames[template.first as usize])[template.start as usize..]
-    }
-
-    /// All bytes of `template`.
-    fn bytes(&self, template: Template) -> Vec<u8> {
-        let len = template.len as usize;
-        let frames = self.frames.iter().skip(template.first as usize);
-        frames
-            .take(len.div_ceil(FRAME_SIZE))
-            .flat_map(|f| self.memory.bytes(f))
-            .skip(template.start as usize)
-            .take(len)
-            .copied()
-            .collect()
-    }
-}
-
-/// Where each packet goes, and how many frames that takes.
-fn pack(packets: &[Vec<u8>]) -> (Vec<Template>, usize) {
-    let (mut frame, mut start) = (0, 0);
-    let mut place = |bytes: &Vec<u8>| {
-        if start + bytes.len() > FRAME_SIZE {
-            (frame, start) = (frame + usize::from(start > 0), 0);
+    fn new(packets: &[Vec<u8>]) -> Result<Self, String> {
+        let needed = packets.iter().map(|bytes| bytes.len().div_ceil(LINE)).sum::<usize>();
+        if needed > Self::MOST {
+            let [needed, most] = [needed, Self::MOST].map(|lines| (lines * LINE) >> 20);
+            return Err(format!("its packets take {needed} MiB, {most} are the limit"));
         }
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let (first, len) = (number(frame), number(bytes.len()));
-        let template = Template { first, start: number(start), len };
-        let end = (start + bytes.len()).next_multiple_of(LINE);
-        (frame, start) = (frame + end / FRAME_SIZE, end % FRAME_SIZE);
-        template
-    };
-    let packed = packets.iter().map(&mut place).collect();
-    (packed, frame + usize::from(start > 0))
+        let mut lines = Vec::with_capacity(needed);
+        let template = |bytes: &Vec<u8>| {
+            let first = number(lines.len());
+            lines.resize(lines.len() + bytes.len().div_ceil(LINE), [0; LINE]);
+            lines[first as usize..].as_flattened_mut()[..bytes.len()].copy_from_slice(bytes);
+            Template { first, end: number(lines.len()), len: number(bytes.len()) }
+        };
+        let packets = packets.iter().map(template).collect();
+        Ok(Self { lines, packets })
+    }
+
+    #[inline]
+    fn lines(&self, template: Template) -> &[[u8; LINE]] {
+        &self.lines[template.first as usize..template.end as usize]
+    }
+
+    /// Fetches the first line of the packet at `at`, if there is one.
+    #[inline]
+    fn prefetch(&self, at: usize) {
+        if let Some(template) = self.packets.get(at)
+            && let Some(line) = self.lines.get(template.first as usize)
+        {
+            prefetch(line);
+        }
+    }
 }
 
 /// The packets of a capture, in whichever format.
@@ -233,27 +211,29 @@ impl PcapRx {
         pool: &mut FramePool,
         batch: &mut Batch,
     ) -> bool {
-        let len = template.len as usize;
-        if len > FRAME_SIZE - usize::from(HEADROOM) {
-            return self.copy_long(template, pool, batch);
+        let from = self.templates.lines(template);
+        if from.len() > (FRAME_SIZE - usize::from(HEADROOM)) / LINE {
+            return self.copy_long(&from.as_flattened()[..template.len as usize], pool, batch);
         }
         let Some(mut frame) = pool.alloc() else { return false };
-        let (from, _) = self.templates.first(template).as_chunks::<LINE>();
-        let (to, _) = memory.bytes_mut(&mut frame)[usize::from(HEADROOM)..].as_chunks_mut::<LINE>();
-        // Whole lines: of fixed length, each is a move or two, and what is behind the packet is
-        // free.
-        for (to, from) in to.iter_mut().zip(from).take(len.div_ceil(LINE)) {
+        let (to, _) = memory.bytes_mut(&mut frame)[usize::from(HEADROOM)..].as_chunks_mut();
+        // Whole lines: what is behind the packet is free. The first, mostly the only one, is of fixed
+        // length: a move or two.
+        if let ([to, more_to @ ..], [from, more @ ..]) = (to, from) {
             *to = *from;
+            if !more.is_empty() {
+                more_to[..more.len()].copy_from_slice(more);
+            }
         }
+        let len = u16::try_from(template.len).unwrap_or(0);
         // Pushed right here: a packet handed round first would be read back before it is written.
-        batch.push(Packet::new(frame, HEADROOM, u16::try_from(len).unwrap_or(0), self.port));
+        batch.push(Packet::new(frame, HEADROOM, len, self.port));
         true
     }
 
     #[cold]
-    fn copy_long(&self, template: Template, pool: &mut FramePool, batch: &mut Batch) -> bool {
-        let bytes = self.templates.bytes(template);
-        let packet = Chainer::copy_of(&bytes, HEADROOM, self.port, pool);
+    fn copy_long(&self, bytes: &[u8], pool: &mut FramePool, batch: &mut Batch) -> bool {
+        let packet = Chainer::copy_of(bytes, HEADROOM, self.port, pool);
         let copied = packet.is_some();
         batch.extend(packet);
         copied
@@ -263,20 +243,13 @@ impl PcapRx {
 impl RxQueue for PcapRx {
     fn rx(&mut self, batch: &mut Batch, limit: usize, pool: &mut FramePool) {
         let memory = Arc::clone(pool.memory());
-        let count = self.templates.packets.len();
         for _ in 0..limit {
-            if self.next >= count {
-                if !self.repeat || count == 0 {
-                    return;
-                }
+            if self.next >= self.templates.packets.len() && self.repeat {
                 self.next = 0;
             }
-            if let Some(ahead) = self.templates.packets.get(self.next + AHEAD)
-                && let Some(byte) = self.templates.first(*ahead).first()
-            {
-                prefetch(byte);
-            }
-            if !self.copy(self.templates.packets[self.next], &memory, pool, batch) {
+            let Some(template) = self.templates.packets.get(self.next) else { return };
+            self.templates.prefetch(self.next + AHEAD);
+            if !self.copy(*template, &memory, pool, batch) {
                 self.no_frames.fetch_add(1, Relaxed);
                 return;
             }
