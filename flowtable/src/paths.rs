@@ -38,23 +38,37 @@ const STEPS: u32 = 8;
 /// Steps a path has at most.
 const LONGEST: u32 = 16_384;
 
-/// The counters of a path: one cache line, written by the worker, read by the control thread.
+/// The counters of a path, written by the worker, read by the control thread. Two share a cache line:
+/// where there are a hundred thousand, each packet writes one that is far away.
 #[derive(Debug, Zeroable)]
-#[repr(C, align(64))]
+#[repr(C, align(32))]
 struct Counters {
     packets: AtomicU64,
     bytes: AtomicU64,
     used: AtomicU64,
-    /// Where the steps are and how many: meaningful while the path is in use.
-    start: AtomicU32,
-    len: AtomicU32,
-    /// [`UNUSED`] or [`IN_USE`].
-    state: AtomicU32,
+    /// A [`Place`], as a word.
+    place: AtomicU64,
 }
 
-const UNUSED: u32 = 0;
-/// The steps are written, the counters count. Ends when the control thread has folded them.
-const IN_USE: u32 = 1;
+/// Where the steps of a path are.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    start: u32,
+    len: u32,
+    /// The steps are written, the counters count. Ends when the control thread has folded them.
+    in_use: bool,
+}
+
+impl Place {
+    const fn to_word(self) -> u64 {
+        (self.start as u64) << 32 | (self.len as u64) << 1 | self.in_use as u64
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "its parts")]
+    const fn from_word(word: u64) -> Self {
+        Self { start: (word >> 32) as u32, len: word as u32 >> 1, in_use: word & 1 != 0 }
+    }
+}
 
 /// What worker and control thread share of a worker's paths.
 #[derive(Debug)]
@@ -174,9 +188,8 @@ impl Paths {
     /// Takes back a few of the paths that have been folded: more than one for each that begins.
     fn reclaim(&mut self) {
         for path in std::iter::from_fn(|| self.shared.folded.pop()).take(4) {
-            let counters = self.shared.counters(path);
-            let start = counters.start.load(Ordering::Relaxed);
-            self.runs.give_back(start, counters.len.load(Ordering::Relaxed) as usize);
+            let Place { start, len, .. } = self.shared.place(path, Ordering::Relaxed);
+            self.runs.give_back(start, len as usize);
             self.spare.push(path);
         }
     }
@@ -280,7 +293,8 @@ impl PathReader {
         while let Some(path) = self.shared.retired.pop() {
             let counters = self.shared.counters(path);
             fold(&mut self.shared.steps(path), counters.load());
-            counters.state.store(UNUSED, Ordering::Relaxed);
+            let place = Place { in_use: false, ..self.shared.place(path, Ordering::Relaxed) };
+            counters.place.store(place.to_word(), Ordering::Relaxed);
             let given = self.shared.folded.push(path);
             debug_assert!(given, "the ring has room for every path");
         }
@@ -289,10 +303,9 @@ impl PathReader {
     /// Shows every path that has not been folded to `each`.
     pub fn for_each(&self, mut each: impl FnMut(&mut dyn Iterator<Item = Step>, Count)) {
         for path in 0..self.shared.highest.load(Ordering::Acquire) {
-            let counters = self.shared.counters(path);
-            // Acquire: the steps were written before the state. They stay until we fold the path.
-            if counters.state.load(Ordering::Acquire) == IN_USE {
-                each(&mut self.shared.steps(path), counters.load());
+            // Acquire: the steps were written before their place. They stay until we fold the path.
+            if self.shared.place(path, Ordering::Acquire).in_use {
+                each(&mut self.shared.steps(path), self.shared.counters(path).load());
             }
         }
     }
@@ -304,24 +317,26 @@ impl Shared {
         &self.paths[path as usize]
     }
 
+    fn place(&self, path: u32, order: Ordering) -> Place {
+        Place::from_word(self.counters(path).place.load(order))
+    }
+
     fn begin(&self, path: u32, start: u32, steps: &[Step]) {
         for (place, step) in self.steps[start as usize..].iter().zip(steps) {
             place.store(step.to_word(), Ordering::Relaxed);
         }
         let counters = self.counters(path);
-        counters.start.store(start, Ordering::Relaxed);
-        counters.len.store(u32::try_from(steps.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
         counters.packets.store(0, Ordering::Relaxed);
         counters.bytes.store(0, Ordering::Relaxed);
         counters.used.store(0, Ordering::Relaxed);
-        counters.state.store(IN_USE, Ordering::Release);
+        let len = u32::try_from(steps.len()).unwrap_or(0);
+        let place = Place { start, len, in_use: true };
+        counters.place.store(place.to_word(), Ordering::Release);
     }
 
     fn words(&self, path: u32) -> impl DoubleEndedIterator<Item = u64> + '_ {
-        let counters = self.counters(path);
-        let start = counters.start.load(Ordering::Relaxed) as usize;
-        let len = counters.len.load(Ordering::Relaxed) as usize;
-        self.steps[start..start + len].iter().map(|step| step.load(Ordering::Relaxed))
+        let Place { start, len, .. } = self.place(path, Ordering::Relaxed);
+        self.steps[start as usize..][..len as usize].iter().map(|step| step.load(Ordering::Relaxed))
     }
 
     fn steps(&self, path: u32) -> impl DoubleEndedIterator<Item = Step> + '_ {
@@ -426,6 +441,14 @@ mod tests {
             paths.settle();
             prop_assert_eq!(&sum(&reader, &mut folded), &expected);
         }
+    }
+
+    #[test]
+    fn two_paths_share_a_line() {
+        assert_eq!(size_of::<Counters>(), 32);
+        let place = Place { start: u32::MAX, len: LONGEST, in_use: true };
+        let Place { start, len, in_use } = Place::from_word(place.to_word());
+        assert_eq!((start, len, in_use), (u32::MAX, LONGEST, true));
     }
 
     #[test]
