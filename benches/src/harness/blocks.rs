@@ -15,6 +15,8 @@ pub struct Block {
 
 /// How often a disturbed block is taken again at most.
 const AGAIN: usize = 2;
+/// Rounds that are added at most, each alone, until samples are decisive.
+const MORE: usize = 4;
 
 /// How many blocks there are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,11 +46,36 @@ impl Blocks {
     /// and the note says so.
     pub fn take(
         count: Count,
+        turn: impl FnMut(bool, usize, usize) -> Result<Block>,
+    ) -> Result<Self> {
+        Self::take_until(count, |_| true, turn)
+    }
+
+    /// The same, and a few rounds more as long as it is not decided what they show; all count.
+    pub fn take_until(
+        count: Count,
+        mut is_decided: impl FnMut(&Self) -> bool,
         mut turn: impl FnMut(bool, usize, usize) -> Result<Block>,
     ) -> Result<Self> {
-        let (all, mut spare, mut rejected) = (4 * count.rounds, count.spare, 0);
+        let (mut spare, mut rejected) = (count.spare, 0);
         let mut sides = [Vec::new(), Vec::new()];
-        for number in 0..all {
+        let (mut all, most) = (4 * count.rounds, 4 * (count.rounds + MORE));
+        let mut number = 0;
+        loop {
+            if number == all {
+                let [ours, theirs] = &sides;
+                let mut blocks = Self::of_pairs(ours, theirs, rejected);
+                if all == most || is_decided(&blocks) {
+                    if all > 4 * count.rounds {
+                        let more =
+                            format!("{} blocks more, as it was close", all - 4 * count.rounds);
+                        let between = if blocks.note.is_empty() { "" } else { ", " };
+                        blocks.note = blocks.note + between + &more;
+                    }
+                    return Ok(blocks);
+                }
+                all += 4;
+            }
             let mine = matches!(number % 4, 0 | 3);
             let mut block = turn(mine, number + 1, all)?;
             for _ in 0..spare.min(AGAIN) {
@@ -59,9 +86,8 @@ impl Blocks {
                 block = turn(mine, number + 1, all)?;
             }
             sides[usize::from(!mine)].push(block);
+            number += 1;
         }
-        let [ours, theirs] = sides;
-        Ok(Self::of_pairs(&ours, &theirs, rejected))
     }
 
     fn of_pairs(ours: &[Block], theirs: &[Block], rejected: usize) -> Self {
@@ -128,6 +154,24 @@ mod tests {
         let blocks = blocks.unwrap();
         assert_eq!((turns, &*blocks.note), (5, "1 disturbed blocks taken again"));
         assert_eq!((&*blocks.ours, &*blocks.theirs), (&[1.0, 4.0][..], &[2.0, 3.0][..]));
+    }
+
+    #[test]
+    fn what_is_close_is_measured_on() {
+        let turn = |_, number, _| {
+            Ok(Block { value: f64::from(u8::try_from(number).unwrap()), disturbance: CALM })
+        };
+        let take = |enough: usize| {
+            let count = Count { rounds: 1, spare: 0 };
+            Blocks::take_until(count, |blocks| blocks.ours.len() >= enough, turn).unwrap()
+        };
+        let [calm, close, open] = [2, 5, 99].map(take);
+        assert_eq!((calm.ours.len(), &*calm.note), (2, ""));
+        assert_eq!(
+            (&*close.ours, &*close.note),
+            (&[1.0, 4.0, 5.0, 8.0, 9.0, 12.0][..], "8 blocks more, as it was close")
+        );
+        assert_eq!(open.ours.len(), 2 + 2 * MORE);
     }
 
     #[test]

@@ -47,7 +47,10 @@ fn measure(plan: &Plan, pair: &mut Pair, progress: &Progress, packets: &Packets)
     captures::write(&file, packets.frames.iter().map(Vec::as_slice))?;
     let all = packets.frames.len() as u64;
     let rounds = if plan.quick { 1 } else { 3 };
-    let blocks = Blocks::take(Count { rounds, spare: 2 }, |mine, number, of| {
+    let count = Count { rounds, spare: 2 };
+    let is_decided =
+        |blocks: &Blocks| progress.is_late() || GOAL.is_decided(&blocks.ours, &blocks.theirs);
+    let blocks = Blocks::take_until(count, is_decided, |mine, number, of| {
         progress.block(if mine { "vswitchd" } else { PEER }, number, of);
         pair.clear()?;
         pair.ovs.purge()?;

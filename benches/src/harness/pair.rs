@@ -229,7 +229,10 @@ impl Pair {
             (true, true) => Count { rounds: 1, spare: 0 },
         };
         let window = Duration::from_millis(if plan.quick { 700 } else { 3000 });
-        let blocks = Blocks::take(count, |mine, number, all| {
+        let is_decided = |blocks: &Blocks| {
+            progress.is_late() || case.goal.is_decided(&blocks.ours, &blocks.theirs)
+        };
+        let blocks = Blocks::take_until(count, is_decided, |mine, number, all| {
             progress.block(if mine { "vswitchd" } else { PEER }, number, all);
             self.turn(mine, window)
         })?;

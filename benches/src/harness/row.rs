@@ -21,6 +21,18 @@ pub enum Goal {
     Known,
 }
 
+impl Goal {
+    /// Whether it is likely to be the same with other samples whether it is reached: what must be does
+    /// not lie between the bounds of what is measured.
+    pub fn is_decided(self, ours: &[f64], theirs: &[f64]) -> bool {
+        let (Self::TimesMore(reach, _) | Self::TimesLess(reach, _) | Self::Beside(reach)) = self
+        else {
+            return true;
+        };
+        confidence(&ratios(ours, theirs)).is_none_or(|(low, high)| !(low..=high).contains(&reach))
+    }
+}
+
 /// A row. Its JSON has the form that the design asks for, and every sample.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
