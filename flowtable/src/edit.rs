@@ -264,7 +264,6 @@ impl Edit {
     }
 
     /// Refuses actions that lead to groups or through meters that are not there.
-    /// Sees to it that the groups and meters are there that actions name.
     pub fn require(&self, bridge: BridgeId, actions: &[Action]) -> Result<(), Refused> {
         let bridge = self.tables.bridge(bridge).ok_or(Refused::NoBridge)?;
         for action in actions {
