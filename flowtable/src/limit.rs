@@ -65,7 +65,7 @@ pub(crate) struct Limited {
 type Place = (u16, Millis, u64);
 
 fn place(rule: &Rule) -> Option<Place> {
-    Some((rule.importance, rule.end(rule.modified)?, rule.rank()))
+    Some((rule.importance, rule.end(rule.created)?, rule.rank()))
 }
 
 impl Limited {
@@ -116,7 +116,7 @@ impl Limited {
         const FEW: usize = 16;
         let ((least, ..), _) = self.mortal.first()?;
         let equals = self.mortal.iter().take_while(|((importance, ..), _)| importance == least);
-        let end = |rule: &Rule| rule.end(rule.stats.load().2.max(rule.modified));
+        let end = |rule: &Rule| rule.end(rule.stats.load().2.max(rule.created));
         equals.take(FEW).map(|(_, rule)| rule).min_by_key(|rule| end(rule))
     }
 }

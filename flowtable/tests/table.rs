@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use api::testing::any_match;
-use api::{Action, Field, FlowFlags, Match, PortRange};
+use api::{Action, Command, Field, FlowFlags, FlowMod, Match, PortRange};
 use flowtable::{
     BridgeId, Edit, Mask, Millis, Overflow, Refused, Rule, RuleId, Seed, Table, TableLimit, Tables,
 };
@@ -527,6 +527,21 @@ fn a_flow_that_was_used_ends_later_than_one_that_was_not() {
     first.stats.credit(1, 60, Millis(9000));
     add(&mut edit, bridge, "in_port=3,actions=drop").unwrap();
     assert_eq!(ports_in(&edit, bridge), [1, 3]);
+}
+
+/// To modify it counted as to use it, here and not where flows end.
+#[test]
+fn a_flow_that_was_modified_ends_no_later_for_it() {
+    let (mut edit, bridge) = evicting(2);
+    add(&mut edit, bridge, "in_port=1,idle_timeout=30,actions=drop").unwrap();
+    let mut later = |flow: &str, change: Command, now| {
+        let flow = flow.parse::<FlowMod>().unwrap();
+        edit.flow_mod(bridge, &FlowMod { command: change, ..flow }, Millis(now)).unwrap();
+    };
+    later("in_port=2,idle_timeout=30,actions=drop", Command::Add, 2000);
+    later("in_port=1,actions=output:2", Command::Modify, 9000);
+    later("in_port=3,actions=drop", Command::Add, 9500);
+    assert_eq!(ports_in(&edit, bridge), [2, 3]);
 }
 
 #[test]
