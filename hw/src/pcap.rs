@@ -99,9 +99,14 @@ impl Port for Pcap {
 /// The packets of a file, [`STRIDE`] lines apart, or as many times that as one needs.
 #[derive(Debug)]
 struct Templates {
-    lines: Vec<[u8; LINE]>,
+    lines: Vec<Line>,
     packets: Vec<Template>,
 }
+
+/// Bytes that lie in one cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Line([u8; LINE]);
 
 /// A packet: its lines in [`Templates::lines`], and its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -132,8 +137,10 @@ impl Templates {
         let mut lines = Vec::with_capacity(needed);
         let template = |bytes: &Vec<u8>| {
             let first = lines.len();
-            lines.resize(first + lines_of(bytes), [0; LINE]);
-            lines[first..].as_flattened_mut()[..bytes.len()].copy_from_slice(bytes);
+            lines.resize(first + lines_of(bytes), Line([0; LINE]));
+            for (Line(line), bytes) in lines[first..].iter_mut().zip(bytes.chunks(LINE)) {
+                line[..bytes.len()].copy_from_slice(bytes);
+            }
             let end = first + bytes.len().div_ceil(LINE);
             Template { first: number(first), end: number(end), len: number(bytes.len()) }
         };
@@ -142,7 +149,7 @@ impl Templates {
     }
 
     #[inline]
-    fn lines(&self, template: Template) -> &[[u8; LINE]] {
+    fn lines(&self, template: Template) -> &[Line] {
         &self.lines[template.first as usize..template.end as usize]
     }
 
@@ -220,17 +227,15 @@ impl PcapRx {
     ) -> bool {
         let from = self.templates.lines(template);
         if from.len() > (FRAME_SIZE - usize::from(HEADROOM)) / LINE {
-            return self.copy_long(&from.as_flattened()[..template.len as usize], pool, batch);
+            return self.copy_long(from, template.len as usize, pool, batch);
         }
         let Some(mut frame) = pool.alloc() else { return false };
         let (to, _) = memory.bytes_mut(&mut frame)[usize::from(HEADROOM)..].as_chunks_mut();
         // Whole lines: what is behind the packet is free. The first, mostly the only one, is of fixed
         // length: a move or two.
         if let ([to, more_to @ ..], [from, more @ ..]) = (to, from) {
-            *to = *from;
-            if !more.is_empty() {
-                more_to[..more.len()].copy_from_slice(more);
-            }
+            *to = from.0;
+            more_to.iter_mut().zip(more).for_each(|(to, from)| *to = from.0);
         }
         let len = u16::try_from(template.len).unwrap_or(0);
         // Pushed right here: a packet handed round first would be read back before it is written.
@@ -239,8 +244,15 @@ impl PcapRx {
     }
 
     #[cold]
-    fn copy_long(&self, bytes: &[u8], pool: &mut FramePool, batch: &mut Batch) -> bool {
-        let packet = Chainer::copy_of(bytes, HEADROOM, self.port, pool);
+    fn copy_long(
+        &self,
+        lines: &[Line],
+        len: usize,
+        pool: &mut FramePool,
+        batch: &mut Batch,
+    ) -> bool {
+        let bytes: Vec<_> = lines.iter().flat_map(|line| line.0).take(len).collect();
+        let packet = Chainer::copy_of(&bytes, HEADROOM, self.port, pool);
         let copied = packet.is_some();
         batch.extend(packet);
         copied
