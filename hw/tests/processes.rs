@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use common::{Forwarder, Frames, Result};
 use hw::{AfXdp, AfXdpOptions, Pod, PodOptions, Port, WhenAway};
 use packet::PortId;
 use testnet::net::Running;
-use testnet::{Host, TestNet};
+use testnet::{FOUR_CAPABILITIES, Host, Nobody, TestNet};
 
 /// Tells a second run of this program what ports to make; `pods`, `drop` or `pass`.
 const ROLE: &str = "VSWITCH_PORTS";
@@ -40,21 +40,21 @@ fn other_process() -> Result {
     }
 }
 
-/// Starts the other process under `prefix`, and waits until packets cross it.
-fn start(net: &TestNet, role: &str, prefix: &str, [a, b]: [&Host; 2]) -> Result<Running> {
-    let exe = std::env::current_exe()?;
-    start_program(net, role, prefix, &exe.display().to_string(), [a, b])
+/// Starts the other process, and waits until packets cross it.
+fn start(net: &TestNet, role: &str, hosts: [&Host; 2]) -> Result<Running> {
+    start_program(net, role, None, &std::env::current_exe()?, hosts)
 }
 
 fn start_program(
     net: &TestNet,
     role: &str,
-    prefix: &str,
-    program: &str,
+    starter: Option<&Path>,
+    program: &Path,
     [a, b]: [&Host; 2],
 ) -> Result<Running> {
+    let [starter, program] = [starter.unwrap_or(Path::new("")), program].map(Path::display);
     let process = net.spawn(&format!(
-        "{prefix} env {ROLE}={role} {program} --exact --ignored --nocapture other_process"
+        "{starter} env {ROLE}={role} {program} --exact --ignored --nocapture other_process"
     ))?;
     for _ in 0..50 {
         if a.ping(b, 1)? == 1 {
@@ -85,19 +85,13 @@ fn network() -> Result<(TestNet, Host, Host)> {
 #[ignore = "needs root: run by cargo xtask test"]
 fn four_capabilities_are_enough() -> Result {
     let (net, a, b) = network()?;
-    // Nobody, who may read the program only if it lies where everybody may.
-    let program = Copied::new(&net)?;
-    let rights = "net_admin,+net_raw,+bpf,+ipc_lock";
-    let prefix = format!(
-        "setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps -all,+{rights} \
-         --ambient-caps -all,+{rights} --bounding-set -all,+{rights}"
-    );
+    let nobody = Nobody::new(&net, &std::env::current_exe()?)?;
+    let [starter, program] = [nobody.starter(), nobody.program()];
     for role in ["drop", "pods"] {
-        let path = program.0.display().to_string();
-        let mut process = start_program(&net, role, &prefix, &path, [&a, &b])?;
+        let mut process = start_program(&net, role, Some(&starter), &program, [&a, &b])?;
         let status = std::fs::read_to_string(format!("/proc/{}/status", process.id()))?;
-        // NET_ADMIN 12, NET_RAW 13, IPC_LOCK 14, BPF 39.
-        assert!(status.contains("CapEff:\t0000008000007000"), "{status}");
+        assert!(status.contains("Uid:\t65534\t65534"), "{status}");
+        assert!(status.contains(&format!("CapEff:\t{FOUR_CAPABILITIES}")), "{status}");
         assert_eq!(a.ping(&b, 10)?, 10, "{role}");
         process.kill()?;
         net.run("ip link set dev a xdp off")?;
@@ -106,33 +100,13 @@ fn four_capabilities_are_enough() -> Result {
     Ok(())
 }
 
-/// A copy of this program that everybody may run, gone when the test is.
-struct Copied(PathBuf);
-
-impl Copied {
-    fn new(net: &TestNet) -> Result<Self> {
-        use std::os::unix::fs::PermissionsExt;
-        let path = std::env::temp_dir().join(format!("{}-test", net.namespace()));
-        std::fs::copy(std::env::current_exe()?, &path)?;
-        let copied = Self(path);
-        std::fs::set_permissions(&copied.0, std::fs::Permissions::from_mode(0o755))?;
-        Ok(copied)
-    }
-}
-
-impl Drop for Copied {
-    fn drop(&mut self) {
-        drop(std::fs::remove_file(&self.0));
-    }
-}
-
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn a_killed_switch_lets_nothing_through_and_a_new_one_goes_on() -> Result {
     for role in ["drop", "pods"] {
         let (net, a, b) = network()?;
         for _ in 0..2 {
-            let mut process = start(&net, role, "", [&a, &b])?;
+            let mut process = start(&net, role, [&a, &b])?;
             assert_eq!(reaches_the_host_stack(&a)?, 0, "{role}: while it runs");
             process.kill()?;
             assert_eq!(a.ping(&b, 3)?, 0, "{role}: nobody carries packets");
@@ -149,7 +123,7 @@ fn a_killed_switch_lets_nothing_through_and_a_new_one_goes_on() -> Result {
 #[ignore = "needs root: run by cargo xtask test"]
 fn a_port_told_to_pass_gives_its_packets_to_the_host_when_it_is_away() -> Result {
     let (net, a, b) = network()?;
-    let mut process = start(&net, "pass", "", [&a, &b])?;
+    let mut process = start(&net, "pass", [&a, &b])?;
     assert_eq!(reaches_the_host_stack(&a)?, 0, "while it runs");
     process.kill()?;
     assert_eq!(reaches_the_host_stack(&a)?, 3, "after it was killed");

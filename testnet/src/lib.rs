@@ -3,9 +3,11 @@
 //! A dev-dependency only; nothing that ships links it.
 
 pub mod net;
+pub mod nobody;
 pub mod packets;
 
 pub use net::{Host, HostOptions, TestNet};
+pub use nobody::{FOUR_CAPABILITIES, Nobody};
 
 /// Waits until something is so, for five seconds.
 ///

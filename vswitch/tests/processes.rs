@@ -3,55 +3,28 @@
 #[path = "common/net.rs"]
 mod net;
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use api::request::{InternalOptions, PortKind};
 use net::{
     AFXDP, Daemon, NORMAL, POD, Result, bridge, host, stream, sums_are_right, until_reached,
 };
-use testnet::{Host, TestNet};
+use testnet::{FOUR_CAPABILITIES, Host, Nobody, TestNet};
 
 const PORTS: &[(&str, &str)] = &[("a", AFXDP), ("b", POD), ("br0", "type = 'internal'")];
-
-/// A copy of a program where everybody may run it, gone with its value.
-struct Copied(PathBuf);
-
-impl Copied {
-    fn new(net: &TestNet, program: &str) -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("{}-copied", net.namespace()));
-        std::fs::copy(program, &path)?;
-        let copied = Self(path);
-        std::fs::set_permissions(&copied.0, std::fs::Permissions::from_mode(0o755))?;
-        Ok(copied)
-    }
-}
-
-impl Drop for Copied {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
 
 #[test]
 #[ignore = "needs root: run by cargo xtask test"]
 fn four_capabilities_are_enough_for_every_kind_of_port() -> Result {
     let net = TestNet::new()?;
     let (a, b) = (host(&net, "a", 1)?, host(&net, "b", 2)?);
-    let program = Copied::new(&net, env!("CARGO_BIN_EXE_vswitchd"))?;
-    let rights = "net_admin,+net_raw,+bpf,+ipc_lock";
-    // Nobody, who may lock no memory either.
-    let prefix = format!(
-        "prlimit --memlock=65536 setpriv --reuid 65534 --regid 65534 --clear-groups \
-         --no-new-privs --inh-caps -all,+{rights} --ambient-caps -all,+{rights} \
-         --bounding-set -all,+{rights}"
-    );
-    let daemon = Daemon::start_as(&net, &prefix, &program.0, &bridge(NORMAL, PORTS))?;
+    let nobody = Nobody::new(&net, Path::new(env!("CARGO_BIN_EXE_vswitchd")))?;
+    let daemon =
+        Daemon::start_by(&net, &[&nobody.starter(), &nobody.program()], &bridge(NORMAL, PORTS))?;
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id()))?;
     assert!(status.contains("Uid:\t65534\t65534"), "{status}");
-    // NET_ADMIN 12, NET_RAW 13, IPC_LOCK 14, BPF 39.
     for set in ["CapEff", "CapPrm", "CapBnd"] {
-        assert!(status.contains(&format!("{set}:\t0000008000007000")), "{status}");
+        assert!(status.contains(&format!("{set}:\t{FOUR_CAPABILITIES}")), "{status}");
     }
     net.run("ip address add 10.0.0.254/24 dev br0")?;
     until_reached(&a, b.address())?;

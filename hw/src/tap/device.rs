@@ -39,8 +39,15 @@ impl Device {
         const OFFLOAD_UDP: u32 = 0x20 | 0x40;
         let failed = |doing, error| Error::interface(name, doing, error).needs("CAP_NET_ADMIN");
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = rustix::fs::open("/dev/net/tun", flags, Mode::empty())
-            .map_err(|errno| failed("opening /dev/net/tun", errno.into()))?;
+        let fd = rustix::fs::open("/dev/net/tun", flags, Mode::empty()).map_err(|errno| {
+            Error::interface(name, "opening /dev/net/tun", errno).hint(match errno {
+                Errno::ACCESS => "its mode forbids it: `chmod 0666 /dev/net/tun`, as udev has it",
+                Errno::PERM => "the container may not use the device: allow it `c 10:200 rwm`",
+                Errno::NOENT => "the container lacks the device: give it /dev/net/tun",
+                Errno::NODEV => "the kernel has no TAPs: `modprobe tun`",
+                _ => "",
+            })
+        })?;
         let name = sys::tun_attach(fd.as_fd(), name, TAP | NO_INFORMATION | VNET_HEADER).map_err(
             |error| {
                 let busy = error.raw_os_error() == Some(Errno::BUSY.raw_os_error());

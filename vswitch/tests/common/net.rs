@@ -48,16 +48,11 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// A switch in the switch's namespace, as this file says; socket and log are its own.
     pub(crate) fn start(net: &TestNet, config: &str) -> Result<Self> {
-        Self::start_as(net, "", Path::new(env!("CARGO_BIN_EXE_vswitchd")), config)
+        Self::start_by(net, &[Path::new(env!("CARGO_BIN_EXE_vswitchd"))], config)
     }
 
-    /// The same under a command that starts others, and from another place.
-    pub(crate) fn start_as(
-        net: &TestNet,
-        prefix: &str,
-        program: &Path,
-        config: &str,
-    ) -> Result<Self> {
+    /// The same by another command: the program, and before it what starts it.
+    pub(crate) fn start_by(net: &TestNet, command: &[&Path], config: &str) -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("vswitchd-{}", net.namespace()));
         std::fs::create_dir_all(&folder)?;
         // Whoever it runs as.
@@ -68,8 +63,7 @@ impl Daemon {
         let log = std::fs::File::options().create(true).append(true).open(folder.join("log"))?;
         let process = Command::new("ip")
             .args(["netns", "exec", net.namespace()])
-            .args(prefix.split_whitespace())
-            .arg(program)
+            .args(command)
             .arg("--config")
             .arg(&file)
             .arg("--socket")
