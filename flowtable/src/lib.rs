@@ -91,4 +91,4 @@ pub use tables::{Bridge, Tables};
 pub use tokens::TokenBucket;
 pub use translate::{Lesson, Note, Record, Translation};
 pub use values::Values;
-pub use walk::{DEPTH, RESUBMITS, STACK};
+pub use walk::{DEPTH, PASSES, RESUBMITS, STACK};

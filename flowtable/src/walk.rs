@@ -25,6 +25,9 @@ use crate::translate::{Lesson, Note, Record, Stop, Translation};
 pub const DEPTH: u32 = 64;
 /// One packet is resubmitted at most so often on one pass (as in Open vSwitch).
 pub const RESUBMITS: u32 = 4096;
+/// A packet takes at most so many passes beyond its first, those of the packet it is a copy of
+/// included.
+pub const PASSES: usize = 8;
 /// Values that lie on the stack at most (as many as Open vSwitch has room for).
 pub const STACK: usize = 4096;
 

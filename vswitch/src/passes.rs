@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{DropReason, PacketInReason};
-use flowtable::{Aside, AsideId, Cache, Decision, Found, Frozen, Metered, Millis, Op, Show};
+use flowtable::{
+    Aside, AsideId, Cache, Decision, Found, Frozen, Metered, Millis, Op, PASSES, Show,
+};
 use packet::{FramePool, Headers, Key, Kind, Memory, Packet, PortId, parse, vlan};
 
 use crate::account::Account;
@@ -19,13 +21,9 @@ use crate::news::Teller;
 use crate::outputs::Outputs;
 use crate::worth::Worth;
 
-/// Passes that a packet takes at most beyond its first, those of the packet it is a copy of
-/// included.
-pub(crate) const MOST: usize = 8;
-
 /// Room for programs that are carried out within each other: while one is, the caches may change.
 #[derive(Debug)]
-pub(crate) struct Scratch([Vec<Op>; MOST + 1]);
+pub(crate) struct Scratch([Vec<Op>; PASSES + 1]);
 
 impl Scratch {
     pub(crate) fn new() -> Self {
@@ -127,7 +125,7 @@ impl Passes<'_> {
     /// What comes behind a decision: the next program, and where the packet's headers are. Or the end
     /// of the packet.
     fn next(&mut self, packet: &Packet, aside: AsideId) -> Result<(Found, Headers), Verdict> {
-        if self.depth >= MOST {
+        if self.depth >= PASSES {
             return Err(Verdict::Drop(DropReason::PassLimit));
         }
         let outcome = self.decide(packet, aside)?;

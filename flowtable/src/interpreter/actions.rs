@@ -7,7 +7,7 @@ use super::{End, Interpreter, Run};
 use crate::choose::{choose_link, choose_member, connection_hash, hash_of};
 use crate::mask::Seed;
 use crate::meter::Metered;
-use crate::walk::{DEPTH, RESUBMITS, STACK};
+use crate::walk::{DEPTH, PASSES, RESUBMITS, STACK};
 
 impl Interpreter {
     /// Carries out the actions of a flow in `table`, one after the other.
@@ -95,6 +95,9 @@ impl Interpreter {
                 run.packet.write(Key::NW_TTL, ttl - 1, Key::NW_TTL.ones())?;
             }
             Action::CheckPktLarger { len, dst } => {
+                if let Some(end) = self.decide(run) {
+                    return Ok(Some(end));
+                }
                 let tags = usize::from(run.packet.headers().vlans) * vlan::LEN;
                 let is_larger = run.packet.bytes.len() - tags > usize::from(*len);
                 run.packet.write(dst.span(), is_larger.into(), 1)?;
@@ -162,10 +165,10 @@ impl Interpreter {
         set: Vec<Action>,
         what: impl FnOnce(&mut Self, &mut Run) -> Result<(), DropReason>,
     ) -> Result<(), DropReason> {
-        let before = (run.packet.clone(), run.stack.clone());
+        let before = (run.packet.clone(), run.stack.clone(), run.decisions);
         let outside = std::mem::replace(&mut run.set, set);
         what(self, run)?;
-        (run.packet, run.stack) = before;
+        (run.packet, run.stack, run.decisions) = before;
         run.set = outside;
         Ok(())
     }
@@ -212,18 +215,34 @@ impl Interpreter {
         self.shown += 1;
     }
 
+    /// Ends a packet here, and says so.
+    fn stop(&mut self, run: &mut Run, reason: DropReason) -> End {
+        run.is_over = true;
+        *self.stopped.entry(reason).or_default() += 1;
+        End::Exit
+    }
+
+    /// Has a packet take one more decision; answers with its end if those are too many.
+    fn decide(&mut self, run: &mut Run) -> Option<End> {
+        if run.decisions == PASSES {
+            return Some(self.stop(run, DropReason::PassLimit));
+        }
+        run.decisions += 1;
+        None
+    }
+
     fn meter(&mut self, run: &mut Run, number: u32) -> Option<End> {
-        let Some(meter) = self.meters.get(&number) else {
+        if !self.meters.contains_key(&number) {
             run.reason = DropReason::NoSuchMeter;
             return Some(End::Exit);
-        };
+        }
+        if let Some(end) = self.decide(run) {
+            return Some(end);
+        }
+        let meter = self.meters.get(&number)?;
         match meter.admit(1, run.packet.bytes.len() as u64, self.now) {
             Metered::Passes | Metered::Remarked(_) => None,
-            Metered::Dropped => {
-                run.is_over = true;
-                self.metered += 1;
-                Some(End::Exit)
-            }
+            Metered::Dropped => Some(self.stop(run, DropReason::Metered)),
         }
     }
 
@@ -236,10 +255,30 @@ impl Interpreter {
         let group = group.group.clone();
         let live = (0..group.buckets.len()).filter(|at| self.is_live(&group, *at, &mut vec![]));
         let live: Vec<_> = live.collect();
-        let taken = match group.kind {
+        if group.kind == GroupKind::Select && is_a_choice(&group, &live) {
+            // Only the copy that takes the group is what is decided about.
+            return self
+                .copy(run, Vec::new(), |literal, run| match literal.decide(run) {
+                    Some(_) => Ok(()),
+                    None => literal.buckets(run, number, &group, &live),
+                })
+                .map(|()| None);
+        }
+        self.buckets(run, number, &group, &live).map(|()| None)
+    }
+
+    /// Has a packet take those buckets of a group that are for it, a copy each.
+    fn buckets(
+        &mut self,
+        run: &mut Run,
+        number: u32,
+        group: &Group,
+        live: &[usize],
+    ) -> Result<(), DropReason> {
+        let taken: Vec<_> = match group.kind {
             GroupKind::All | GroupKind::Indirect => (0..group.buckets.len()).collect(),
-            GroupKind::FastFailover => live.into_iter().take(1).collect(),
-            GroupKind::Select => self.select(run, &group.selection, &group.buckets, &live),
+            GroupKind::FastFailover => live.iter().copied().take(1).collect(),
+            GroupKind::Select => self.select(run, &group.selection, &group.buckets, live),
         };
         if taken.is_empty() {
             run.reason = DropReason::NoLiveBucket;
@@ -253,7 +292,7 @@ impl Interpreter {
             self.copy(run, Vec::new(), |literal, run| literal.list(run, &actions, 0).map(|_| ()))?;
             run.depth -= 1;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Whether a bucket is live, if these groups have been asked already.
@@ -303,6 +342,14 @@ impl Interpreter {
         });
         chosen.into_iter().collect()
     }
+}
+
+/// Whether a packet that takes a select group has to choose, by a hash of its connection.
+fn is_a_choice(group: &Group, live: &[usize]) -> bool {
+    let by_fields =
+        matches!(&group.selection, Selection::Hash { fields, .. } if !fields.is_empty());
+    let candidates = live.iter().filter(|at| group.buckets[**at].weight > 0).count();
+    !by_fields && candidates > 1
 }
 
 /// An action set in the order in which it is carried out: a step for each kind.

@@ -9,7 +9,7 @@ mod actions;
 mod forward;
 mod literal;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use api::{
@@ -83,8 +83,8 @@ pub struct Interpreter {
     pub groups: HashMap<u32, LiteralGroup>,
     /// Its meters.
     pub meters: HashMap<u32, Meter>,
-    /// Packets that meters have dropped, copies included.
-    pub metered: u64,
+    /// Packets that meters and the limit of passes have stopped, copies included.
+    pub stopped: BTreeMap<DropReason, u64>,
     /// Packets that were shown.
     pub shown: u64,
     /// The time.
@@ -96,14 +96,16 @@ struct Run {
     packet: Literal,
     len: u64,
     sent: Vec<(u16, Vec<u8>)>,
-    /// Whether it was shown to those who watch, or stopped by a meter: then it is not dropped for
-    /// want of anything better.
+    /// Whether it was shown to those who watch, or stopped: then it is not dropped for want of
+    /// anything better.
     is_over: bool,
     reason: DropReason,
     stack: Vec<u128>,
     set: Vec<Action>,
     resubmits: u32,
     depth: u32,
+    /// Decisions that were taken about it, each packet anew: it has taken as many passes.
+    decisions: usize,
 }
 
 /// How a list of actions ended.
@@ -186,6 +188,7 @@ impl Interpreter {
             set: Vec::new(),
             resubmits: 0,
             depth: 0,
+            decisions: 0,
         };
         if self.ports.get(in_port).is_some_and(|port| !port.flags.receives()) {
             return Fate::Dropped(DropReason::NoReceive);

@@ -12,7 +12,7 @@ use super::{Assumptions, flow_text};
 use crate::account::Account;
 use crate::act::{Exit, Verdict as Fate, act};
 use crate::describe::{self, Names, Vocabulary};
-use crate::passes::{self, says_flow, wire_len};
+use crate::passes::{says_flow, wire_len};
 use crate::session;
 
 /// Bytes of a trace: a packet may pass thousands of flows with thousands of actions each.
@@ -262,7 +262,7 @@ impl<'a> Run<'a> {
     /// Takes a decision, and what comes behind it for each of its outcomes.
     fn decide(&mut self, number: u32, packet: Packet, pool: &mut FramePool, account: &Account) {
         let Some(frozen) = self.frozen(number) else { return packet.free(pool) };
-        if self.depth >= passes::MOST {
+        if self.depth >= flowtable::PASSES {
             self.fail(DropReason::PassLimit);
             return self.drop(packet, DropReason::PassLimit, pool, account);
         }

@@ -367,10 +367,8 @@ impl Bench {
                 Fate::Dropped(reason) => expected.dropped.push((number, reason, 1)),
             }
         }
-        let metered = std::mem::take(&mut self.literal.metered);
-        if metered > 0 {
-            expected.dropped.push((number, DropReason::Metered, metered));
-        }
+        let stopped = std::mem::take(&mut self.literal.stopped).into_iter();
+        expected.dropped.extend(stopped.map(|(reason, packets)| (number, reason, packets)));
         (real.sorted(), expected.sorted())
     }
 
@@ -540,7 +538,8 @@ impl Outcome {
     /// any of them is as good.
     pub(crate) fn told_apart(mut self) -> Self {
         for (_, reason, _) in &mut self.dropped {
-            if *reason != DropReason::Metered && *reason != DropReason::Runt {
+            let apart = [DropReason::Metered, DropReason::PassLimit, DropReason::Runt];
+            if !apart.contains(reason) {
                 *reason = DropReason::FlowDrop;
             }
         }
