@@ -4,6 +4,7 @@
 //! reads as packets per second. These figures find out where time goes; they compare with nobody.
 #![expect(clippy::unwrap_used, reason = "what a measurement lacks ends it")]
 
+use std::cell::LazyCell;
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -138,24 +139,27 @@ fn lists(criterion: &mut Criterion) {
     for (profile, rules) in
         Profile::ALL.iter().flat_map(|p| [1000, 10_000, 100_000].map(|n| (p, n)))
     {
-        let list = List::new(profile, rules, LISTS);
-        let mut edit = Tables::new(Seed(7)).with_table_limit(1_000_000).edit();
-        let bridge = edit.add_bridge("br0".into()).unwrap();
-        for rule in &list.rules {
-            edit.flow_mod(bridge, &rule.flow("output:2").parse().unwrap(), Millis(0)).unwrap();
-        }
-        let tables = edit.finish().0;
-        let table = tables.bridge(bridge).unwrap().table(0).unwrap();
-        let drawn = packets::Headers::new(&list.rules, LISTS).draw(Skew::Uniform, 40_000, LISTS);
-        let key = |(header, _): &(packets::Header, _)| {
-            let (frame, mut key) = (header.frame(), Key::ZERO);
-            parse(&frame, frame.len(), &mut key).unwrap();
-            key
-        };
-        let keys: Vec<_> = drawn.iter().map(key).collect();
-        let id = format!("{}, {rules} rules, {} tuples", profile.name, table.tuples());
-        let mut next = keys.iter().cycle();
-        group.bench_function(id, |bencher| {
+        // Only for those who ask for it: it takes seconds.
+        let made = LazyCell::new(|| {
+            let list = List::new(profile, rules, LISTS);
+            let mut edit = Tables::new(Seed(7)).with_table_limit(1_000_000).edit();
+            let bridge = edit.add_bridge("br0".into()).unwrap();
+            for rule in &list.rules {
+                edit.flow_mod(bridge, &rule.flow("output:2").parse().unwrap(), Millis(0)).unwrap();
+            }
+            let drawn =
+                packets::Headers::new(&list.rules, LISTS).draw(Skew::Uniform, 40_000, LISTS);
+            let key = |(header, _): &(packets::Header, _)| {
+                let (frame, mut key) = (header.frame(), Key::ZERO);
+                parse(&frame, frame.len(), &mut key).unwrap();
+                key
+            };
+            (edit.finish().0, bridge, drawn.iter().map(key).collect::<Vec<_>>())
+        });
+        group.bench_function(format!("{}, {rules} rules", profile.name), |bencher| {
+            let (tables, bridge, keys) = &*made;
+            let table = tables.bridge(*bridge).unwrap().table(0).unwrap();
+            let mut next = keys.iter().cycle();
             bencher.iter(|| {
                 let mut looked = Key::ZERO;
                 table.lookup(next.next().unwrap_or(&Key::ZERO), &mut looked).map(|rule| rule.id)
@@ -183,15 +187,18 @@ fn worker(criterion: &mut Criterion) {
     }
     let mut group = criterion.benchmark_group("worker, lists of 1000 rules, Zipf");
     for profile in &Profile::ALL {
-        let file = folder.path().join("in.pcap");
-        let list = List::new(profile, 1000, LISTS);
-        let drawn = packets::Headers::new(&list.rules, LISTS).draw(Skew::Zipf, 40_000, LISTS);
-        let frames: Vec<_> = drawn.iter().map(|(header, _)| header.frame()).collect();
-        captures::write(&file, frames.iter().map(Vec::as_slice)).unwrap();
-        let flows: Vec<_> = list.rules.iter().map(|rule| rule.flow("output:2")).collect();
-        let mut way = Way::new(&flows, file, 200_000);
+        let mut way = LazyCell::new(|| {
+            let file = folder.path().join("in.pcap");
+            let list = List::new(profile, 1000, LISTS);
+            let drawn = packets::Headers::new(&list.rules, LISTS).draw(Skew::Zipf, 40_000, LISTS);
+            let frames: Vec<_> = drawn.iter().map(|(header, _)| header.frame()).collect();
+            captures::write(&file, frames.iter().map(Vec::as_slice)).unwrap();
+            let flows: Vec<_> = list.rules.iter().map(|rule| rule.flow("output:2")).collect();
+            Way::new(&flows, file, 200_000)
+        });
         group.throughput(Throughput::Elements(1));
         group.bench_function(profile.name, |bencher| {
+            let way = LazyCell::force_mut(&mut way);
             bencher.iter_custom(|count| way.run(count));
         });
     }

@@ -15,6 +15,7 @@ use packet::{
 };
 
 use crate::account::Account;
+use crate::hop;
 
 /// What becomes of a packet when its program has been carried out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,12 +100,8 @@ pub fn act(
         match *op {
             Op::Send(port) => return Verdict::Send(port),
             // The two that nearly every forwarded packet meets, without detour.
-            Op::Eth(addresses) => {
-                if let Some(place) = packet.head_mut(memory).first_chunk_mut() {
-                    *place = addresses;
-                }
-            }
-            Op::DecTtl => dec_ttl(packet, headers, memory),
+            Op::Eth(addresses) => hop::set_addresses(packet.head_mut(memory), addresses),
+            Op::DecTtl => hop::dec_ttl(packet.head_mut(memory), headers),
             Op::Drop(reason) => return Verdict::Drop(reason),
             Op::Output(port) => {
                 if let Some(copy) = exit.duplicate(packet, pool, account) {
@@ -182,30 +179,6 @@ fn pop_vlan(packet: &mut Packet, headers: &mut Headers, memory: &Memory) {
         headers.vlans -= 1;
         headers.l3 = headers.l3.wrapping_sub(4);
         headers.l4 = headers.l4.wrapping_sub(4);
-    }
-}
-
-/// Takes one off the TTL, which is known to be more than one.
-#[inline]
-fn dec_ttl(packet: &mut Packet, headers: Headers, memory: &Memory) {
-    let l3 = usize::from(headers.l3);
-    let Some(ip) = packet.head_mut(memory).get_mut(l3..) else { return };
-    match headers.network {
-        Network::Ipv4 => {
-            let Some(ip) = ip.first_chunk_mut::<{ ipv4::LEN }>() else { return };
-            ip[ipv4::TTL] = ip[ipv4::TTL].saturating_sub(1);
-            // The TTL is the upper half of its word: RFC 1624 with m - m' = 0x0100.
-            let sum = u16::from_be_bytes([ip[ipv4::CHECKSUM], ip[ipv4::CHECKSUM + 1]]);
-            let (sum, carry) = sum.overflowing_add(0x0100);
-            let [high, low] = (sum + u16::from(carry)).to_be_bytes();
-            (ip[ipv4::CHECKSUM], ip[ipv4::CHECKSUM + 1]) = (high, low);
-        }
-        Network::Ipv6 => {
-            if let Some(limit) = ip.get_mut(ipv6::HOP_LIMIT) {
-                *limit = limit.saturating_sub(1);
-            }
-        }
-        Network::None | Network::Arp => {}
     }
 }
 

@@ -19,6 +19,7 @@ pub mod dump;
 pub mod egress;
 pub mod events;
 pub mod histogram;
+mod hop;
 pub mod inject;
 mod lanes;
 pub mod last_drops;

@@ -34,6 +34,7 @@ use crate::act::{Verdict, act};
 use crate::clock::millis;
 use crate::desk::Desk;
 use crate::histogram::Stopwatch;
+use crate::hop::Hop;
 use crate::inject::Injection;
 use crate::lanes::{LANES, Lanes};
 use crate::news::Teller;
@@ -349,8 +350,9 @@ impl Way {
         program: ProgramId,
         account: &Account,
     ) {
-        if let Some(Op::Send(port)) = self.cache.programs().ops(program).first() {
-            return self.send_alike(batch, lanes, *port);
+        let (hop, rest) = Hop::split_off(self.cache.programs().ops(program));
+        if let Some(Op::Send(port)) = rest.first() {
+            return self.send_alike(batch, lanes, hop, *port);
         }
         for lane in lanes {
             if self.outputs.begin(self.verdicts.len()) {
@@ -376,16 +378,18 @@ impl Way {
         }
     }
 
-    /// Nothing is done with packets in a row but sending them to one port.
+    /// Nothing is done with packets in a row but a hop, and sending them to one port.
     #[inline]
-    fn send_alike(&mut self, batch: &Batch, lanes: Range<usize>, port: PortId) {
-        let Self { verdicts, lanes: known, cache, millis, .. } = self;
-        let (packets, found) = (&batch[verdicts.len()..], &known.found[lanes]);
+    fn send_alike(&mut self, batch: &mut Batch, lanes: Range<usize>, hop: Hop, port: PortId) {
+        let Self { verdicts, lanes: known, cache, millis, memory, .. } = self;
+        let found = known.found[lanes.clone()].iter().zip(&known.headers[lanes]);
+        let packets = batch[verdicts.len()..].iter_mut();
         let paths = cache.paths_mut();
-        verdicts.extend(packets.iter().zip(found).map(|(packet, found)| match found {
+        verdicts.extend(packets.zip(found).map(|(packet, (found, headers))| match found {
             Some(Found::Cached(_, path)) if packet.len() >= ethernet::LEN => {
                 let Worth { packets, bytes } = Worth::of(packet);
                 paths.count(*path, packets, bytes, *millis);
+                hop.take(packet, *headers, memory);
                 Verdict::Send(port)
             }
             _ => Verdict::Drop(DropReason::Runt),
