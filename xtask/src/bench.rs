@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 pub(crate) struct Options {
     /// `datapath`, `classify`, `flowmod` or `veth`.
     name: String,
-    /// Fifteen minutes at most; whether a reach is met is judged without this.
+    /// Twenty minutes at most; whether a reach is met is judged without this.
     #[arg(long)]
     quick: bool,
     /// Only rows with this in their names.
