@@ -13,7 +13,8 @@ use crate::workspace::Workspace;
 pub(crate) struct Options {
     /// `datapath`, `classify`, `flowmod` or `veth`.
     name: String,
-    /// Twenty minutes at most; whether a reach is met is judged without this.
+    /// Fifteen minutes at most, on a slow machine twenty-five; whether a reach is met is judged
+    /// without this.
     #[arg(long)]
     quick: bool,
     /// Only rows with this in their names.

@@ -31,7 +31,7 @@ const SMALL: (Limits, HugeMemory) = (
 const SEED: u64 = 2005;
 /// The seconds that all rows may take if they must be quick. On an idle machine they take fourteen
 /// minutes at most; on a slow one OVS takes minutes more to fill its caches.
-const QUICK: u64 = 1200;
+const QUICK: u64 = 1500;
 
 /// Measures everything.
 pub fn run(plan: &Plan) -> Result<Findings> {
@@ -317,6 +317,6 @@ mod tests {
         let rows = |job: &Job| f64::from(u32::try_from(job.goals().len()).unwrap());
         let seconds: f64 = Job::all().iter().map(|job| job.cost(true) * rows(job)).sum();
         assert!(seconds <= 840.0, "{seconds} s");
-        const { assert!(QUICK <= 20 * 60, "quick") };
+        const { assert!(QUICK <= 25 * 60, "quick") };
     }
 }
