@@ -344,7 +344,8 @@ pub(crate) const fn unpack(word: u64) -> [PortRange; 2] {
 
 impl PartialEq for Mask {
     fn eq(&self, other: &Self) -> bool {
-        self.bits == other.bits && self.ranged == other.ranged
+        // Rules of a table share theirs.
+        std::ptr::eq(self, other) || self.bits == other.bits && self.ranged == other.ranged
     }
 }
 

@@ -99,7 +99,7 @@ impl<R: Entry> Tuples<R> {
     fn locate(&self, mask: &Mask, values: &Values, priority: u16) -> Option<(usize, &R)> {
         let find = |at: usize| Some((at, self.tuples[at].find(mask, values, priority, self.seed)?));
         let own = self.at(mask.hash(), |other| other == mask).and_then(find);
-        own.or_else(|| find(self.shared_by(mask).filter(|_| self.guests.has(mask))?))
+        own.or_else(|| find(self.shared_by(mask)?))
     }
 
     fn at(&self, hash: u64, is_mask: impl Fn(&Mask) -> bool) -> Option<usize> {
@@ -107,10 +107,10 @@ impl<R: Entry> Tuples<R> {
         hashes.map(|(at, _)| at).find(|at| is_mask(&self.tuples[*at].mask))
     }
 
-    /// The tuple that rules of this mask share with others, if it is there.
+    /// The tuple that rules of this mask share with others, if some do.
     fn shared_by(&self, mask: &Mask) -> Option<usize> {
-        let bits = shared(mask, &lengths_of(mask))?;
-        self.at_bits(&bits)
+        let known = self.guests.has(mask).then_some(mask)?;
+        self.at_bits(&shared(known, &lengths_of(known))?)
     }
 
     fn at_bits(&self, bits: &Key) -> Option<usize> {
