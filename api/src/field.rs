@@ -124,9 +124,7 @@ pub enum Needs {
 }
 
 /// One row of the table.
-#[derive(Clone, Copy)]
 struct Row {
-    field: Field,
     /// The name that output uses, then the others that input may.
     names: &'static [&'static str],
     /// The name in references to parts of it (`NXM_OF_ETH_SRC[]`), then the others that input may
@@ -139,14 +137,9 @@ struct Row {
     needs: Needs,
 }
 
-const fn row(
-    field: Field,
-    names: &'static [&'static str],
-    nxm: &'static [&'static str],
-    span: Span,
-) -> Row {
+const fn row(names: &'static [&'static str], nxm: &'static [&'static str], span: Span) -> Row {
     let (format, needs) = (Hex, Needs::Nothing);
-    Row { field, names, nxm, span, maskable: true, writable: true, format, needs }
+    Row { names, nxm, span, maskable: true, writable: true, format, needs }
 }
 
 impl Row {
@@ -168,52 +161,73 @@ impl Row {
 
 use Format::{Decimal, Ethernet, Frag, Hex, Ipv4, Ipv6, Port, TcpFlags};
 
-/// Every field but the registers.
+/// Makes a table of rows, and finds the row of a field without a search: each word of a flow's text
+/// asks for it several times.
+macro_rules! rows {
+    ($($field:ident: $row:expr,)*) => {
+        static ROWS: &[(Field, Row)] = &[$((Field::$field, $row)),*];
+
+        /// The places of the rows.
+        enum Place { $($field),* }
+
+        impl Field {
+            fn row(self) -> &'static Row {
+                static REGISTER: Row = row(&[], &[], Key::METADATA);
+                match self {
+                    $(Self::$field => &ROWS[Place::$field as usize].1,)*
+                    Self::Reg(_) | Self::Xreg(_) | Self::Xxreg(_) => &REGISTER,
+                }
+            }
+        }
+    };
+}
+
+// Every field but the registers.
 #[rustfmt::skip]
-const ROWS: &[Row] = &[
-    row(Field::InPort, &["in_port"], &["NXM_OF_IN_PORT"], Key::IN_PORT).format(Port).exact().needs(Needs::Nothing),
-    row(Field::Metadata, &["metadata"], &["OXM_OF_METADATA"], Key::METADATA).format(Hex).needs(Needs::Nothing),
-    row(Field::PktMark, &["pkt_mark"], &["NXM_NX_PKT_MARK"], Key::PKT_MARK).format(Hex).needs(Needs::Nothing),
-    row(Field::ConjId, &["conj_id"], &["NXM_NX_CONJ_ID"], Key::CONJ_ID).format(Decimal).exact().read_only().needs(Needs::Nothing),
-    row(Field::PacketType, &["packet_type"], &["OXM_OF_PACKET_TYPE"], Key::PACKET_TYPE).format(Format::PacketType).exact().read_only().needs(Needs::Nothing),
-    row(Field::TunId, &["tun_id", "tunnel_id"], &["NXM_NX_TUN_ID", "OXM_OF_TUNNEL_ID"], Key::TUN_ID).format(Hex).needs(Needs::Nothing),
-    row(Field::EthSrc, &["eth_src", "dl_src"], &["NXM_OF_ETH_SRC", "OXM_OF_ETH_SRC"], Key::ETH_SRC).format(Ethernet).needs(Needs::Nothing),
-    row(Field::EthDst, &["eth_dst", "dl_dst"], &["NXM_OF_ETH_DST", "OXM_OF_ETH_DST"], Key::ETH_DST).format(Ethernet).needs(Needs::Nothing),
-    row(Field::EthType, &["eth_type", "dl_type"], &["NXM_OF_ETH_TYPE", "OXM_OF_ETH_TYPE"], Key::ETH_TYPE).format(Hex).exact().read_only().needs(Needs::Nothing),
-    row(Field::VlanTci, &["vlan_tci"], &["NXM_OF_VLAN_TCI"], Key::VLAN_TCI).format(Hex).needs(Needs::Nothing),
-    row(Field::VlanVid, &["vlan_vid"], &["OXM_OF_VLAN_VID"], Key::VLAN_TCI.slice(0, 13)).format(Decimal).needs(Needs::Nothing),
-    row(Field::VlanPcp, &["vlan_pcp", "dl_vlan_pcp"], &["OXM_OF_VLAN_PCP"], Key::VLAN_TCI.slice(13, 3)).format(Decimal).exact().needs(Needs::Vlan),
-    row(Field::IpSrc, &["ip_src", "nw_src"], &["NXM_OF_IP_SRC", "OXM_OF_IPV4_SRC"], Key::NW_SRC).format(Ipv4).needs(Needs::Ipv4),
-    row(Field::IpDst, &["ip_dst", "nw_dst"], &["NXM_OF_IP_DST", "OXM_OF_IPV4_DST"], Key::NW_DST).format(Ipv4).needs(Needs::Ipv4),
-    row(Field::Ipv6Src, &["ipv6_src"], &["NXM_NX_IPV6_SRC", "OXM_OF_IPV6_SRC"], Key::IPV6_SRC).format(Ipv6).needs(Needs::Ipv6),
-    row(Field::Ipv6Dst, &["ipv6_dst"], &["NXM_NX_IPV6_DST", "OXM_OF_IPV6_DST"], Key::IPV6_DST).format(Ipv6).needs(Needs::Ipv6),
-    row(Field::Ipv6Label, &["ipv6_label"], &["NXM_NX_IPV6_LABEL", "OXM_OF_IPV6_FLABEL"], Key::IPV6_LABEL).format(Hex).needs(Needs::Ipv6),
-    row(Field::IpProto, &["nw_proto", "ip_proto"], &["NXM_OF_IP_PROTO", "OXM_OF_IP_PROTO"], Key::NW_PROTO).format(Decimal).exact().read_only().needs(Needs::Ip),
-    row(Field::IpTos, &["nw_tos"], &["NXM_OF_IP_TOS"], Key::NW_TOS).format(Decimal).exact().needs(Needs::Ip),
-    row(Field::IpDscp, &["ip_dscp"], &["OXM_OF_IP_DSCP"], Key::NW_TOS.slice(2, 6)).format(Decimal).exact().needs(Needs::Ip),
-    row(Field::IpEcn, &["nw_ecn", "ip_ecn"], &["NXM_NX_IP_ECN", "OXM_OF_IP_ECN"], Key::NW_TOS.slice(0, 2)).format(Decimal).exact().needs(Needs::Ip),
-    row(Field::IpTtl, &["nw_ttl"], &["NXM_NX_IP_TTL"], Key::NW_TTL).format(Decimal).exact().needs(Needs::Ip),
-    row(Field::IpFrag, &["ip_frag", "nw_frag"], &["NXM_NX_IP_FRAG"], Key::NW_FRAG.slice(0, 2)).format(Frag).read_only().needs(Needs::Ip),
-    row(Field::ArpOp, &["arp_op"], &["NXM_OF_ARP_OP", "OXM_OF_ARP_OP"], Key::NW_PROTO).format(Decimal).exact().needs(Needs::Arp),
-    row(Field::ArpSpa, &["arp_spa"], &["NXM_OF_ARP_SPA", "OXM_OF_ARP_SPA"], Key::NW_SRC).format(Ipv4).needs(Needs::Arp),
-    row(Field::ArpTpa, &["arp_tpa"], &["NXM_OF_ARP_TPA", "OXM_OF_ARP_TPA"], Key::NW_DST).format(Ipv4).needs(Needs::Arp),
-    row(Field::ArpSha, &["arp_sha"], &["NXM_NX_ARP_SHA", "OXM_OF_ARP_SHA"], Key::ARP_SHA).format(Ethernet).needs(Needs::Arp),
-    row(Field::ArpTha, &["arp_tha"], &["NXM_NX_ARP_THA", "OXM_OF_ARP_THA"], Key::ARP_THA).format(Ethernet).needs(Needs::Arp),
-    row(Field::TcpSrc, &["tcp_src"], &["NXM_OF_TCP_SRC", "OXM_OF_TCP_SRC"], Key::TP_SRC).format(Decimal).needs(Needs::Tcp),
-    row(Field::TcpDst, &["tcp_dst"], &["NXM_OF_TCP_DST", "OXM_OF_TCP_DST"], Key::TP_DST).format(Decimal).needs(Needs::Tcp),
-    row(Field::TcpFlags, &["tcp_flags"], &["NXM_NX_TCP_FLAGS", "ONFOXM_ET_TCP_FLAGS", "OXM_OF_TCP_FLAGS"], Key::TCP_FLAGS.slice(0, 12)).format(TcpFlags).read_only().needs(Needs::Tcp),
-    row(Field::UdpSrc, &["udp_src"], &["NXM_OF_UDP_SRC", "OXM_OF_UDP_SRC"], Key::TP_SRC).format(Decimal).needs(Needs::Udp),
-    row(Field::UdpDst, &["udp_dst"], &["NXM_OF_UDP_DST", "OXM_OF_UDP_DST"], Key::TP_DST).format(Decimal).needs(Needs::Udp),
-    row(Field::SctpSrc, &["sctp_src"], &["OXM_OF_SCTP_SRC"], Key::TP_SRC).format(Decimal).needs(Needs::Sctp),
-    row(Field::SctpDst, &["sctp_dst"], &["OXM_OF_SCTP_DST"], Key::TP_DST).format(Decimal).needs(Needs::Sctp),
-    row(Field::IcmpType, &["icmp_type"], &["NXM_OF_ICMP_TYPE", "OXM_OF_ICMPV4_TYPE"], Key::TP_SRC.slice(0, 8)).format(Decimal).exact().needs(Needs::Icmp),
-    row(Field::IcmpCode, &["icmp_code"], &["NXM_OF_ICMP_CODE", "OXM_OF_ICMPV4_CODE"], Key::TP_DST.slice(0, 8)).format(Decimal).exact().needs(Needs::Icmp),
-    row(Field::Icmpv6Type, &["icmpv6_type"], &["NXM_NX_ICMPV6_TYPE", "OXM_OF_ICMPV6_TYPE"], Key::TP_SRC.slice(0, 8)).format(Decimal).exact().needs(Needs::Icmpv6),
-    row(Field::Icmpv6Code, &["icmpv6_code"], &["NXM_NX_ICMPV6_CODE", "OXM_OF_ICMPV6_CODE"], Key::TP_DST.slice(0, 8)).format(Decimal).exact().needs(Needs::Icmpv6),
-    row(Field::NdTarget, &["nd_target"], &["NXM_NX_ND_TARGET", "OXM_OF_IPV6_ND_TARGET"], Key::ND_TARGET).format(Ipv6).needs(Needs::Nd),
-    row(Field::NdSll, &["nd_sll"], &["NXM_NX_ND_SLL", "OXM_OF_IPV6_ND_SLL"], Key::ARP_SHA).format(Ethernet).needs(Needs::NdSolicitation),
-    row(Field::NdTll, &["nd_tll"], &["NXM_NX_ND_TLL", "OXM_OF_IPV6_ND_TLL"], Key::ARP_THA).format(Ethernet).needs(Needs::NdAdvertisement),
-];
+rows! {
+    InPort: row(&["in_port"], &["NXM_OF_IN_PORT"], Key::IN_PORT).format(Port).exact().needs(Needs::Nothing),
+    Metadata: row(&["metadata"], &["OXM_OF_METADATA"], Key::METADATA).format(Hex).needs(Needs::Nothing),
+    PktMark: row(&["pkt_mark"], &["NXM_NX_PKT_MARK"], Key::PKT_MARK).format(Hex).needs(Needs::Nothing),
+    ConjId: row(&["conj_id"], &["NXM_NX_CONJ_ID"], Key::CONJ_ID).format(Decimal).exact().read_only().needs(Needs::Nothing),
+    PacketType: row(&["packet_type"], &["OXM_OF_PACKET_TYPE"], Key::PACKET_TYPE).format(Format::PacketType).exact().read_only().needs(Needs::Nothing),
+    TunId: row(&["tun_id", "tunnel_id"], &["NXM_NX_TUN_ID", "OXM_OF_TUNNEL_ID"], Key::TUN_ID).format(Hex).needs(Needs::Nothing),
+    EthSrc: row(&["eth_src", "dl_src"], &["NXM_OF_ETH_SRC", "OXM_OF_ETH_SRC"], Key::ETH_SRC).format(Ethernet).needs(Needs::Nothing),
+    EthDst: row(&["eth_dst", "dl_dst"], &["NXM_OF_ETH_DST", "OXM_OF_ETH_DST"], Key::ETH_DST).format(Ethernet).needs(Needs::Nothing),
+    EthType: row(&["eth_type", "dl_type"], &["NXM_OF_ETH_TYPE", "OXM_OF_ETH_TYPE"], Key::ETH_TYPE).format(Hex).exact().read_only().needs(Needs::Nothing),
+    VlanTci: row(&["vlan_tci"], &["NXM_OF_VLAN_TCI"], Key::VLAN_TCI).format(Hex).needs(Needs::Nothing),
+    VlanVid: row(&["vlan_vid"], &["OXM_OF_VLAN_VID"], Key::VLAN_TCI.slice(0, 13)).format(Decimal).needs(Needs::Nothing),
+    VlanPcp: row(&["vlan_pcp", "dl_vlan_pcp"], &["OXM_OF_VLAN_PCP"], Key::VLAN_TCI.slice(13, 3)).format(Decimal).exact().needs(Needs::Vlan),
+    IpSrc: row(&["ip_src", "nw_src"], &["NXM_OF_IP_SRC", "OXM_OF_IPV4_SRC"], Key::NW_SRC).format(Ipv4).needs(Needs::Ipv4),
+    IpDst: row(&["ip_dst", "nw_dst"], &["NXM_OF_IP_DST", "OXM_OF_IPV4_DST"], Key::NW_DST).format(Ipv4).needs(Needs::Ipv4),
+    Ipv6Src: row(&["ipv6_src"], &["NXM_NX_IPV6_SRC", "OXM_OF_IPV6_SRC"], Key::IPV6_SRC).format(Ipv6).needs(Needs::Ipv6),
+    Ipv6Dst: row(&["ipv6_dst"], &["NXM_NX_IPV6_DST", "OXM_OF_IPV6_DST"], Key::IPV6_DST).format(Ipv6).needs(Needs::Ipv6),
+    Ipv6Label: row(&["ipv6_label"], &["NXM_NX_IPV6_LABEL", "OXM_OF_IPV6_FLABEL"], Key::IPV6_LABEL).format(Hex).needs(Needs::Ipv6),
+    IpProto: row(&["nw_proto", "ip_proto"], &["NXM_OF_IP_PROTO", "OXM_OF_IP_PROTO"], Key::NW_PROTO).format(Decimal).exact().read_only().needs(Needs::Ip),
+    IpTos: row(&["nw_tos"], &["NXM_OF_IP_TOS"], Key::NW_TOS).format(Decimal).exact().needs(Needs::Ip),
+    IpDscp: row(&["ip_dscp"], &["OXM_OF_IP_DSCP"], Key::NW_TOS.slice(2, 6)).format(Decimal).exact().needs(Needs::Ip),
+    IpEcn: row(&["nw_ecn", "ip_ecn"], &["NXM_NX_IP_ECN", "OXM_OF_IP_ECN"], Key::NW_TOS.slice(0, 2)).format(Decimal).exact().needs(Needs::Ip),
+    IpTtl: row(&["nw_ttl"], &["NXM_NX_IP_TTL"], Key::NW_TTL).format(Decimal).exact().needs(Needs::Ip),
+    IpFrag: row(&["ip_frag", "nw_frag"], &["NXM_NX_IP_FRAG"], Key::NW_FRAG.slice(0, 2)).format(Frag).read_only().needs(Needs::Ip),
+    ArpOp: row(&["arp_op"], &["NXM_OF_ARP_OP", "OXM_OF_ARP_OP"], Key::NW_PROTO).format(Decimal).exact().needs(Needs::Arp),
+    ArpSpa: row(&["arp_spa"], &["NXM_OF_ARP_SPA", "OXM_OF_ARP_SPA"], Key::NW_SRC).format(Ipv4).needs(Needs::Arp),
+    ArpTpa: row(&["arp_tpa"], &["NXM_OF_ARP_TPA", "OXM_OF_ARP_TPA"], Key::NW_DST).format(Ipv4).needs(Needs::Arp),
+    ArpSha: row(&["arp_sha"], &["NXM_NX_ARP_SHA", "OXM_OF_ARP_SHA"], Key::ARP_SHA).format(Ethernet).needs(Needs::Arp),
+    ArpTha: row(&["arp_tha"], &["NXM_NX_ARP_THA", "OXM_OF_ARP_THA"], Key::ARP_THA).format(Ethernet).needs(Needs::Arp),
+    TcpSrc: row(&["tcp_src"], &["NXM_OF_TCP_SRC", "OXM_OF_TCP_SRC"], Key::TP_SRC).format(Decimal).needs(Needs::Tcp),
+    TcpDst: row(&["tcp_dst"], &["NXM_OF_TCP_DST", "OXM_OF_TCP_DST"], Key::TP_DST).format(Decimal).needs(Needs::Tcp),
+    TcpFlags: row(&["tcp_flags"], &["NXM_NX_TCP_FLAGS", "ONFOXM_ET_TCP_FLAGS", "OXM_OF_TCP_FLAGS"], Key::TCP_FLAGS.slice(0, 12)).format(TcpFlags).read_only().needs(Needs::Tcp),
+    UdpSrc: row(&["udp_src"], &["NXM_OF_UDP_SRC", "OXM_OF_UDP_SRC"], Key::TP_SRC).format(Decimal).needs(Needs::Udp),
+    UdpDst: row(&["udp_dst"], &["NXM_OF_UDP_DST", "OXM_OF_UDP_DST"], Key::TP_DST).format(Decimal).needs(Needs::Udp),
+    SctpSrc: row(&["sctp_src"], &["OXM_OF_SCTP_SRC"], Key::TP_SRC).format(Decimal).needs(Needs::Sctp),
+    SctpDst: row(&["sctp_dst"], &["OXM_OF_SCTP_DST"], Key::TP_DST).format(Decimal).needs(Needs::Sctp),
+    IcmpType: row(&["icmp_type"], &["NXM_OF_ICMP_TYPE", "OXM_OF_ICMPV4_TYPE"], Key::TP_SRC.slice(0, 8)).format(Decimal).exact().needs(Needs::Icmp),
+    IcmpCode: row(&["icmp_code"], &["NXM_OF_ICMP_CODE", "OXM_OF_ICMPV4_CODE"], Key::TP_DST.slice(0, 8)).format(Decimal).exact().needs(Needs::Icmp),
+    Icmpv6Type: row(&["icmpv6_type"], &["NXM_NX_ICMPV6_TYPE", "OXM_OF_ICMPV6_TYPE"], Key::TP_SRC.slice(0, 8)).format(Decimal).exact().needs(Needs::Icmpv6),
+    Icmpv6Code: row(&["icmpv6_code"], &["NXM_NX_ICMPV6_CODE", "OXM_OF_ICMPV6_CODE"], Key::TP_DST.slice(0, 8)).format(Decimal).exact().needs(Needs::Icmpv6),
+    NdTarget: row(&["nd_target"], &["NXM_NX_ND_TARGET", "OXM_OF_IPV6_ND_TARGET"], Key::ND_TARGET).format(Ipv6).needs(Needs::Nd),
+    NdSll: row(&["nd_sll"], &["NXM_NX_ND_SLL", "OXM_OF_IPV6_ND_SLL"], Key::ARP_SHA).format(Ethernet).needs(Needs::NdSolicitation),
+    NdTll: row(&["nd_tll"], &["NXM_NX_ND_TLL", "OXM_OF_IPV6_ND_TLL"], Key::ARP_THA).format(Ethernet).needs(Needs::NdAdvertisement),
+}
 
 /// The registers by width, which differ in their number alone.
 const REGS: [(&str, &str); Key::REGS] = [
@@ -285,7 +299,7 @@ impl Field {
     /// Every field there is; the views of several registers in one come last.
     pub fn all() -> impl Iterator<Item = Self> {
         let numbers = |count: usize| (0..count).filter_map(|n| u8::try_from(n).ok());
-        let rows = ROWS.iter().map(|row| row.field);
+        let rows = ROWS.iter().map(|(field, _)| *field);
         rows.chain(numbers(REGS.len()).map(Self::Reg))
             .chain(numbers(XREGS.len()).map(Self::Xreg))
             .chain(numbers(XXREGS.len()).map(Self::Xxreg))
@@ -380,13 +394,6 @@ impl Field {
     pub fn needs(self) -> Needs {
         self.row().needs
     }
-
-    fn row(self) -> Row {
-        match ROWS.iter().find(|row| row.field == self) {
-            Some(row) => *row,
-            None => row(self, &[], &[], Key::METADATA),
-        }
-    }
 }
 
 /// What each name stands for.
@@ -397,7 +404,9 @@ fn names(
     of_row: impl Fn(&Row) -> &'static [&'static str],
     of_register: impl Fn((&'static str, &'static str)) -> &'static str,
 ) -> Names {
-    let rows = ROWS.iter().flat_map(|row| of_row(row).iter().map(|name| (*name, row.field)));
+    let named =
+        |(field, row): &'static (Field, Row)| of_row(row).iter().map(|name| (*name, *field));
+    let rows = ROWS.iter().flat_map(named);
     let registers = Field::all().filter_map(|field| {
         let names = field.register_names()?;
         Some((of_register(names), field))
@@ -429,7 +438,7 @@ mod tests {
     #[test]
     fn no_name_is_taken_twice() {
         let mut names: Vec<_> =
-            ROWS.iter().flat_map(|row| row.names.iter().chain(row.nxm)).collect();
+            ROWS.iter().flat_map(|(_, row)| row.names.iter().chain(row.nxm)).collect();
         names.sort_unstable();
         let count = names.len();
         names.dedup();

@@ -204,10 +204,12 @@ impl Key {
     /// The field at `span`, right-aligned.
     #[inline]
     pub const fn get(&self, span: Span) -> u128 {
-        let low = self.0[span.low as usize] as u128;
-        let pair =
-            if span.is_wide() { low | (self.0[span.low as usize - 1] as u128) << 64 } else { low };
-        (pair >> span.shift) & span.ones()
+        let low = self.0[span.low as usize];
+        if span.is_wide() {
+            let pair = low as u128 | (self.0[span.low as usize - 1] as u128) << 64;
+            return (pair >> span.shift) & span.ones();
+        }
+        ((low >> span.shift) & (u64::MAX >> (64 - span.bits))) as u128
     }
 
     /// The field at `span`, which must be of at most 64 bits, as a word.
