@@ -467,7 +467,7 @@ pub struct FlowMod {
     pub idle_timeout: u16,
     /// Seconds after which the flow goes; 0 is never.
     pub hard_timeout: u16,
-    /// Kept for the day a full table evicts by it.
+    /// What a full table that evicts goes by: flows that matter least go first.
     pub importance: u16,
     /// Flags.
     pub flags: FlowFlags,

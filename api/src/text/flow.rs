@@ -7,7 +7,7 @@ use super::matching::Fields;
 use super::part::{Cursor, Part, Then, Word};
 use super::ports;
 use super::{Reading, value, words};
-use crate::flow::{Command, FlowFilter, FlowFlags, FlowMod, TableId};
+use crate::flow::{Command, FlowFilter, FlowFlags, FlowMod, Match, TableId};
 
 /// The verbs that may begin a line of a file.
 pub(super) const VERBS: [(&str, Command); 5] = [
@@ -48,8 +48,7 @@ pub(super) fn parse(
     let mut attributes = Attributes::new(Purpose::of(command), reading);
     let mut fields = Fields::new(reading);
     let list = attributes.read(&mut cursor, &mut fields)?;
-    let mut flow = attributes.flow(command);
-    flow.matching = fields.finish()?;
+    let mut flow = attributes.flow(command, fields.finish()?);
     if attributes.purpose.may_have_actions() {
         let end = text.at().end;
         let list = list.ok_or(FlowError::NoActions { at: end..end })?;
@@ -155,12 +154,13 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    fn flow(&self, command: Command) -> FlowMod {
+    fn flow(&self, command: Command, matching: Match) -> FlowMod {
         let default = if self.purpose.may_have_actions() { Some(0) } else { None };
         FlowMod {
             command,
             table: self.table.unwrap_or(default),
             priority: self.priority.unwrap_or(FlowMod::DEFAULT_PRIORITY),
+            matching,
             cookie: self.cookie,
             cookie_filter: self.cookie_filter,
             idle_timeout: self.idle_timeout,
@@ -170,7 +170,6 @@ impl<'a> Attributes<'a> {
             out_port: self.out_port,
             out_group: self.out_group,
             actions: None,
-            ..FlowMod::default()
         }
     }
 

@@ -72,8 +72,9 @@ impl<'a> Fields<'a> {
     }
 
     /// The match, if every field in it has what it needs.
-    pub(super) fn finish(self) -> Result<Match, FlowError> {
-        let matching = self.explained()?;
+    pub(super) fn finish(mut self) -> Result<Match, FlowError> {
+        self.explain()?;
+        let matching = &self.matching;
         let never = |fields: &[Field], why| {
             let said = self.said.iter().rev().find(|said| fields.contains(&said.word.any()));
             Err(FlowError::NeverMatches { at: said.map_or(0..0, |said| said.at.clone()), why })
@@ -85,15 +86,15 @@ impl<'a> Fields<'a> {
         if matching.mask().word(Key::NW_FRAG) == 3 && matching.key().word(Key::NW_FRAG) == 2 {
             return never(&[Field::IpFrag], "a later fragment that is no fragment");
         }
-        Ok(matching)
+        Ok(self.matching)
     }
 
-    /// The match without the fields that lack what they need, which are an error unless the reading
-    /// is lenient. A field that needs the contrary of what is matched always is one.
-    fn explained(&self) -> Result<Match, FlowError> {
-        let mut matching = self.matching;
+    /// Wildcards the fields that lack what they need, which are an error unless the reading is
+    /// lenient. A field that needs the contrary of what is matched always is one.
+    fn explain(&mut self) -> Result<(), FlowError> {
+        let matching = &mut self.matching;
         for said in &self.said {
-            let field = said.word.matched(&matching);
+            let field = said.word.matched(matching);
             if !matching.says(field) {
                 continue;
             }
@@ -105,7 +106,7 @@ impl<'a> Fields<'a> {
                 Ok(()) => {}
             }
         }
-        Ok(matching)
+        Ok(())
     }
 
     /// What a packet begins with besides its bytes: whole values of the pipeline's own fields.

@@ -47,11 +47,11 @@ impl<'a> Part<'a> {
 
     /// Its first word, up to a blank or a comma, and what follows.
     pub(super) fn first_word(self) -> (Self, Self) {
-        let separator = |byte: char| u8::try_from(byte).is_ok_and(is_separator);
-        let start = self.text.find(|byte| !separator(byte)).unwrap_or(self.text.len());
-        let line = self.slice(start..self.text.len());
-        let end = line.text.find(separator).unwrap_or(line.text.len());
-        (line.slice(0..end), line.slice(end..line.text.len()))
+        let mut cursor = Cursor::new(self);
+        cursor.skip(is_separator);
+        let start = cursor.next;
+        cursor.skip(|byte| !is_separator(byte));
+        (self.slice(start..cursor.next), self.slice(cursor.next..self.text.len()))
     }
 
     /// The empty part at its end: where something is missing.
