@@ -90,7 +90,7 @@ impl Transaction {
     ) -> Result<Changed, ClientError> {
         let Self { bridge, lenient } = self;
         let whole = |lines: Lines<'_>| -> Vec<String> {
-            lines.iter().map(|(_, line)| format!("{before}{line}")).collect()
+            lines.iter().map(|(_, line)| [before, line].concat()).collect()
         };
         let mut rest = split(before, lines);
         if rest.1.is_empty() {

@@ -62,10 +62,12 @@ impl Control {
         let names = Names(&bridge.ports);
         let strictly = Reading::new(&names);
         let reading = if lenient { strictly.lenient() } else { strictly };
-        let numbered = (first..).zip(lines);
-        let read =
-            |(n, line): (_, &String)| reading.change(line).map_err(|why| Failure::flow(n, &why));
-        numbered.map(read).collect()
+        // Their number is known: a change is large, and is not to be moved once more.
+        let mut changes = Vec::with_capacity(lines.len());
+        for (n, line) in (first..).zip(lines) {
+            changes.push(reading.change(line).map_err(|why| Failure::flow(n, &why))?);
+        }
+        Ok(changes)
     }
 
     /// Makes changes: all or none.
