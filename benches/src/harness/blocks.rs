@@ -6,9 +6,9 @@ use crate::harness::disturbance::Disturbance;
 
 /// What a block has shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Block {
-    /// The figure.
-    pub value: f64,
+pub struct Block<T = f64> {
+    /// The figure, or what it is reckoned from.
+    pub value: T,
     /// What disturbed it.
     pub disturbance: Disturbance,
 }
@@ -29,16 +29,16 @@ pub struct Count {
 
 /// Blocks in pairs, one of ours and one of theirs beside it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Blocks {
+pub struct Blocks<T = f64> {
     /// Ours.
-    pub ours: Vec<f64>,
+    pub ours: Vec<T>,
     /// Theirs.
-    pub theirs: Vec<f64>,
+    pub theirs: Vec<T>,
     /// What to know of them; nothing if all were calm.
     pub note: String,
 }
 
-impl Blocks {
+impl<T: Clone> Blocks<T> {
     /// Takes turns. `turn` is told whether it is ours, which block it is, and of how many.
     ///
     /// A disturbed block is taken again as long as there are spare ones. A pair with one that was
@@ -46,7 +46,7 @@ impl Blocks {
     /// and the note says so.
     pub fn take(
         count: Count,
-        turn: impl FnMut(bool, usize, usize) -> Result<Block>,
+        turn: impl FnMut(bool, usize, usize) -> Result<Block<T>>,
     ) -> Result<Self> {
         Self::take_until(count, |_| true, turn)
     }
@@ -55,7 +55,7 @@ impl Blocks {
     pub fn take_until(
         count: Count,
         mut is_decided: impl FnMut(&Self) -> bool,
-        mut turn: impl FnMut(bool, usize, usize) -> Result<Block>,
+        mut turn: impl FnMut(bool, usize, usize) -> Result<Block<T>>,
     ) -> Result<Self> {
         let (mut spare, mut rejected) = (count.spare, 0);
         let mut sides = [Vec::new(), Vec::new()];
@@ -90,8 +90,8 @@ impl Blocks {
         }
     }
 
-    fn of_pairs(ours: &[Block], theirs: &[Block], rejected: usize) -> Self {
-        let is_calm = |block: &Block| block.disturbance.is_tolerable();
+    fn of_pairs(ours: &[Block<T>], theirs: &[Block<T>], rejected: usize) -> Self {
+        let is_calm = |block: &Block<T>| block.disturbance.is_tolerable();
         let pairs = || ours.iter().zip(theirs);
         let calm: Vec<_> =
             pairs().filter(|(ours, theirs)| is_calm(ours) && is_calm(theirs)).collect();
@@ -116,8 +116,9 @@ impl Blocks {
                 pairs().collect()
             }
         };
-        let (ours, theirs) =
-            counted.into_iter().map(|(ours, theirs)| (ours.value, theirs.value)).unzip();
+        let values =
+            |(ours, theirs): (&Block<T>, &Block<T>)| (ours.value.clone(), theirs.value.clone());
+        let (ours, theirs) = counted.into_iter().map(values).unzip();
         Self { ours, theirs, note: notes.join(", ") }
     }
 }

@@ -13,12 +13,14 @@ use api::request::{FlowChange, InternalOptions, NullOptions, PcapOptions, PortKi
 use testnet::TestNet;
 
 use crate::clock;
+use crate::harness::blocks::{Block, Blocks, Count};
+use crate::harness::disturbance::Watched;
 use crate::harness::flowmod::Part;
 use crate::harness::ours::Ours;
 use crate::harness::process::{Folder, pause};
 use crate::harness::progress::Progress;
 use crate::harness::row::{Goal, Row};
-use crate::harness::sample::{interleave, median, quantile};
+use crate::harness::sample::{median, quantile};
 use crate::harness::{Plan, captures, traffic};
 
 const CASE: &str = "dip in 10 ms while 100 k flow-mods come";
@@ -38,7 +40,7 @@ const BIN: Duration = Duration::from_millis(10);
 const CALM: Duration = Duration::from_secs(3);
 const STORM_SECONDS: f64 = 15.0;
 
-pub(crate) const PART: Part = Part { rows: &[(CASE, UNIT, GOAL)], cost: (60.0, 120.0), measure };
+pub(crate) const PART: Part = Part { rows: &[(CASE, UNIT, GOAL)], cost: (60.0, 150.0), measure };
 
 /// Packets that the TAP got in each bin, by the length it really had.
 #[derive(Clone, Debug, Default)]
@@ -62,23 +64,29 @@ fn measure(plan: &Plan, progress: &Progress) -> Result<Vec<Row>> {
     pause(Duration::from_secs(1))?;
     let rounds = if plan.quick { 2 } else { 4 };
     let storms = u32::try_from(2 * rounds)?;
-    let (mut number, mut sent) = (0, 0);
-    let (storm, calm) = interleave(rounds, |stormy| {
-        number += 1;
-        progress.block(if stormy { "storm" } else { "calm" }, number, 4 * rounds);
-        if !stormy {
-            return bins(&net, || pause(CALM));
-        }
-        let mut client = ours.client()?;
-        bins(&net, || {
-            let seconds = STORM_SECONDS.min(CALM.as_secs_f64() * 5.0);
-            sent += flow_mods(&mut client, MODS / storms, seconds)?;
-            Ok(())
-        })
+    let mut sent = 0;
+    let count = Count { rounds, spare: rounds };
+    let blocks = Blocks::take(count, |stormy, number, all| {
+        progress.block(if stormy { "storm" } else { "calm" }, number, all);
+        let watched = Watched::start(ours.id())?;
+        let value = match stormy {
+            false => bins(&net, || pause(CALM))?,
+            true => {
+                let mut client = ours.client()?;
+                bins(&net, || {
+                    let seconds = STORM_SECONDS.min(CALM.as_secs_f64() * 5.0);
+                    sent += flow_mods(&mut client, MODS / storms, seconds)?;
+                    Ok(())
+                })?
+            }
+        };
+        Ok(Block { value, disturbance: watched.disturbance()? })
     })?;
+    let Blocks { ours: storm, theirs: calm, note: disturbed } = blocks;
     let (port, _) = ours.counters("in")?;
     let dips = storm.iter().zip(&calm).map(|(storm, calm)| dip(storm, calm)).collect();
-    let row = Row::new(CASE, "", UNIT, GOAL, dips, Vec::new()).note(note(&storm, &calm, sent));
+    let row = Row::new(CASE, "", UNIT, GOAL, dips, Vec::new());
+    let row = row.note(note(&storm, &calm, sent)).note(disturbed);
     Ok(vec![match port.drops.first() {
         Some(drop) => row.note(format!("dropped {} {:?}", drop.packets, drop.reason)),
         None => row,
