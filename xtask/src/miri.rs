@@ -25,7 +25,7 @@ const BIG_ENDIAN: &str = "s390x-unknown-linux-gnu";
 /// How many cases a property is tried with; miri is some hundred times slower than the machine.
 const CASES: &str = "4";
 /// How long one crate may take.
-const LIMIT: Duration = Duration::from_secs(5 * 60);
+const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Which tests.
 #[derive(Debug, Default, clap::Args)]
