@@ -49,6 +49,16 @@ impl<'a> Tcp<'a> {
         u32::from_be_bytes([self.0[4], self.0[5], self.0[6], self.0[7]])
     }
 
+    /// Acknowledgement number.
+    pub const fn ack(self) -> u32 {
+        u32::from_be_bytes([self.0[8], self.0[9], self.0[10], self.0[11]])
+    }
+
+    /// The window it offers, unscaled.
+    pub const fn window(self) -> u16 {
+        u16::from_be_bytes([self.0[14], self.0[15]])
+    }
+
     /// Bytes of the header, options included; a lie if below 20.
     pub const fn header_len(self) -> usize {
         (self.0[FLAGS] >> 4) as usize * 4

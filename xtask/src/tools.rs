@@ -21,6 +21,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("iperf3", "iperf3"),
     ("m4", "m4"),
     ("make", "make"),
+    ("nft", "nftables"),
     ("ovs-ofctl", "openvswitch-switch"),
     ("ping", "iputils-ping"),
     ("pkg-config", "pkg-config"),

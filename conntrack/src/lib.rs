@@ -1,0 +1,35 @@
+//! Connections and their NAT. Pure.
+//!
+//! What a middlebox knows of a connection it knows from packets that passed, some of which were lost
+//! behind it. So nothing here is as strict as an endpoint (RFC 9293 §3.10): a packet is *invalid* only
+//! if no endpoint could have sent it, or could have meant it for this connection.
+//!
+//! Where a standard leaves room, the Linux kernel's `nf_conntrack` is the measure: rules that were
+//! written for it mean the same here. `tests/kernel.rs` lets both judge the same packets.
+
+mod segment;
+mod tcp;
+mod window;
+
+pub use segment::{Kind, Malformed, Segment};
+pub use tcp::{Fate, Known, Settings, State, Tcp};
+
+/// Which way a packet goes, seen from the one that began the connection.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Direction {
+    /// As the first packet did.
+    Original,
+    /// The other way.
+    Reply,
+}
+
+impl Direction {
+    /// The other one.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        match self {
+            Self::Original => Self::Reply,
+            Self::Reply => Self::Original,
+        }
+    }
+}

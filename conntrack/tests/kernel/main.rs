@@ -1,0 +1,90 @@
+//! The kernel's own connection tracking as oracle: both judge the same packets.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
+mod oracle;
+mod ours;
+mod traffic;
+
+use std::cell::{Cell, RefCell};
+
+use oracle::Kernel;
+use ours::Ours;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestError, TestRunner};
+use testnet::TestNet;
+use traffic::{Conversation, Event, events};
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Verdict {
+    Invalid,
+    New,
+    Established,
+    Reply,
+}
+
+/// Connections, each of some twenty packets.
+const CASES: u32 = 12_000;
+
+/// Packets judged by both, until they differ.
+fn judge(
+    kernel: &mut Kernel,
+    case: u32,
+    events: &[Event],
+    mut each: impl FnMut(&Event, &Ours, Verdict, Verdict),
+) -> Result<(), TestCaseError> {
+    let (mut conversation, mut ours) = (Conversation::new(case), Ours::default());
+    for (n, event) in events.iter().enumerate() {
+        let packet = conversation.packet(event);
+        let theirs = kernel.judge(event.from, &packet);
+        let verdict = ours.judge(event.from, &packet);
+        each(event, &ours, verdict, theirs);
+        prop_assert_eq!(verdict, theirs, "packet {}", n);
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root and nft: run by cargo xtask test"]
+fn tcp_is_judged_as_by_the_kernel() {
+    let net = TestNet::new().unwrap();
+    let kernel = RefCell::new(Kernel::of(&net));
+    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    let (case, judged) = (Cell::new(0), Cell::new(0));
+    let result = TestRunner::new(config).run(&events(), |events| {
+        case.set(case.get() + 1);
+        let each = |_: &Event, _: &Ours, _, _| judged.set(judged.get() + 1);
+        judge(&mut kernel.borrow_mut(), case.get(), &events, each)
+    });
+    if let Err(TestError::Fail(why, events)) = result {
+        panic!("{why}\n{}", told(&net, &mut kernel.borrow_mut(), case.get() + 1, &events));
+    }
+    assert!(judged.get() >= 100_000, "{} packets", judged.get());
+}
+
+/// What both say of packets, with the states that they have then.
+fn told(net: &TestNet, kernel: &mut Kernel, case: u32, events: &[Event]) -> String {
+    let mut lines = Vec::new();
+    let each = |event: &Event, ours: &Ours, verdict, theirs| {
+        let state = kernel_state(net, case);
+        lines.push(format!("{event:?}: {verdict:?} {ours:?}; the kernel: {theirs:?} {state}"));
+    };
+    // That they differ is known.
+    let _ = judge(kernel, case, events, each);
+    lines.join("\n")
+}
+
+/// The line that the kernel has of a case.
+fn kernel_state(net: &TestNet, case: u32) -> String {
+    let [_, high, middle, low] = case.to_be_bytes();
+    let address = format!("10.1.{high}.{middle} ");
+    let port = format!("port={} ", 1024 + u16::from(low));
+    let table = net.run("cat /proc/net/nf_conntrack").unwrap();
+    let line = table.lines().find(|line| line.contains(&address) && line.contains(&port));
+    line.unwrap_or("none").to_owned()
+}
