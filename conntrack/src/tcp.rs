@@ -63,7 +63,7 @@ pub struct Known {
 /// How strict one is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Settings {
-    /// Segments out of window are valid, unless they reset.
+    /// Segments out of window are valid, but for resets of what was acknowledged.
     pub liberal: bool,
     /// A connection may be met in its middle.
     pub picks_up: bool,
@@ -126,21 +126,21 @@ enum Reset {
 impl Tcp {
     /// The connection that a segment begins; `None` if it begins none.
     pub fn open(segment: &Segment, settings: Settings) -> Option<Self> {
-        let (state, mut sides) = match segment.kind {
+        let (state, sides) = match segment.kind {
             Kind::Syn => (State::SynSent, [Side::opening(segment), Side::default()]),
             Kind::Ack if settings.picks_up => {
                 (State::Established, [Side::guessed(segment), Side::unknown()])
             }
             _ => return None,
         };
-        let mut last = Last { end: 0, ack: 0, ..Last::of(Original, segment) };
-        if state == State::Established {
-            let [sender, receiver] = &mut sides;
-            if check(sender, receiver, Original, segment, state, false) == Fit::Within {
-                last = Last::of(Original, segment);
-            }
+        let last = Last { end: 0, ack: 0, ..Last::of(Original, segment) };
+        let mut opened = Self { state, sides, last, is_simultaneous: false };
+        if segment.kind == Kind::Ack
+            && opened.check(Original, segment, settings.liberal) == Fit::Within
+        {
+            opened.last = Last::of(Original, segment);
         }
-        Some(Self { state, sides, last, is_simultaneous: false })
+        Some(opened)
     }
 
     /// What has passed so far.
@@ -192,12 +192,7 @@ impl Tcp {
             _ => {}
         }
         if !is_believed {
-            let [original, reply] = &mut self.sides;
-            let (sender, receiver) = match direction {
-                Original => (original, reply),
-                Reply => (reply, original),
-            };
-            match check(sender, receiver, direction, segment, old, settings.liberal) {
+            match self.check(direction, segment, settings.liberal) {
                 Fit::Within => is_exact = true,
                 Fit::Tolerated => {}
                 Fit::Beside => return Fate::Ignored,
@@ -222,6 +217,16 @@ impl Tcp {
         let was_answered = matches!(old, State::SynRecv | State::Established);
         let is_new = known.replied && !known.assured;
         Fate::Valid { assures: is_new && was_answered && new == State::Established }
+    }
+
+    /// Whether a segment fits what is known of both sides, which is known better afterwards.
+    fn check(&mut self, direction: Direction, segment: &Segment, liberal: bool) -> Fit {
+        let [original, reply] = &mut self.sides;
+        let (sender, receiver) = match direction {
+            Original => (original, reply),
+            Reply => (reply, original),
+        };
+        check(sender, receiver, direction, segment, self.state, liberal)
     }
 
     const fn side(&self, direction: Direction) -> &Side {

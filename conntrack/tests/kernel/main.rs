@@ -12,6 +12,7 @@ mod traffic;
 
 use std::cell::{Cell, RefCell};
 
+use conntrack::Settings;
 use oracle::Kernel;
 use ours::Ours;
 use proptest::prelude::*;
@@ -28,9 +29,6 @@ enum Verdict {
     Reply,
 }
 
-/// Connections, each of some twenty packets.
-const CASES: u32 = 12_000;
-
 /// Packets judged by both, until they differ.
 fn judge(
     kernel: &mut Kernel,
@@ -38,7 +36,7 @@ fn judge(
     events: &[Event],
     mut each: impl FnMut(&Event, &Ours, Verdict, Verdict),
 ) -> Result<(), TestCaseError> {
-    let (mut conversation, mut ours) = (Conversation::new(case), Ours::default());
+    let (mut conversation, mut ours) = (Conversation::new(case), Ours::new(kernel.settings));
     for (n, event) in events.iter().enumerate() {
         let packet = conversation.packet(event);
         let theirs = kernel.judge(event.from, &packet);
@@ -49,12 +47,11 @@ fn judge(
     Ok(())
 }
 
-#[test]
-#[ignore = "needs root and nft: run by cargo xtask test"]
-fn tcp_is_judged_as_by_the_kernel() {
+/// Lets both judge so many connections of some ten packets each.
+fn judge_many(settings: Settings, cases: u32) -> u32 {
     let net = TestNet::new().unwrap();
-    let kernel = RefCell::new(Kernel::of(&net));
-    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    let kernel = RefCell::new(Kernel::of(&net, settings));
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
     let (case, judged) = (Cell::new(0), Cell::new(0));
     let result = TestRunner::new(config).run(&events(), |events| {
         case.set(case.get() + 1);
@@ -64,7 +61,26 @@ fn tcp_is_judged_as_by_the_kernel() {
     if let Err(TestError::Fail(why, events)) = result {
         panic!("{why}\n{}", told(&net, &mut kernel.borrow_mut(), case.get() + 1, &events));
     }
-    assert!(judged.get() >= 100_000, "{} packets", judged.get());
+    judged.get()
+}
+
+#[test]
+#[ignore = "needs root and nft: run by cargo xtask test"]
+fn tcp_is_judged_as_by_the_kernel() {
+    let judged = judge_many(Settings::default(), 12_000);
+    assert!(judged >= 100_000, "{judged} packets");
+}
+
+#[test]
+#[ignore = "needs root and nft: run by cargo xtask test"]
+fn who_is_liberal_is_as_liberal_as_the_kernel() {
+    judge_many(Settings { liberal: true, ..Settings::default() }, 4000);
+}
+
+#[test]
+#[ignore = "needs root and nft: run by cargo xtask test"]
+fn who_picks_nothing_up_judges_as_the_kernel() {
+    judge_many(Settings { picks_up: false, ..Settings::default() }, 4000);
 }
 
 /// What both say of packets, with the states that they have then.

@@ -4,6 +4,7 @@
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
 
+use conntrack::Settings;
 use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, recv, sendto,
     socket_with,
@@ -15,6 +16,8 @@ use crate::traffic::{ID, Sender};
 
 /// The kernel of a namespace with what is sent to it and what comes out.
 pub(crate) struct Kernel {
+    /// As it was told to be.
+    pub(crate) settings: Settings,
     wires: [Wire; 2],
     _hosts: [Host; 2],
 }
@@ -61,7 +64,7 @@ impl Wire {
 
 impl Kernel {
     /// Of a namespace without anything else.
-    pub(crate) fn of(net: &TestNet) -> Self {
+    pub(crate) fn of(net: &TestNet, settings: Settings) -> Self {
         let loose = "net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0";
         net.run(&format!("sysctl -qw net.ipv4.ip_forward=1 {loose}")).unwrap();
         let host = |name: &str, side: u8| {
@@ -91,7 +94,11 @@ impl Kernel {
             let name = format!("net.netfilter.nf_conntrack_tcp_timeout_{timeout}");
             net.run(&format!("sysctl -qw {name}=100000")).unwrap();
         }
-        Self { wires: [Wire::of(&hosts[0]), Wire::of(&hosts[1])], _hosts: hosts }
+        for (name, is_on) in [("be_liberal", settings.liberal), ("loose", settings.picks_up)] {
+            let value = u8::from(is_on);
+            net.run(&format!("sysctl -qw net.netfilter.nf_conntrack_tcp_{name}={value}")).unwrap();
+        }
+        Self { settings, wires: [Wire::of(&hosts[0]), Wire::of(&hosts[1])], _hosts: hosts }
     }
 
     /// What becomes of a packet.

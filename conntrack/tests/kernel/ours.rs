@@ -7,8 +7,7 @@ use conntrack::{Direction, Fate, Known, Segment, Settings, Tcp};
 use crate::Verdict;
 use crate::traffic::Sender;
 
-#[derive(Default)]
-pub(crate) struct Ours(Option<Connection>);
+pub(crate) struct Ours(Option<Connection>, Settings);
 
 struct Connection {
     tcp: Tcp,
@@ -24,6 +23,11 @@ impl fmt::Debug for Ours {
 }
 
 impl Ours {
+    /// No packet has come yet.
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self(None, settings)
+    }
+
     pub(crate) fn judge(&mut self, from: Sender, packet: &[u8]) -> Verdict {
         let header_len = usize::from(packet[0] & 0xf) * 4;
         let segment = &packet[header_len..];
@@ -34,7 +38,7 @@ impl Ours {
     }
 
     fn track(&mut self, from: Sender, segment: &Segment) -> Verdict {
-        let settings = Settings::default();
+        let settings = self.1;
         let Some(Connection { tcp, began, known }) = &mut self.0 else {
             let tcp = Tcp::open(segment, settings);
             self.0 = tcp.map(|tcp| Connection { tcp, began: from, known: Known::default() });
