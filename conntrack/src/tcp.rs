@@ -170,7 +170,7 @@ impl Tcp {
             Next::Ignore => None,
         };
         let Some(mut new) = next.or_else(|| self.fall_in_step(direction, segment)) else {
-            self.last = self.unbelieved(direction, segment);
+            self.disbelieve(direction, segment);
             return Fate::Ignored;
         };
         let (mut is_believed, mut is_exact) = (false, false);
@@ -267,12 +267,14 @@ impl Tcp {
         Some(State::SynRecv)
     }
 
-    fn unbelieved(&self, direction: Direction, segment: &Segment) -> Last {
-        let is_syn = segment.kind == Kind::Syn && direction == Original;
-        Last {
-            opening: is_syn.then(|| Side::opening(segment)),
-            is_challenging: is_syn && self.state == State::LastAck,
-            ..Last::of(direction, segment)
+    /// Notes a segment that may be of a connection we do not know.
+    fn disbelieve(&mut self, direction: Direction, segment: &Segment) {
+        self.last = Last::of(direction, segment);
+        if segment.kind == Kind::Syn && direction == Original {
+            self.last.opening = Some(Side::opening(segment));
+            self.last.is_challenging = self.state == State::LastAck;
+            // If it is real, only one side has opened.
+            self.is_simultaneous = false;
         }
     }
 
@@ -426,6 +428,26 @@ mod tests {
         ]);
         let valid = Fate::Valid { assures: false };
         assert_eq!((&*fates, state), (&[Fate::Ignored, valid, valid][..], State::Established));
+    }
+
+    #[test]
+    fn a_syn_that_is_not_believed_means_that_one_side_opened_after_all() {
+        let syn = segment(Kind::Syn, 100, 0);
+        let syn_ack = segment(Kind::SynAck, 100, 501);
+        let (syn_reply, ack) = (segment(Kind::Syn, 500, 0), segment(Kind::Ack, 501, 101));
+        let opened = |segments: &[(Direction, Segment)]| {
+            let mut tcp = Tcp::open(&syn, SETTINGS).unwrap();
+            let known = Known { replied: true, assured: false };
+            for (direction, segment) in segments {
+                tcp.track(*direction, segment, known, SETTINGS);
+            }
+            tcp.state()
+        };
+        let both = [(Reply, syn_reply), (Original, syn_ack)];
+        let last = [(Reply, ack)];
+        assert_eq!(opened(&[&both[..], &last].concat()), State::Established);
+        let again = [(Original, syn)];
+        assert_eq!(opened(&[&both[..], &again, &last].concat()), State::SynRecv);
     }
 
     #[test]

@@ -104,28 +104,26 @@ fn event() -> impl Strategy<Value = Event> {
     )
 }
 
-/// Packets between two ports; most begin with a handshake.
+/// Packets between two ports; most begin with a handshake, some with a SYN of both.
 pub(crate) fn events() -> impl Strategy<Value = Vec<Event>> {
+    use Sender::{A, B};
     let some = prop::collection::vec(event(), 1..24);
-    let opened = (event(), event(), event(), prop::collection::vec(event(), 0..24));
-    let opened = opened.prop_map(|(syn, syn_ack, ack, rest)| {
-        let plain = |event: Event, from, flags| Event {
-            from,
-            flags,
-            data: 0,
-            seq: Number::Off(0),
-            ack: Number::Off(0),
-            ..event
-        };
-        let mut events = vec![
-            plain(syn, Sender::A, Flags::Syn),
-            plain(syn_ack, Sender::B, Flags::SynAck),
-            plain(ack, Sender::A, Flags::Ack),
-        ];
-        events.extend(rest);
-        events
-    });
-    prop_oneof![1 => some, 2 => opened]
+    let opened = behind([(A, Flags::Syn), (B, Flags::SynAck), (A, Flags::Ack)]);
+    let both = behind([(A, Flags::Syn), (B, Flags::Syn), (A, Flags::SynAck)]);
+    prop_oneof![3 => some, 6 => opened, 1 => both]
+}
+
+/// Packets behind three that are in order.
+fn behind(first: [(Sender, Flags); 3]) -> impl Strategy<Value = Vec<Event>> {
+    let ordered = [event(), event(), event()];
+    (ordered, prop::collection::vec(event(), 0..24)).prop_map(move |(ordered, rest)| {
+        let [seq, ack] = [Number::Off(0); 2];
+        let ordered = ordered.into_iter().zip(first);
+        ordered
+            .map(|(event, (from, flags))| Event { from, flags, data: 0, seq, ack, ..event })
+            .chain(rest)
+            .collect()
+    })
 }
 
 /// Two ports that talk.
