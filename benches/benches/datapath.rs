@@ -18,11 +18,9 @@ use benches::harness::rules::list::List;
 use benches::harness::rules::profile::Profile;
 use benches::harness::traffic::{self, Work};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use flowtable::{
-    Cache, Found, Limits, Millis, PortView, Resolved, Seed, Tables, Translation, VlanMode, paths,
-};
+use flowtable::{Cache, Found, Limits, PortView, Resolved, Tables, Translation, VlanMode, paths};
 use hw::{Null, Pcap, PcapOptions, Port};
-use packet::{Depot, Headers, Key, Memory, PortId, parse};
+use packet::{Depot, Headers, Key, Memory, Millis, PortId, Seed, parse};
 use vswitch::account::Account;
 use vswitch::clock::Clock;
 use vswitch::counters::WorkerCounters;

@@ -11,7 +11,8 @@ use api::request::FlowAppend;
 use api::{FlowMod, codec};
 use benches::harness::traffic::Work;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use flowtable::{Millis, Seed, Tables};
+use flowtable::Tables;
+use packet::{Millis, Seed};
 
 /// As many as one request carries, about.
 const PART: u32 = 10_000;

@@ -4,8 +4,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use api::Action;
+use packet::Seed;
 
-use crate::mask::Seed;
 use crate::sorted::{Sorted, Value};
 
 /// All lists in use, by their hash.

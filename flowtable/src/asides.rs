@@ -4,9 +4,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
+use packet::Seed;
 
 use crate::frozen::{Aside, Frozen};
-use crate::mask::Seed;
 use crate::program::AsideId;
 
 /// Asides by number, as long as a program or a megaflow uses them.

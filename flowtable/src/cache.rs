@@ -12,7 +12,7 @@ mod long_way;
 
 use std::sync::Arc;
 
-use packet::{Key, PortId};
+use packet::{Key, Millis, PortId};
 
 use crate::asides::Asides;
 use crate::credit::Credit;
@@ -23,7 +23,6 @@ use crate::paths::{PathId, Paths};
 use crate::ports::PortView;
 use crate::program::{AsideId, Op};
 use crate::programs::{ProgramId, Programs};
-use crate::rule::Millis;
 use crate::tables::Tables;
 use crate::translate::Translation;
 

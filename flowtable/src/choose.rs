@@ -1,9 +1,8 @@
 //! Choices by a hash of the packet: buckets of select groups, links, ports of a bundle.
 
 use api::{Bundle, BundleAlgorithm, HashFields, Multipath, MultipathAlgorithm};
-use packet::{Key, Span, ethernet, sctp, tcp, udp};
+use packet::{Key, Seed, Span, ethernet, sctp, tcp, udp};
 
-use crate::mask::Seed;
 use crate::translate::{Record, Stop};
 use crate::walk::Walk;
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use api::TableId;
+use packet::Millis;
 
 use crate::group::{GroupEntry, GroupStats};
-use crate::rule::{Millis, Rule, RuleStats};
+use crate::rule::{Rule, RuleStats};
 use crate::tables::Bridge;
 use crate::translate::Record;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use api::{Action, Command, FlowMod, Match, MeterId, TableId, TableMiss};
+use packet::Millis;
 
 use crate::change::Changes;
 use crate::group::GroupEntry;
@@ -21,7 +22,7 @@ use crate::meters::MeterSlot;
 use crate::pending::Pending;
 use crate::ports::{BridgeId, PortView};
 use crate::refused::Refused;
-use crate::rule::{Millis, Rule, RuleId, RuleStats};
+use crate::rule::{Rule, RuleId, RuleStats};
 use crate::table::Table;
 use crate::tables::{Bridge, Tables};
 use crate::values::Values;

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use api::{Action, Bucket, DropReason, Group, GroupKind, Selection};
-use packet::Key;
+use packet::{Key, Millis, Seed};
 
 use crate::action_set::in_order;
 use crate::change::Basis;
 use crate::choose::connection_hash;
 use crate::frozen::Decision;
-use crate::mask::Seed;
-use crate::rule::{Millis, RuleStats};
+use crate::rule::RuleStats;
 use crate::step::Step;
 use crate::tables::Bridge;
 use crate::translate::{Note, Record, Stop};

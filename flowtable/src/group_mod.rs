@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Action, Bucket, BucketPlace, Group, GroupKind, GroupMod, Meter, MeterId, MeterMod};
+use packet::Millis;
 
 use crate::edit::Edit;
 use crate::group::{GroupEntry, GroupSerial};
@@ -11,7 +12,7 @@ use crate::groups::Groups;
 use crate::meters::{MeterEntry, MeterSlot, Meters};
 use crate::ports::BridgeId;
 use crate::refused::Refused;
-use crate::rule::{Millis, RuleId};
+use crate::rule::RuleId;
 
 impl Edit {
     /// Carries out one change of groups.

@@ -232,7 +232,7 @@ mod tests {
     #[cfg_attr(miri, ignore = "what is counted takes many, and miri minutes for them")]
     fn random_hashes_fill_three_quarters() {
         let mut index = Index::new(30_000);
-        let seed = crate::Seed(3);
+        let seed = packet::Seed(3);
         let refused = (0..24_000u32)
             .filter(|n| index.insert(seed.hash([u64::from(*n)]), *n).is_err())
             .count();

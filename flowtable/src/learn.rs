@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use api::{Action, FlowFlags, Learn, LearnSource, LearnSpec, Match, OutPort, Subfield, TableId};
-use packet::{Key, tcp};
+use packet::{Key, Millis, tcp};
 
 use crate::frozen::Context;
 use crate::pending;
-use crate::rule::{Millis, Rule, RuleStats};
+use crate::rule::{Rule, RuleStats};
 use crate::step::Step;
 use crate::translate::{Note, Record, Stop};
 use crate::walk::Walk;

@@ -81,9 +81,8 @@ fn for_each_lesson(actions: &[Action], each: &mut impl FnMut(TableId, u64)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mask::Seed;
-    use crate::rule::Millis;
     use crate::tables::Tables;
+    use packet::{Millis, Seed};
 
     const BRIDGE: BridgeId = BridgeId(0);
     const TEACHER: &str =

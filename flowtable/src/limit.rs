@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use api::TableMod;
+use packet::Millis;
 
-use crate::rule::{Millis, Rule};
+use crate::rule::Rule;
 use crate::sorted::Sorted;
 
 /// What a table does that has no room for a new flow.

@@ -19,11 +19,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use packet::{MacAddr, PortId};
+use packet::{MacAddr, Millis, PortId, Seed};
 use serde::{Deserialize, Serialize};
-
-use crate::mask::Seed;
-use crate::rule::Millis;
 
 /// Counts changes of learned state, in all bridges. A worker whose caches were checked at the
 /// current count need not check again.

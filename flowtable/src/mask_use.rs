@@ -1,8 +1,8 @@
 //! The masks that the megaflows of a worker have, by number.
 
-use packet::Key;
+use packet::{Key, Seed};
 
-use crate::mask::{Mask, Seed};
+use crate::mask::Mask;
 use crate::megaflow::NoRoom;
 
 /// The number of a mask of one worker.

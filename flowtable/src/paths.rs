@@ -21,10 +21,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use bytemuck::Zeroable;
 use hashbrown::HashTable;
 use packet::memory::prefetch;
+use packet::{Millis, Seed};
 
-use crate::mask::Seed;
 use crate::ring::Ring;
-use crate::rule::Millis;
 use crate::runs::Runs;
 use crate::step::Step;
 

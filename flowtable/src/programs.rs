@@ -5,8 +5,8 @@ use std::hash::{Hash, Hasher};
 use api::DropReason;
 use bytemuck::Zeroable;
 use hashbrown::HashTable;
+use packet::Seed;
 
-use crate::mask::Seed;
 use crate::program::Op;
 use crate::runs::Runs;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use api::{Action, FlowFlags, FlowMod, Match, TableId};
+use packet::Millis;
 use packet::memory::prefetch;
 
 use crate::mask::Mask;
@@ -14,17 +15,6 @@ use crate::values::Values;
 /// counters.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RuleId(pub u64);
-
-/// A point in time: milliseconds since a moment of the caller's choice.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Millis(pub u64);
-
-impl Millis {
-    /// Milliseconds from `earlier` to this; 0 if it is later.
-    pub const fn since(self, earlier: Self) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
-}
 
 /// What has been counted for a rule outside of paths: what retired paths left, and packets that
 /// were carried without a cache entry. See [`crate::PathReader`] for the rest.

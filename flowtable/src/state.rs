@@ -10,19 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{FlowMod, Group, Meter, PortFlags, TableId, TableMiss, TableMod};
-use packet::{MacAddr, PortId};
+use packet::{MacAddr, Millis, PortId, Seed};
 use serde::{Deserialize, Serialize};
 
 use crate::edit::Edit;
 use crate::group::{GroupEntry, GroupSerial};
 use crate::limit::{Overflow, TableLimit};
 use crate::mac::{Learned, MacStats, Station};
-use crate::mask::Seed;
 use crate::meter::Volume;
 use crate::meters::MeterEntry;
 use crate::ports::{BridgeId, PortView, VlanMode};
 use crate::refused::Refused;
-use crate::rule::{Millis, Rule, RuleId, RuleStats};
+use crate::rule::{Rule, RuleId, RuleStats};
 use crate::tables::{Bridge, Tables};
 
 /// The tables of a switch at one moment.

@@ -41,11 +41,11 @@
 use std::sync::Arc;
 
 use api::Match;
-use packet::{Key, Span};
+use packet::{Key, Seed, Span};
 
 use crate::conjunction::{Clauses, Soft};
 use crate::limit::{Limited, TableLimit};
-use crate::mask::{Mask, Seed};
+use crate::mask::Mask;
 use crate::rule::Rule;
 use crate::same::Entry;
 use crate::sorted::Sorted;

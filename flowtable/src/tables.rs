@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::{Match, TableId, TableMiss};
+use packet::Seed;
 
 use crate::actions::Lists;
 use crate::edit::Edit;
@@ -16,7 +17,6 @@ use crate::history::History;
 use crate::learned::Teachers;
 use crate::limit::TableLimit;
 use crate::mac::{Epoch, MacTable};
-use crate::mask::Seed;
 use crate::meter::Meter;
 use crate::meters::{MeterSlot, Meters};
 use crate::pending::Pending;

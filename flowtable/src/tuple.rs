@@ -5,12 +5,12 @@ use std::hash::Hasher;
 use std::sync::Arc;
 
 use api::Match;
-use packet::Key;
 use packet::memory::prefetch_whole;
+use packet::{Key, Seed};
 
 use crate::addresses::{Addresses, Asked, FIELDS, prefix_len};
 use crate::counts::Counts;
-use crate::mask::{Mask, STAGES, Seed};
+use crate::mask::{Mask, STAGES};
 use crate::prefixes::{Prefixes, Short};
 use crate::ranges::Ranges;
 use crate::rule::Rule;

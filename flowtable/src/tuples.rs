@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use api::Match;
-use packet::Key;
+use packet::{Key, Seed};
 
 use crate::addresses::{Addresses, Asked, FIELDS};
-use crate::mask::{Mask, Seed};
+use crate::mask::Mask;
 use crate::rule::Rule;
 use crate::same::{Entry, Met};
 use crate::shared::{Guests, hash_of_shared, shared};

@@ -9,10 +9,10 @@ use api::testing::{any_flow_mod, any_group_mod, any_meter_mod, any_pipeline_flow
 use api::{FlowMod, GroupMod, MeterId, MeterMod};
 use flowtable::state::{State, StateError};
 use flowtable::{
-    BridgeId, Cache, Edit, Limits, Millis, Overflow, PortView, Refused, Seed, Station, TableLimit,
-    Tables, Translation, VlanMode, paths,
+    BridgeId, Cache, Edit, Limits, Overflow, PortView, Refused, Station, TableLimit, Tables,
+    Translation, VlanMode, paths,
 };
-use packet::{Key, MacAddr, PortId};
+use packet::{Key, MacAddr, Millis, PortId, Seed};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use testnet::packets::any_key;

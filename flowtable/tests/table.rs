@@ -8,10 +8,8 @@ use std::sync::Arc;
 
 use api::testing::any_match;
 use api::{Action, Command, Field, FlowFlags, FlowMod, Match, PortRange};
-use flowtable::{
-    BridgeId, Edit, Mask, Millis, Overflow, Refused, Rule, RuleId, Seed, Table, TableLimit, Tables,
-};
-use packet::Key;
+use flowtable::{BridgeId, Edit, Mask, Overflow, Refused, Rule, RuleId, Table, TableLimit, Tables};
+use packet::{Key, Millis, Seed};
 use proptest::prelude::*;
 use testnet::packets::any_key;
 

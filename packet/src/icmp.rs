@@ -30,4 +30,9 @@ impl<'a> Icmp<'a> {
     pub const fn code(self) -> u8 {
         self.0[1]
     }
+
+    /// What tells a query and its answer from others (RFC 792, Echo).
+    pub const fn identifier(self) -> u16 {
+        u16::from_be_bytes([self.0[4], self.0[5]])
+    }
 }

@@ -23,10 +23,12 @@ pub mod ipv6;
 mod key;
 mod mac;
 pub mod memory;
+mod millis;
 pub mod nd;
 mod packet;
 mod pool;
 pub mod sctp;
+mod seed;
 pub mod segment;
 pub mod tcp;
 pub mod udp;
@@ -39,8 +41,10 @@ pub use headers::{Fragment, HEADER_WINDOW, Headers, Network, Runt, Transport, pa
 pub use key::{Key, Span};
 pub use mac::{InvalidMac, MacAddr};
 pub use memory::{FRAME_SIZE, Frame, HEADROOM, Memory};
+pub use millis::Millis;
 pub use packet::{Chainer, Checksum, Kind, Packet, PortId, Segmentation};
 pub use pool::{Depot, FramePool};
+pub use seed::{Folding, Seed};
 pub use segment::mark_partial;
 
 /// Fewer bytes than a header needs.

@@ -1,8 +1,7 @@
 //! The one clock of the process.
 
+use packet::Millis;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use flowtable::Millis;
 
 /// Counts from the start of the process, the same for all threads.
 #[derive(Clone, Copy, Debug)]

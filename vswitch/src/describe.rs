@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use api::reply::{Behind, FlowStats};
 use api::{Match, PortNames};
-use flowtable::{Aside, AsideId, Count, Millis, Op, Ports, Rule, Tables};
-use packet::{Key, MacAddr, PortId};
+use flowtable::{Aside, AsideId, Count, Op, Ports, Rule, Tables};
+use packet::{Key, MacAddr, Millis, PortId};
 
 pub use aside::{behind, shown};
 
@@ -195,7 +195,7 @@ fn decimal(value: u16, mask: u16) -> String {
 mod tests {
     use super::*;
     use api::{DropReason, NoNames};
-    use flowtable::Seed;
+    use packet::Seed;
 
     #[test]
     fn a_program_reads_as_what_it_does() {

@@ -11,9 +11,10 @@ use std::sync::{Arc, Weak};
 
 use api::{Action, TableId};
 use flowtable::{
-    Applied, BridgeId, Count, GroupSerial, GroupStats, Millis, PathReader, Rule, RuleId, RuleStats,
-    Step, Tables,
+    Applied, BridgeId, Count, GroupSerial, GroupStats, PathReader, Rule, RuleId, RuleStats, Step,
+    Tables,
 };
+use packet::Millis;
 
 /// Where a flow stands in a dump: by bridge and table, then by priority from the highest on, then
 /// by age.
@@ -323,7 +324,8 @@ fn fin_timeouts(rule: &Rule) -> Option<(u16, u16)> {
 mod tests {
     use super::*;
     use api::FlowMod;
-    use flowtable::{Seed, paths};
+    use flowtable::paths;
+    use packet::Seed;
 
     const BRIDGE: BridgeId = BridgeId(0);
 

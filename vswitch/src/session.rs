@@ -18,9 +18,9 @@
 use std::num::NonZeroU64;
 
 use bytemuck::Zeroable;
-use flowtable::{Cache, Found, Index, MegaflowId, Millis, PathId, ProgramId, Seed, Serial};
+use flowtable::{Cache, Found, Index, MegaflowId, PathId, ProgramId, Serial};
 use packet::memory::prefetch;
-use packet::{Headers, Key, PortId, Span, ethernet, tcp};
+use packet::{Headers, Key, Millis, PortId, Seed, Span, ethernet, tcp};
 
 use crate::dump::{Entry, Identity};
 

@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use flowtable::{Cache, Found, Millis, PathId, ProgramId};
+use flowtable::{Cache, Found, PathId, ProgramId};
 use hw::shortcut::{Carried, Flow, Table, Target};
-use packet::PortId;
+use packet::{Millis, PortId};
 
 use crate::account::Account;
 

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use api::reply::{Event, FlowRemoved, RemovedReason, WatchedFlow};
-use flowtable::{Applied, BridgeId, Count, Edit, Millis, Rule, RuleId, RuleStats};
+use flowtable::{Applied, BridgeId, Count, Edit, Rule, RuleId, RuleStats};
+use packet::Millis;
 
 use crate::control::Control;
 use crate::describe::flow_stats;
@@ -142,7 +143,8 @@ fn flow_event(
 mod tests {
     use super::*;
     use api::FlowMod;
-    use flowtable::{Seed, Tables};
+    use flowtable::Tables;
+    use packet::Seed;
 
     /// What a second change comes to, in words.
     fn turns(first: &[&str], second: &[&str]) -> Vec<String> {

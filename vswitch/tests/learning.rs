@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use api::{FlowMod, NoNames};
 use common::{BRIDGE, Bench, Options};
-use flowtable::{Applied, Edit, Millis, Pending, Tables, VlanMode};
+use flowtable::{Applied, Edit, Pending, Tables, VlanMode};
 use ovs::Ovs;
-use packet::compose;
+use packet::{Millis, compose};
 use vswitch::account::Counter;
 use vswitch::counters::WorkerCounters;
 use vswitch::ledger::Ledger;

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use api::{FlowMod, Group, GroupMod, MeterMod, NoNames};
 use common::{BRIDGE, Bench, Options};
-use flowtable::{Edit, Millis, VlanMode};
-use packet::compose;
+use flowtable::{Edit, VlanMode};
+use packet::{Millis, compose};
 
 const VLAN: VlanMode = VlanMode::Trunk(Vec::new());
 

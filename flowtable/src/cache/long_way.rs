@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use api::DropReason;
-use packet::{Key, PortId};
+use packet::{Key, Millis, PortId};
 
 use crate::asides::Asides;
 use crate::cache::{Cache, Found, From, Resolved, release, release_program};
@@ -15,7 +15,7 @@ use crate::pending::Walked;
 use crate::ports::PortView;
 use crate::program::Op;
 use crate::programs::Programs;
-use crate::rule::{Millis, Rule};
+use crate::rule::Rule;
 use crate::tables::{Bridge, Tables};
 use crate::translate::{Record, Translation};
 

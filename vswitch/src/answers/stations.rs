@@ -119,7 +119,7 @@ impl Control {
     /// Forgets addresses that have not been seen for long.
     pub(crate) fn age_stations(&self) {
         let now = self.clock.millis();
-        let old = |used: flowtable::Millis| now.since(used) > STATION_AGE_S * 1000;
+        let old = |used: packet::Millis| now.since(used) > STATION_AGE_S * 1000;
         let bridges = || self.tables.bridges().map(|(_, bridge)| &bridge.macs);
         if !bridges().any(|macs| macs.iter().any(|entry| old(entry.used))) {
             return;

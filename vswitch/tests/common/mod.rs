@@ -15,17 +15,17 @@ use std::time::Duration;
 use api::{DropReason, FlowMod, GroupMod, MeterMod, PortFlags, TableMod};
 use flowtable::interpreter::{Fate, Interpreter};
 use flowtable::{
-    BridgeId, GroupSerial, Limits, Millis, PathReader, PortView, Seed, Step, Tables, VlanMode,
-    paths,
+    BridgeId, GroupSerial, Limits, PathReader, PortView, Step, Tables, VlanMode, paths,
 };
 use hw::shortcut::Generation;
 use hw::{Capabilities, Capability, Refusal, RxQueue, TxQueue, Wake};
-use packet::{Batch, Chainer, Depot, FramePool, HEADROOM, Memory, Packet, PortId};
+use packet::{Batch, Chainer, Depot, FramePool, HEADROOM, Memory, Millis, Packet, PortId, Seed};
 use vswitch::account::Account;
 use vswitch::clock::Clock;
 use vswitch::counters::WorkerCounters;
 use vswitch::desk::{Desk, Order};
 use vswitch::publish::Publication;
+use vswitch::tracking::Tracker;
 use vswitch::worker::{Setup, Worker};
 
 /// A port whose wires are two lists.
@@ -255,6 +255,7 @@ impl Bench {
             cpu: None,
             generation,
             teller: vswitch::news::news().0,
+            tracker: Tracker::alone(1024, Seed(3)),
         })
         .unwrap();
         Self {
