@@ -7,12 +7,30 @@
 //! Where a standard leaves room, the Linux kernel's `nf_conntrack` is the measure: rules that were
 //! written for it mean the same here. `tests/kernel.rs` lets both judge the same packets.
 
+mod connection;
+mod connections;
+mod grace;
+mod index;
+mod message;
+mod places;
+mod query;
+mod quoted;
 mod segment;
+mod shared_tcp;
+mod sync;
+mod table;
 mod tcp;
+mod timeouts;
+mod tuple;
 mod window;
 
+pub use connections::{Connections, Description, Judgement, Notes, Seen, Stats, Verdict};
+pub use message::{Content, Message, Untracked};
 pub use segment::{Kind, Malformed, Segment};
-pub use tcp::{Fate, Known, Settings, State, Tcp};
+pub use table::{ConnectionId, NotMade, Tuples};
+pub use tcp::{Known, Settings, State};
+pub use timeouts::Timeouts;
+pub use tuple::{Ends, Tuple};
 
 /// Which way a packet goes, seen from the one that began the connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

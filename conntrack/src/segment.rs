@@ -138,6 +138,9 @@ mod option {
 }
 
 impl Kind {
+    /// Every kind, in order.
+    pub(crate) const ALL: [Self; 5] = [Self::Syn, Self::SynAck, Self::Fin, Self::Ack, Self::Rst];
+
     /// The kind of a segment with these flags; `None` if no endpoint sends them together.
     const fn of(flags: u16) -> Option<Self> {
         const URG: u16 = 0x20;

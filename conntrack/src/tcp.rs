@@ -8,6 +8,7 @@
 use crate::Direction;
 use crate::Direction::{Original, Reply};
 use crate::segment::{Kind, Segment, before};
+use crate::timeouts::Timeouts;
 use crate::window::{Fit, Side, check};
 
 /// What has passed.
@@ -33,9 +34,39 @@ pub enum State {
     Close,
 }
 
+impl State {
+    /// Every state, in order.
+    pub const ALL: [Self; 9] = [
+        Self::SynSent,
+        Self::SynSent2,
+        Self::SynRecv,
+        Self::Established,
+        Self::FinWait,
+        Self::CloseWait,
+        Self::LastAck,
+        Self::TimeWait,
+        Self::Close,
+    ];
+
+    /// The name that `nf_conntrack` and ovs-dpctl have for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SynSent => "SYN_SENT",
+            Self::SynSent2 => "SYN_SENT2",
+            Self::SynRecv => "SYN_RECV",
+            Self::Established => "ESTABLISHED",
+            Self::FinWait => "FIN_WAIT",
+            Self::CloseWait => "CLOSE_WAIT",
+            Self::LastAck => "LAST_ACK",
+            Self::TimeWait => "TIME_WAIT",
+            Self::Close => "CLOSE",
+        }
+    }
+}
+
 /// What a connection makes of a segment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// It belongs to it.
     Valid {
         /// It shows that both sides are who they say.
@@ -77,27 +108,27 @@ impl Default for Settings {
 
 /// A TCP connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Tcp {
-    state: State,
+pub(crate) struct Tcp {
+    pub(crate) state: State,
     /// What is known of who began it, and of the other side.
-    sides: [Side; 2],
-    last: Last,
+    pub(crate) sides: [Side; 2],
+    pub(crate) last: Last,
     /// Both sides have opened at once.
-    is_simultaneous: bool,
+    pub(crate) is_simultaneous: bool,
 }
 
 /// The last segment that was let through.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Last {
-    kind: Kind,
-    direction: Direction,
+pub(crate) struct Last {
+    pub(crate) kind: Kind,
+    pub(crate) direction: Direction,
     /// Of the last acknowledgement that fitted, if nothing was ignored behind it.
-    end: u32,
-    ack: u32,
+    pub(crate) end: u32,
+    pub(crate) ack: u32,
     /// What its sender would be if it had been believed: a SYN that was not.
-    opening: Option<Side>,
+    pub(crate) opening: Option<Side>,
     /// What answers it may be a challenge (RFC 5961 §4.2): it need not acknowledge the last FIN.
-    is_challenging: bool,
+    pub(crate) is_challenging: bool,
 }
 
 impl Last {
@@ -125,7 +156,7 @@ enum Reset {
 
 impl Tcp {
     /// The connection that a segment begins; `None` if it begins none.
-    pub fn open(segment: &Segment, settings: Settings) -> Option<Self> {
+    pub(crate) fn open(segment: &Segment, settings: Settings) -> Option<Self> {
         let (state, sides) = match segment.kind {
             Kind::Syn => (State::SynSent, [Side::opening(segment), Side::default()]),
             Kind::Ack if settings.picks_up => {
@@ -144,12 +175,23 @@ impl Tcp {
     }
 
     /// What has passed so far.
-    pub const fn state(&self) -> State {
+    pub(crate) const fn state(&self) -> State {
         self.state
     }
 
+    /// Seconds that it may be silent behind a segment of this kind.
+    pub(crate) fn timeout(&self, kind: Kind, timeouts: &Timeouts) -> u32 {
+        let timeout = timeouts.tcp[self.state as usize];
+        let is_owed = self.sides.iter().any(|side| side.is_owed);
+        match kind {
+            Kind::Rst => timeouts.tcp[State::Close as usize],
+            _ if is_owed => timeout.min(timeouts.tcp_unacknowledged),
+            _ => timeout,
+        }
+    }
+
     /// Takes a segment. If it is `Invalid` or `Ignored`, nothing that matters has changed.
-    pub fn track(
+    pub(crate) fn track(
         &mut self,
         direction: Direction,
         segment: &Segment,

@@ -1,0 +1,240 @@
+//! One connection, as all threads see it.
+
+#[cfg(not(loom))]
+use bytemuck::Zeroable;
+
+use crate::Direction;
+use crate::grace::Moment;
+use crate::message::Content;
+use crate::shared_tcp::SharedTcp;
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::tcp::{Fate, Known, Settings, State, Tcp};
+use crate::timeouts::Timeouts;
+
+/// A connection. The first line is what every packet needs.
+#[cfg_attr(not(loom), derive(Zeroable))]
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub(crate) struct Connection {
+    /// A [`Stage`], and which use of this place it is.
+    stage: AtomicU32,
+    /// When it goes, if it is silent until then: milliseconds, wrapping.
+    deadline: AtomicU32,
+    tcp: SharedTcp,
+    /// What is [`Known`] of other protocols' than TCP.
+    known: AtomicU32,
+    mark: AtomicU32,
+    /// Even, or odd while the label is being written.
+    label_version: AtomicU32,
+    /// The next free place, while it is one.
+    pub(crate) next: AtomicU32,
+    /// When it was taken away: a [`Moment`].
+    gone_at: AtomicU64,
+    label: [AtomicU64; 2],
+}
+
+/// What is at a place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stage {
+    /// Nothing, or what one thread alone is making.
+    Free,
+    /// A connection.
+    Live,
+    /// One that was taken away, and that somebody may still see.
+    Gone,
+}
+
+/// One use of a place: the stage word of a connection that lives.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Use(u32);
+
+const STAGE: u32 = 0b11;
+
+const fn stage_of(word: u32) -> Stage {
+    match word & STAGE {
+        0 => Stage::Free,
+        1 => Stage::Live,
+        _ => Stage::Gone,
+    }
+}
+
+impl Connection {
+    /// What is here.
+    #[inline]
+    pub(crate) fn stage(&self) -> Stage {
+        stage_of(self.stage.load(Ordering::Acquire))
+    }
+
+    /// The use of this place, if a connection lives here.
+    #[inline]
+    pub(crate) fn in_use(&self) -> Option<Use> {
+        let word = self.stage.load(Ordering::Acquire);
+        (stage_of(word) == Stage::Live).then_some(Use(word))
+    }
+
+    /// Makes what was written here a connection that all threads see. Only for who has taken the place.
+    pub(crate) fn live(&self) -> Use {
+        let word = self.stage.load(Ordering::Relaxed) & !STAGE | 1;
+        self.stage.store(word, Ordering::SeqCst);
+        Use(word)
+    }
+
+    /// Ends a connection; answers whether this thread did.
+    pub(crate) fn end(&self, Use(word): Use) -> bool {
+        let gone = word & !STAGE | 2;
+        self.stage.compare_exchange(word, gone, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
+    /// Gives up what was never a connection. Only for who has taken the place.
+    pub(crate) fn discard(&self) {
+        let gone = self.stage.load(Ordering::Relaxed) & !STAGE | 2;
+        self.stage.store(gone, Ordering::SeqCst);
+    }
+
+    /// What went before this moment is free for another use; answers whether this thread made it so.
+    pub(crate) fn free(&self, over: Moment) -> bool {
+        // In this order: what is read then is of this use, or of none.
+        let word = self.stage.load(Ordering::Acquire);
+        let gone_at = Moment(self.gone_at.load(Ordering::Acquire));
+        let free = (word & !STAGE).wrapping_add(STAGE + 1);
+        stage_of(word) == Stage::Gone
+            && (Moment::NONE < gone_at && gone_at < over)
+            && self.stage.compare_exchange(word, free, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Notes when it was taken away.
+    pub(crate) fn gone(&self, at: Moment) {
+        self.gone_at.store(at.0, Ordering::Release);
+    }
+
+    /// Writes what is known when a connection begins. Only for who has taken the place.
+    pub(crate) fn begin(&self, tcp: Option<&Tcp>, mark: u32, label: u128) {
+        match tcp {
+            Some(tcp) => self.tcp.begin(tcp, Known::default()),
+            None => self.tcp.clear(),
+        }
+        self.known.store(0, Ordering::Relaxed);
+        self.mark.store(mark, Ordering::Relaxed);
+        self.set_label(label, u128::MAX);
+    }
+
+    /// What is known of it.
+    #[inline]
+    pub(crate) fn known(&self) -> Known {
+        if self.tcp.is_there() {
+            return self.tcp.get().1;
+        }
+        let bits = self.known.load(Ordering::Relaxed);
+        Known { replied: bits & REPLIED != 0, assured: bits & ASSURED != 0 }
+    }
+
+    /// Its state, if it is of TCP.
+    pub(crate) fn tcp_state(&self) -> Option<State> {
+        self.tcp.is_there().then(|| self.tcp.get().0.state())
+    }
+
+    /// Takes a packet of it; says also what was known of the connection before.
+    pub(crate) fn track(
+        &self,
+        direction: Direction,
+        content: &Content,
+        settings: Settings,
+        timeouts: &Timeouts,
+        now: u32,
+    ) -> (Fate, Known) {
+        if let Content::Tcp(segment) = content {
+            let (fate, tcp, before) = self.tcp.track(direction, segment, settings);
+            if matches!(fate, Fate::Valid { .. }) {
+                self.prolong(tcp.timeout(segment.kind, timeouts), now);
+            }
+            return (fate, before);
+        }
+        let before = self.known();
+        let replied = before.replied || direction == Direction::Reply;
+        let assures = replied && !before.assured && direction == Direction::Original;
+        if (replied, assures) != (before.replied, false) {
+            let bits = if assures { REPLIED | ASSURED } else { REPLIED };
+            self.known.fetch_or(bits, Ordering::Relaxed);
+        }
+        self.prolong(timeout(content, replied, timeouts), now);
+        (Fate::Valid { assures }, before)
+    }
+
+    /// From now on it may be silent for so many seconds.
+    pub(crate) fn prolong(&self, seconds: u32, now: u32) {
+        let deadline = now.wrapping_add(seconds.min(MOST_SECONDS) * 1000);
+        if self.deadline.load(Ordering::Relaxed) != deadline {
+            self.deadline.store(deadline, Ordering::Relaxed);
+        }
+    }
+
+    /// Milliseconds until it goes; `None` if it should have gone.
+    #[inline]
+    pub(crate) fn left(&self, now: u32) -> Option<u32> {
+        let left = self.deadline.load(Ordering::Relaxed).wrapping_sub(now);
+        // Half of all is far more than a connection has.
+        (left.wrapping_sub(1) < u32::MAX / 2).then_some(left)
+    }
+
+    pub(crate) fn mark(&self) -> u32 {
+        self.mark.load(Ordering::Relaxed)
+    }
+
+    /// Writes bits of the mark.
+    pub(crate) fn set_mark(&self, value: u32, bits: u32) {
+        let set = |mark| Some(mark & !bits | value & bits);
+        // It always succeeds.
+        let _ = self.mark.fetch_update(Ordering::AcqRel, Ordering::Acquire, set);
+    }
+
+    /// The label, as some thread has written it.
+    pub(crate) fn label(&self) -> u128 {
+        loop {
+            let version = self.label_version.load(Ordering::Acquire);
+            let [high, low] = self.label.each_ref().map(|half| half.load(Ordering::Acquire));
+            if version.is_multiple_of(2) && self.label_version.load(Ordering::Acquire) == version {
+                return u128::from(high) << 64 | u128::from(low);
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Writes bits of the label.
+    pub(crate) fn set_label(&self, value: u128, bits: u128) {
+        let claim = |version: u32| version.is_multiple_of(2).then(|| version.wrapping_add(1));
+        let version = loop {
+            let claimed =
+                self.label_version.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim);
+            match claimed {
+                Ok(version) => break version,
+                Err(_) => std::hint::spin_loop(),
+            }
+        };
+        for (half, shift) in self.label.iter().zip([64, 0]) {
+            let [value, bits] = [value, bits].map(|wide| low_half(wide >> shift));
+            half.store(half.load(Ordering::Relaxed) & !bits | value & bits, Ordering::Release);
+        }
+        self.label_version.store(version.wrapping_add(2), Ordering::Release);
+    }
+}
+
+/// What is known of a connection other than TCP's, as bits.
+const REPLIED: u32 = 1;
+const ASSURED: u32 = 2;
+/// A connection lives at most so long without a packet: half of what a deadline can say.
+const MOST_SECONDS: u32 = u32::MAX / 2 / 1000;
+
+/// Seconds that a connection other than TCP's may be silent.
+pub(crate) const fn timeout(content: &Content, replied: bool, timeouts: &Timeouts) -> u32 {
+    match content {
+        Content::Udp if replied => timeouts.udp_stream,
+        Content::Udp => timeouts.udp,
+        Content::Question | Content::Answer => timeouts.icmp,
+        Content::Tcp(_) | Content::Error { .. } | Content::Other => timeouts.other,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
+const fn low_half(wide: u128) -> u64 {
+    wide as u64
+}

@@ -1,0 +1,368 @@
+//! Connection tracking: what a packet is to the connections that are known.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use packet::{Millis, Seed};
+
+use crate::Direction;
+use crate::connection::timeout;
+use crate::message::{Content, Message};
+use crate::table::{Beginning, ConnectionId, NotMade, Table, Tuples};
+use crate::tcp::{Fate, Known, Settings, State, Tcp};
+use crate::timeouts::Timeouts;
+use crate::tuple::Tuple;
+
+/// All connections of a switch.
+///
+/// Threads share it. Those that read packets are members, each with a number: what one of them has
+/// found stays as it is, or is known to be gone, until it begins its next batch.
+#[derive(Debug)]
+pub struct Connections {
+    table: Table,
+    settings: Settings,
+    timeouts: Timeouts,
+    tally: Tally,
+    /// When places were last looked at.
+    swept: AtomicU32,
+}
+
+/// As connections note it: it begins anew every 49 days.
+#[expect(clippy::cast_possible_truncation, reason = "differences are what counts")]
+const fn wrapped(now: Millis) -> u32 {
+    now.0 as u32
+}
+
+/// What a packet is to a connection.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Verdict {
+    /// It belongs to none, and begins none.
+    Invalid,
+    /// It would begin one, or is of one that nobody has answered.
+    New,
+    /// It belongs to one that was answered.
+    Established,
+    /// It says what became of a packet of one.
+    Related,
+}
+
+/// What has been found out about a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Judgement {
+    /// What it is.
+    pub verdict: Verdict,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// Its connection, if there is one.
+    pub connection: Option<ConnectionId>,
+}
+
+/// What is kept of a connection besides.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Notes {
+    /// The mark, and which bits of it are written.
+    pub mark: (u32, u32),
+    /// The label, and which bits of it are written.
+    pub label: (u128, u128),
+}
+
+/// What the packets of a connection are told about it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Seen {
+    /// The tuple of its first packet.
+    pub original: Tuple,
+    /// Its mark.
+    pub mark: u32,
+    /// Its label.
+    pub label: u128,
+}
+
+/// A connection, spelled out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Description {
+    /// Both of its tuples.
+    pub tuples: Tuples,
+    /// The state, if it is of TCP.
+    pub state: Option<State>,
+    /// What is known of it besides.
+    pub known: Known,
+    /// Its mark.
+    pub mark: u32,
+    /// Its label.
+    pub label: u128,
+    /// Milliseconds that it has left, if it stays silent.
+    pub left: u32,
+}
+
+/// What has become of connections and packets so far.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Connections that were made.
+    pub made: u64,
+    /// Those that went because they were silent, half-open ones that made room for others included.
+    pub expired: u64,
+    /// Connections that were not made because there was no room.
+    pub full: u64,
+    /// Those that were not made because another one has a tuple of theirs.
+    pub clashed: u64,
+    /// Packets that were invalid.
+    pub invalid: u64,
+}
+
+/// [`Stats`], as all threads count them.
+#[derive(Debug, Default)]
+struct Tally {
+    made: AtomicU64,
+    expired: AtomicU64,
+    full: AtomicU64,
+    clashed: AtomicU64,
+    invalid: AtomicU64,
+}
+
+/// Each place is looked at once in so many milliseconds.
+const ROUND: u32 = 10_000;
+/// The same under pressure.
+const HASTY_ROUND: u32 = 500;
+
+impl Connections {
+    /// None, with room for so many, for so many members.
+    pub fn new(most: u32, members: usize, seed: Seed) -> Self {
+        Self {
+            table: Table::new(most, members, seed),
+            settings: Settings::default(),
+            timeouts: Timeouts::default(),
+            tally: Tally::default(),
+            swept: AtomicU32::new(0),
+        }
+    }
+
+    /// The same, as strict as this.
+    #[must_use]
+    pub fn with_settings(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// The same, with these timeouts.
+    #[must_use]
+    pub fn with_timeouts(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes in use.
+    pub fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+
+    /// What has become of them.
+    pub fn stats(&self) -> Stats {
+        let Tally { made, expired, full, clashed, invalid } = &self.tally;
+        let [made, expired, full, clashed, invalid] =
+            [made, expired, full, clashed, invalid].map(|count| count.load(Ordering::Relaxed));
+        Stats { made, expired, full, clashed, invalid }
+    }
+
+    /// A member begins a batch: it holds nothing of an earlier one.
+    #[inline]
+    pub fn begin(&self, member: usize) {
+        self.table.grace.begin(member);
+    }
+
+    /// A member holds nothing, until it begins again.
+    #[inline]
+    pub fn end(&self, member: usize) {
+        self.table.grace.end(member);
+    }
+
+    /// Fetches what a judgement begins with.
+    #[inline]
+    pub fn prefetch(&self, tuple: &Tuple) {
+        self.table.prefetch(tuple);
+    }
+
+    /// What a packet is. Its connection, if there is one, takes it.
+    pub fn judge(&self, message: &Message, now: Millis) -> Judgement {
+        let found = match message.content {
+            Content::Error { to } => self.find_quoted(message, to, now),
+            _ => self.find(message, now),
+        };
+        let judgement = found.unwrap_or_else(|| self.judge_first(message));
+        if judgement.verdict == Verdict::Invalid {
+            self.tally.invalid.fetch_add(1, Ordering::Relaxed);
+        }
+        judgement
+    }
+
+    /// What a packet is to its connection, if there is one.
+    fn find(&self, message: &Message, now: Millis) -> Option<Judgement> {
+        let (id, direction) = self.table.find(&message.tuple)?;
+        let (connection, now) = (self.table.get(id)?, wrapped(now));
+        if connection.left(now).is_none() {
+            self.expire(id);
+            return None;
+        }
+        let (settings, timeouts) = (self.settings, &self.timeouts);
+        let (fate, known) = connection.track(direction, &message.content, settings, timeouts, now);
+        let verdict = match fate {
+            Fate::Invalid => Verdict::Invalid,
+            Fate::Reopens => {
+                self.table.remove(id);
+                return None;
+            }
+            Fate::Valid { .. } | Fate::Ignored | Fate::Ends
+                if direction == Direction::Original && !known.replied =>
+            {
+                Verdict::New
+            }
+            Fate::Valid { .. } | Fate::Ignored | Fate::Ends => Verdict::Established,
+        };
+        if fate == Fate::Ends {
+            self.table.remove(id);
+            return Some(Judgement { verdict, direction, connection: None });
+        }
+        Some(Judgement { verdict, direction, connection: Some(id) })
+    }
+
+    /// What an error is to the connection whose packet it quotes: nothing is, unless it goes where
+    /// that packet came from.
+    fn find_quoted(&self, message: &Message, to: IpAddr, now: Millis) -> Option<Judgement> {
+        let (id, direction) = self.table.find(&message.tuple)?;
+        let is_there = self.table.get(id)?.left(wrapped(now)).is_some();
+        (is_there && message.tuple.dst() == to).then_some(Judgement {
+            verdict: Verdict::Related,
+            direction,
+            connection: Some(id),
+        })
+    }
+
+    /// What a packet is that belongs to no connection.
+    fn judge_first(&self, message: &Message) -> Judgement {
+        let begins = match message.content {
+            Content::Tcp(segment) => Tcp::open(&segment, self.settings).is_some(),
+            Content::Udp | Content::Question | Content::Other => true,
+            Content::Answer | Content::Error { .. } => false,
+        };
+        let verdict = if begins { Verdict::New } else { Verdict::Invalid };
+        Judgement { verdict, direction: Direction::Original, connection: None }
+    }
+
+    /// Keeps the connection that a packet begins.
+    pub fn commit(
+        &self,
+        message: &Message,
+        notes: &Notes,
+        now: Millis,
+    ) -> Result<ConnectionId, NotMade> {
+        let made = self.make(message, notes, now);
+        let count = match made {
+            Ok(_) => &self.tally.made,
+            Err(NotMade::Full) => &self.tally.full,
+            Err(NotMade::Exists) => &self.tally.clashed,
+            Err(NotMade::BeginsNone) => return made,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        made
+    }
+
+    fn make(&self, message: &Message, notes: &Notes, now: Millis) -> Result<ConnectionId, NotMade> {
+        let (original, content) = (message.tuple, message.content);
+        let (tcp, timeout) = match &content {
+            Content::Tcp(segment) => {
+                let tcp = Tcp::open(segment, self.settings).ok_or(NotMade::BeginsNone)?;
+                (Some(tcp), tcp.timeout(segment.kind, &self.timeouts))
+            }
+            Content::Answer | Content::Error { .. } => return Err(NotMade::BeginsNone),
+            _ => (None, timeout(&content, false, &self.timeouts)),
+        };
+        let reply = original.reversed().ok_or(NotMade::BeginsNone)?;
+        self.table.insert(&Beginning {
+            tuples: Tuples { original, reply },
+            tcp,
+            mark: notes.mark.0 & notes.mark.1,
+            label: notes.label.0 & notes.label.1,
+            timeout,
+            now: wrapped(now),
+        })
+    }
+
+    /// Writes notes to a connection, if it is still there.
+    pub fn note(&self, id: ConnectionId, notes: &Notes) {
+        let Some(connection) = self.table.get(id) else { return };
+        if notes.mark.1 != 0 {
+            connection.set_mark(notes.mark.0, notes.mark.1);
+        }
+        if notes.label.1 != 0 {
+            connection.set_label(notes.label.0, notes.label.1);
+        }
+    }
+
+    /// What the packets of a connection are told about it, if it is still there.
+    pub fn seen(&self, id: ConnectionId) -> Option<Seen> {
+        let (tuples, connection) = (self.table.tuples(id)?, self.table.get(id)?);
+        let (mark, label) = (connection.mark(), connection.label());
+        Some(Seen { original: tuples.original, mark, label })
+    }
+
+    /// Takes a connection away; answers whether it was still there.
+    pub fn remove(&self, id: ConnectionId) -> bool {
+        self.table.remove(id)
+    }
+
+    /// All of them, as they are met: some that come or go meanwhile are among them, some are not.
+    pub fn iter(&self) -> impl Iterator<Item = ConnectionId> {
+        self.table.iter()
+    }
+
+    /// What is known of a connection, if it is still there.
+    pub fn describe(&self, id: ConnectionId, now: Millis) -> Option<Description> {
+        let (tuples, connection) = (self.table.tuples(id)?, self.table.get(id)?);
+        Some(Description {
+            tuples,
+            state: connection.tcp_state(),
+            known: connection.known(),
+            mark: connection.mark(),
+            label: connection.label(),
+            left: connection.left(wrapped(now))?,
+        })
+        // What was read of one that has gone meanwhile may be another's.
+        .filter(|_| self.table.get(id).is_some())
+    }
+
+    /// Has those go that have been silent for too long, and frees what has gone: a little at a time, as
+    /// much as is due by now, and `most` places at most. If there is hardly any room left, those go as
+    /// well that are not assured.
+    ///
+    /// Cost: some nanoseconds a place, which are read in order.
+    pub fn sweep(&self, most: u32, now: Millis) {
+        let (now, last) = (wrapped(now), self.swept.load(Ordering::Relaxed));
+        let passed = now.wrapping_sub(last);
+        // Of several threads one does it.
+        let is_due = passed > 0
+            && self.swept.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if !is_due {
+            return;
+        }
+        let is_pressed = self.len() > self.table.most() / 20 * 19;
+        let round = if is_pressed { HASTY_ROUND } else { ROUND };
+        let places = u64::from(self.table.used()) * u64::from(passed) / u64::from(round) + 1;
+        let count = u32::try_from(places).unwrap_or(u32::MAX).min(most);
+        let gone =
+            self.table.sweep(count, now, |connection| is_pressed && !connection.known().assured);
+        self.tally.expired.fetch_add(gone.into(), Ordering::Relaxed);
+    }
+
+    fn expire(&self, id: ConnectionId) {
+        if self.table.remove(id) {
+            self.tally.expired.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What a packet says, as far as connections care.
+
+use std::net::IpAddr;
+
+use packet::icmp::{self, Icmp};
+use packet::ipv4::Ipv4;
+use packet::ipv6::{self, Ipv6};
+use packet::{Fragment, Headers, Key, Network, Transport, sctp, tcp, udp};
+
+use crate::query;
+use crate::quoted;
+use crate::segment::Segment;
+use crate::tuple::Tuple;
+
+/// What a packet says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Message {
+    /// Who says it to whom.
+    pub tuple: Tuple,
+    /// What.
+    pub content: Content,
+}
+
+/// What a packet says beside its tuple.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Content {
+    /// A segment of TCP.
+    Tcp(Segment),
+    /// A datagram of UDP.
+    Udp,
+    /// A message of ICMP that asks.
+    Question,
+    /// A message of ICMP that answers.
+    Answer,
+    /// What became of another packet; the tuple is that of what answers the packet.
+    Error {
+        /// To whom this is said.
+        to: IpAddr,
+    },
+    /// Anything else.
+    Other,
+}
+
+/// Why a packet belongs to no connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Untracked {
+    /// It is not of IP.
+    #[error("it is not of IP")]
+    NotIp,
+    /// It is a part of one.
+    #[error("it is a fragment")]
+    Fragment,
+    /// Its transport header is cut off or contradicts itself.
+    #[error("its transport header is broken")]
+    Malformed,
+    /// It is a message of ICMP that neither asks nor answers, nor quotes a packet.
+    #[error("it is a message that nobody answers")]
+    Unanswerable,
+}
+
+impl Message {
+    /// Reads a packet of which `key` and `headers` are known ([`packet::parse`]). `bytes` begin where
+    /// it does, and hold its headers; `len` is how long it is.
+    pub fn read(
+        key: &Key,
+        headers: Headers,
+        bytes: &[u8],
+        len: usize,
+        zone: u16,
+    ) -> Result<Self, Untracked> {
+        if !matches!(headers.network, Network::Ipv4 | Network::Ipv6) {
+            return Err(Untracked::NotIp);
+        }
+        if headers.fragment != Fragment::No {
+            return Err(Untracked::Fragment);
+        }
+        let transport = || {
+            let (start, end) = (usize::from(headers.l4), end_of_packet(bytes, headers, len));
+            let bytes = bytes.get(start..).ok_or(Untracked::Malformed)?;
+            Ok((bytes, end.checked_sub(start).ok_or(Untracked::Malformed)?))
+        };
+        let ports = [Key::TP_SRC, Key::TP_DST].map(|span| {
+            // A field of sixteen bits.
+            u16::try_from(key.word(span)).unwrap_or(0)
+        });
+        let (ports, content) = match headers.transport {
+            Transport::Tcp => {
+                let (bytes, len) = transport()?;
+                let segment = Segment::read(bytes, len).ok().ok_or(Untracked::Malformed)?;
+                (ports, Content::Tcp(segment))
+            }
+            Transport::Udp => (ports, Content::Udp),
+            Transport::Sctp => (ports, Content::Other),
+            Transport::Icmp | Transport::Icmpv6 => {
+                let (bytes, len) = transport()?;
+                let bytes = &bytes[..bytes.len().min(len)];
+                let (icmp, quoted) = Icmp::split(bytes).ok().ok_or(Untracked::Malformed)?;
+                let is_ipv4 = headers.transport == Transport::Icmp;
+                if query::is_error(is_ipv4, icmp.kind()) {
+                    return Self::read_error(key, quoted, is_ipv4, zone);
+                }
+                Self::read_query(icmp, is_ipv4)?
+            }
+            Transport::None if has_ports(key) => return Err(Untracked::Malformed),
+            Transport::None => ([0; 2], Content::Other),
+        };
+        let tuple = Tuple::of(key, ports, zone).ok_or(Untracked::NotIp)?;
+        Ok(Self { tuple, content })
+    }
+
+    /// Reads a message of ICMP that asks or answers.
+    fn read_query(icmp: Icmp<'_>, is_ipv4: bool) -> Result<([u16; 2], Content), Untracked> {
+        query::answer(is_ipv4, icmp.kind()).ok_or(Untracked::Unanswerable)?;
+        let ports = [icmp.identifier(), u16::from_be_bytes([icmp.kind(), icmp.code()])];
+        let asks = query::asks(is_ipv4, icmp.kind());
+        Ok((ports, if asks { Content::Question } else { Content::Answer }))
+    }
+
+    /// Reads a message of ICMP that says what became of a packet.
+    fn read_error(key: &Key, quoted: &[u8], is_ipv4: bool, zone: u16) -> Result<Self, Untracked> {
+        let quoted = quoted::tuple(quoted, is_ipv4, zone).ok_or(Untracked::Malformed)?;
+        let tuple = quoted.reversed().ok_or(Untracked::Unanswerable)?;
+        let outer = Tuple::of(key, [0; 2], zone).ok_or(Untracked::NotIp)?;
+        Ok(Self { tuple, content: Content::Error { to: outer.dst() } })
+    }
+}
+
+/// Where the packet of IP ends that begins in these bytes of a frame: what follows is padding.
+fn end_of_packet(bytes: &[u8], headers: Headers, len: usize) -> usize {
+    let start = usize::from(headers.l3);
+    let bytes = bytes.get(start..).unwrap_or_default();
+    let says = match headers.network {
+        Network::Ipv4 => Ipv4::split(bytes).ok().map(|(ip, _)| ip.total_len()),
+        _ => Ipv6::split(bytes).ok().map(|(ip, _)| ipv6::LEN + ip.payload_len()),
+    };
+    says.map_or(len, |says| len.min(start + says))
+}
+
+/// Whether it is of a protocol whose header must be there.
+fn has_ports(key: &Key) -> bool {
+    let proto = u8::try_from(key.word(Key::NW_PROTO)).unwrap_or(0);
+    matches!(proto, tcp::PROTO | udp::PROTO | sctp::PROTO | icmp::PROTO | icmp::PROTO_V6)
+}

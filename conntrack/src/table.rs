@@ -1,0 +1,378 @@
+//! All connections, for all threads.
+//!
+//! A connection has two tuples: that of the packets which go as its first one did, and that of those
+//! which come back. Both lead to it, or neither does: whoever makes one writes it where nobody looks,
+//! enters both tuples, and looks whether somebody else has entered one of them meanwhile. If so it
+//! takes its own away again. Of two that are made at once perhaps neither is; never are there two for
+//! one packet.
+
+use packet::Seed;
+
+use crate::Direction;
+use crate::connection::{Connection, Stage, Use};
+use crate::grace::{Grace, Moment};
+use crate::index::{Entry, Index};
+use crate::places::Places;
+use crate::sync::{AtomicU32, AtomicU64, Ordering, zeroed};
+use crate::tcp::Tcp;
+use crate::tuple::Tuple;
+
+/// A connection, as long as it lives.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct ConnectionId {
+    place: u32,
+    is_use: Use,
+}
+
+/// Why a connection was not made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotMade {
+    /// No connection begins with such a packet.
+    #[error("no connection begins with such a packet")]
+    BeginsNone,
+    /// There are as many as there may be.
+    #[error("there is no room for another connection")]
+    Full,
+    /// There is one with this tuple, or another thread is making one.
+    #[error("there is a connection between these ends")]
+    Exists,
+}
+
+/// Both tuples of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Tuples {
+    /// Of the packets that go as its first one did.
+    pub original: Tuple,
+    /// Of those that come back.
+    pub reply: Tuple,
+}
+
+/// What a connection begins with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beginning {
+    pub(crate) tuples: Tuples,
+    pub(crate) tcp: Option<Tcp>,
+    pub(crate) mark: u32,
+    pub(crate) label: u128,
+    pub(crate) timeout: u32,
+    pub(crate) now: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Table {
+    seed: Seed,
+    index: Index,
+    most: u32,
+    /// IPv4's places come first, then as many of IPv6: what has never been touched takes no memory.
+    connections: Box<[Connection]>,
+    places: [Places; 2],
+    /// Both tuples of each connection, by family: two words each of IPv4, five of IPv6.
+    tuples: [Box<[AtomicU64]>; 2],
+    pub(crate) grace: Grace,
+    live: AtomicU32,
+    /// The next place that is looked at whether it can be freed.
+    hand: AtomicU32,
+}
+
+/// Both families, by whether it is IPv4: in the order of whatever is kept for each.
+const FAMILIES: [bool; 2] = [false, true];
+
+/// Words of a tuple, by family.
+const fn words(is_ipv4: bool) -> usize {
+    if is_ipv4 { 2 } else { Tuple::WORDS }
+}
+
+impl Table {
+    pub(crate) fn new(most: u32, members: usize, seed: Seed) -> Self {
+        let room = most as usize;
+        Self {
+            seed,
+            index: Index::new(2 * room),
+            most,
+            connections: zeroed(2 * room),
+            places: [(); 2].map(|()| Places::new(most)),
+            tuples: FAMILIES.map(|is_ipv4| zeroed(2 * words(is_ipv4) * room)),
+            grace: Grace::new(members),
+            live: AtomicU32::new(0),
+            hand: AtomicU32::new(0),
+        }
+    }
+
+    /// How many connections there are.
+    pub(crate) fn len(&self) -> usize {
+        self.live.load(Ordering::Relaxed) as usize
+    }
+
+    /// How many places have ever been in use.
+    pub(crate) fn used(&self) -> u32 {
+        self.places.iter().map(Places::used).sum()
+    }
+
+    pub(crate) const fn most(&self) -> usize {
+        self.most as usize
+    }
+
+    /// The connection of a packet, and which way the packet goes.
+    #[inline]
+    pub(crate) fn find(&self, tuple: &Tuple) -> Option<(ConnectionId, Direction)> {
+        let mut id = None;
+        let entry = self.index.find(tuple.hash(self.seed), |entry| {
+            id = self.connection(entry.place).in_use().filter(|_| self.tuple_is(entry, tuple));
+            // What was read of a use that has ended since may have been of two.
+            id.is_some() && id == self.connection(entry.place).in_use()
+        })?;
+        Some((ConnectionId { place: entry.place, is_use: id? }, entry.direction))
+    }
+
+    /// Makes a connection.
+    pub(crate) fn insert(&self, beginning: &Beginning) -> Result<ConnectionId, NotMade> {
+        let Tuples { original, reply } = beginning.tuples;
+        let place = self.take(original.is_ipv4()).ok_or(NotMade::Full)?;
+        let connection = self.connection(place);
+        connection.begin(beginning.tcp.as_ref(), beginning.mark, beginning.label);
+        connection.prolong(beginning.timeout, beginning.now);
+        let entries = [(original, Direction::Original), (reply, Direction::Reply)]
+            .map(|(tuple, direction)| (tuple, Entry { place, direction }));
+        for (tuple, entry) in &entries {
+            self.write_tuple(*entry, tuple);
+        }
+        let entered = self.enter(&entries);
+        if let Err(why) = entered {
+            // Another may have seen it, on its way to find that it is not alone.
+            connection.discard();
+            connection.gone(self.grace.stamp());
+            self.live.fetch_sub(1, Ordering::Relaxed);
+            return Err(why);
+        }
+        Ok(ConnectionId { place, is_use: connection.live() })
+    }
+
+    /// Takes a place, if there may be another connection.
+    fn take(&self, is_ipv4: bool) -> Option<u32> {
+        if self.live.fetch_add(1, Ordering::Relaxed) < self.most {
+            let next = |n| self.connection(self.nth(is_ipv4, n)).next.load(Ordering::Relaxed);
+            if let Some(n) = self.places[usize::from(is_ipv4)].take(next) {
+                return Some(self.nth(is_ipv4, n));
+            }
+        }
+        self.live.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+
+    /// The `n`th place of a family.
+    const fn nth(&self, is_ipv4: bool, n: u32) -> u32 {
+        if is_ipv4 { n } else { self.most + n }
+    }
+
+    /// Enters both tuples, or neither.
+    fn enter(&self, entries: &[(Tuple, Entry); 2]) -> Result<(), NotMade> {
+        for (n, (tuple, entry)) in entries.iter().enumerate() {
+            let hash = tuple.hash(self.seed);
+            let added = self.index.add(hash, *entry);
+            let is_other = |other: Entry| {
+                other.place != entry.place
+                    && self.connection(other.place).stage() != Stage::Gone
+                    && self.tuple_is(other, tuple)
+            };
+            let why = match added {
+                Err(_) => NotMade::Full,
+                Ok(()) if self.index.find(hash, is_other).is_none() => continue,
+                Ok(()) => NotMade::Exists,
+            };
+            for (tuple, entry) in &entries[..=n] {
+                self.index.remove(tuple.hash(self.seed), *entry);
+            }
+            return Err(why);
+        }
+        Ok(())
+    }
+
+    /// Takes a connection away; answers whether this thread did.
+    pub(crate) fn remove(&self, id: ConnectionId) -> bool {
+        let connection = self.connection(id.place);
+        let Some(Tuples { original, reply }) = self.tuples(id) else { return false };
+        if !connection.end(id.is_use) {
+            return false;
+        }
+        for (tuple, direction) in [(original, Direction::Original), (reply, Direction::Reply)] {
+            self.index.remove(tuple.hash(self.seed), Entry { place: id.place, direction });
+        }
+        connection.gone(self.grace.stamp());
+        self.live.fetch_sub(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Both tuples of a connection, if it lives.
+    pub(crate) fn tuples(&self, id: ConnectionId) -> Option<Tuples> {
+        let read = |direction| self.read_tuple(Entry { place: id.place, direction });
+        let tuples =
+            Tuples { original: read(Direction::Original)?, reply: read(Direction::Reply)? };
+        (self.connection(id.place).in_use() == Some(id.is_use)).then_some(tuples)
+    }
+
+    /// What is known of a connection, if it lives.
+    #[inline]
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        let connection = self.connection(id.place);
+        (connection.in_use() == Some(id.is_use)).then_some(connection)
+    }
+
+    /// All connections that live, as they are met.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = ConnectionId> {
+        let places = FAMILIES.into_iter().flat_map(move |is_ipv4| {
+            let used = self.places[usize::from(is_ipv4)].used();
+            (0..used).map(move |n| self.nth(is_ipv4, n))
+        });
+        places.filter_map(|place| {
+            Some(ConnectionId { place, is_use: self.connection(place).in_use()? })
+        })
+    }
+
+    /// Looks at the next `count` places, whether what is there has had its time, and whether what has
+    /// gone can be used anew. Answers how many connections have gone.
+    pub(crate) fn sweep(
+        &self,
+        count: u32,
+        now: u32,
+        mut is_over: impl FnMut(&Connection) -> bool,
+    ) -> u32 {
+        let [v6, v4] = self.places.each_ref().map(Places::used);
+        if v4 + v6 == 0 {
+            return 0;
+        }
+        let over = self.grace.over();
+        let start = self.hand.fetch_add(count, Ordering::Relaxed);
+        let mut gone = 0;
+        for n in (0..count.min(v4 + v6)).map(|n| start.wrapping_add(n) % (v4 + v6)) {
+            let (is_ipv4, n) = if n < v4 { (true, n) } else { (false, n - v4) };
+            let place = self.nth(is_ipv4, n);
+            let connection = self.connection(place);
+            match connection.in_use() {
+                Some(is_use) if connection.left(now).is_none() || is_over(connection) => {
+                    gone += u32::from(self.remove(ConnectionId { place, is_use }));
+                }
+                Some(_) => {}
+                None if connection.free(over) => {
+                    connection.gone(Moment::NONE);
+                    let set_next = |next| connection.next.store(next, Ordering::Relaxed);
+                    self.places[usize::from(is_ipv4)].give(n, set_next);
+                }
+                None => {}
+            }
+        }
+        gone
+    }
+
+    fn connection(&self, place: u32) -> &Connection {
+        &self.connections[place as usize]
+    }
+
+    /// The words of a tuple.
+    #[inline]
+    fn place_of(&self, entry: Entry, is_ipv4: bool) -> &[AtomicU64] {
+        let words = words(is_ipv4);
+        let n = entry.place % self.most;
+        let start = (2 * n as usize + entry.direction as usize) * words;
+        &self.tuples[usize::from(is_ipv4)][start..start + words]
+    }
+
+    fn write_tuple(&self, entry: Entry, tuple: &Tuple) {
+        let place = self.place_of(entry, tuple.is_ipv4());
+        for (place, word) in place.iter().zip(tuple.words()) {
+            place.store(word, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a tuple is the one that an entry stands for.
+    #[inline]
+    fn tuple_is(&self, entry: Entry, tuple: &Tuple) -> bool {
+        let place = self.place_of(entry, tuple.is_ipv4());
+        (entry.place < self.most) == tuple.is_ipv4()
+            && place
+                .iter()
+                .zip(tuple.words())
+                .all(|(place, word)| place.load(Ordering::Relaxed) == word)
+    }
+
+    fn read_tuple(&self, entry: Entry) -> Option<Tuple> {
+        let is_ipv4 = entry.place < self.most;
+        let mut words = [0; Tuple::WORDS];
+        for (word, place) in words.iter_mut().zip(self.place_of(entry, is_ipv4)) {
+            *word = place.load(Ordering::Relaxed);
+        }
+        (words[0] != 0).then(|| Tuple::from_words(words))
+    }
+
+    /// Bytes in use: connections, their tuples, and what leads to them.
+    pub(crate) fn bytes(&self) -> usize {
+        let of = |is_ipv4| {
+            let each = size_of::<Connection>() + 2 * words(is_ipv4) * size_of::<u64>();
+            self.places[usize::from(is_ipv4)].used() as usize * each
+        };
+        of(true) + of(false) + self.index.bytes()
+    }
+
+    /// Fetches what a lookup begins with.
+    #[inline]
+    pub(crate) fn prefetch(&self, tuple: &Tuple) {
+        self.index.prefetch(tuple.hash(self.seed));
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use crate::tuple::Ends;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    fn tuple(src_port: u16, dst_port: u16) -> Tuple {
+        let [src, dst] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(|bytes| bytes.into());
+        Tuple::new(Ends { src, dst, src_port, dst_port, proto: 17 }, 0).unwrap()
+    }
+
+    fn insert(table: &Table, original: Tuple, reply: Tuple) -> Result<ConnectionId, NotMade> {
+        let tuples = Tuples { original, reply };
+        table.insert(&Beginning { tuples, tcp: None, mark: 0, label: 0, timeout: 9, now: 0 })
+    }
+
+    #[test]
+    fn two_that_share_a_tuple_are_never_both_made() {
+        loom::model(|| {
+            let table = Arc::new(Table::new(2, 0, Seed(7)));
+            let other = Arc::clone(&table);
+            // As of two sources whose packets were translated to the same port.
+            let thread = thread::spawn(move || insert(&other, tuple(1, 9), tuple(9, 5)).is_ok());
+            let own = insert(&table, tuple(2, 9), tuple(9, 5)).is_ok();
+            let both = [own, thread.join().unwrap()];
+            assert_ne!(both, [true, true]);
+            let made = both.iter().filter(|made| **made).count();
+            let leads = |tuple| usize::from(table.find(&tuple).is_some());
+            assert_eq!((leads(tuple(9, 5)), table.len()), (made, made));
+            assert_eq!(leads(tuple(1, 9)) + leads(tuple(2, 9)), made);
+        });
+    }
+
+    #[test]
+    fn what_a_member_has_found_stays_until_it_begins_again() {
+        loom::model(|| {
+            let table = Arc::new(Table::new(1, 1, Seed(7)));
+            let id = insert(&table, tuple(1, 9), tuple(9, 1)).unwrap();
+            let other = Arc::clone(&table);
+            let thread = thread::spawn(move || {
+                other.remove(id);
+                other.sweep(1, 0, |_| false);
+                insert(&other, tuple(2, 9), tuple(9, 2)).is_ok()
+            });
+            table.grace.begin(0);
+            if let Some((found, _)) = table.find(&tuple(1, 9)) {
+                let tuples = table.tuples(found);
+                assert!(tuples.is_none_or(|tuples| tuples.original == tuple(1, 9)));
+                // What is written to it now is not written to another one.
+                assert!(table.find(&tuple(2, 9)).is_none());
+            }
+            table.grace.end(0);
+            thread.join().unwrap();
+        });
+    }
+}

@@ -1,0 +1,247 @@
+//! What tells the packets of one connection and one direction from all others.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use packet::{Key, Seed, ethernet, icmp, tcp, udp};
+
+use crate::query;
+
+/// Addresses, ports, protocol and zone of a packet.
+///
+/// The ports of a query (ICMP echo and its kin) are its identifier, and its type and code; those of a
+/// protocol without ports are zero.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct Tuple {
+    /// Both addresses, source first; IPv4's take the first word.
+    addresses: [u64; 4],
+    /// Ports, zone, protocol and family; never 0.
+    rest: u64,
+}
+
+/// Both ends of what a packet says, and what it speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ends {
+    /// Where it comes from.
+    pub src: IpAddr,
+    /// Where it goes.
+    pub dst: IpAddr,
+    /// The port it comes from, or the identifier of a query.
+    pub src_port: u16,
+    /// The port it goes to, or the type and code of a query.
+    pub dst_port: u16,
+    /// The IP protocol.
+    pub proto: u8,
+}
+
+impl Tuple {
+    /// Words of one, as it is kept: fewer for IPv4.
+    pub(crate) const WORDS: usize = 5;
+
+    /// The tuple between two ends; `None` if their families differ.
+    pub fn new(ends: Ends, zone: u16) -> Option<Self> {
+        let (addresses, family) = match (ends.src, ends.dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                ([u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits()), 0, 0, 0], 4)
+            }
+            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                let ([a, b], [c, d]) = (halves(src.to_bits()), halves(dst.to_bits()));
+                ([a, b, c, d], 6)
+            }
+            _ => return None,
+        };
+        let ports = u64::from(ends.src_port) << 48 | u64::from(ends.dst_port) << 32;
+        let rest = ports | u64::from(zone) << 16 | u64::from(ends.proto) << 8 | family;
+        Some(Self { addresses, rest })
+    }
+
+    /// The tuple of an IP packet whose fields are known, and these ports.
+    #[inline]
+    pub fn of(key: &Key, [src_port, dst_port]: [u16; 2], zone: u16) -> Option<Self> {
+        let (addresses, family) = match u16::try_from(key.word(Key::ETH_TYPE)) {
+            Ok(ethernet::IPV4) => ([key[Key::NW_SRC.word()], 0, 0, 0], 4),
+            Ok(ethernet::IPV6) => {
+                let (src, dst) = (Key::IPV6_SRC.word(), Key::IPV6_DST.word());
+                ([key[src - 1], key[src], key[dst - 1], key[dst]], 6)
+            }
+            _ => return None,
+        };
+        let ports = u64::from(src_port) << 48 | u64::from(dst_port) << 32;
+        let rest = ports | u64::from(zone) << 16 | key.word(Key::NW_PROTO) << 8 | family;
+        Some(Self { addresses, rest })
+    }
+
+    /// The tuple of what answers it; `None` of a query that nothing answers.
+    pub fn reversed(&self) -> Option<Self> {
+        let [a, b, c, d] = self.addresses;
+        let addresses = if self.is_ipv4() { [a.rotate_left(32), 0, 0, 0] } else { [c, d, a, b] };
+        let ports = match self.proto() {
+            icmp::PROTO | icmp::PROTO_V6 => {
+                let [kind, code] = self.dst_port().to_be_bytes();
+                let kind = query::answer(self.is_ipv4(), kind)?;
+                [self.src_port(), u16::from_be_bytes([kind, code])]
+            }
+            _ => [self.dst_port(), self.src_port()],
+        };
+        Some(Self { addresses, rest: self.rest }.with_ports(ports))
+    }
+
+    #[must_use]
+    fn with_ports(self, [src, dst]: [u16; 2]) -> Self {
+        let ports = u64::from(src) << 48 | u64::from(dst) << 32;
+        Self { rest: self.rest & 0xffff_ffff | ports, ..self }
+    }
+
+    /// Whether it is one of IPv4.
+    pub const fn is_ipv4(&self) -> bool {
+        self.rest & 0xff == 4
+    }
+
+    /// The IP protocol.
+    pub const fn proto(&self) -> u8 {
+        let [_, _, _, _, _, _, proto, _] = self.rest.to_be_bytes();
+        proto
+    }
+
+    /// The zone.
+    pub const fn zone(&self) -> u16 {
+        let [_, _, _, _, high, low, _, _] = self.rest.to_be_bytes();
+        u16::from_be_bytes([high, low])
+    }
+
+    /// The port it comes from, or the identifier of a query.
+    pub const fn src_port(&self) -> u16 {
+        let [high, low, ..] = self.rest.to_be_bytes();
+        u16::from_be_bytes([high, low])
+    }
+
+    /// The port it goes to, or the type and code of a query.
+    pub const fn dst_port(&self) -> u16 {
+        let [_, _, high, low, ..] = self.rest.to_be_bytes();
+        u16::from_be_bytes([high, low])
+    }
+
+    /// Where it comes from.
+    pub fn src(&self) -> IpAddr {
+        let [a, b, ..] = self.addresses;
+        match self.is_ipv4() {
+            true => Ipv4Addr::from_bits(upper(a)).into(),
+            false => Ipv6Addr::from_bits(u128::from(a) << 64 | u128::from(b)).into(),
+        }
+    }
+
+    /// Where it goes.
+    pub fn dst(&self) -> IpAddr {
+        let [a, _, c, d] = self.addresses;
+        match self.is_ipv4() {
+            true => Ipv4Addr::from_bits(upper(a << 32)).into(),
+            false => Ipv6Addr::from_bits(u128::from(c) << 64 | u128::from(d)).into(),
+        }
+    }
+
+    /// Whether ports of it are ports.
+    pub const fn has_ports(&self) -> bool {
+        matches!(self.proto(), tcp::PROTO | udp::PROTO | packet::sctp::PROTO)
+    }
+
+    /// As `ct_tp_src` and `ct_tp_dst` have them: ports, or type and code of a query.
+    pub fn fields(&self) -> [u16; 2] {
+        match self.proto() {
+            icmp::PROTO | icmp::PROTO_V6 => self.dst_port().to_be_bytes().map(u16::from),
+            _ => [self.src_port(), self.dst_port()],
+        }
+    }
+
+    /// Its hash.
+    #[inline]
+    pub fn hash(&self, seed: Seed) -> u64 {
+        let [a, b, c, d] = self.addresses;
+        match self.is_ipv4() {
+            true => seed.hash([self.rest, a]),
+            false => seed.hash([self.rest, a, b, c, d]),
+        }
+    }
+
+    /// As it is kept: of IPv4 only the first two words mean something.
+    pub(crate) const fn words(&self) -> [u64; Self::WORDS] {
+        let [a, b, c, d] = self.addresses;
+        [self.rest, a, b, c, d]
+    }
+
+    /// The tuple that was kept like this.
+    pub(crate) const fn from_words([rest, a, b, c, d]: [u64; Self::WORDS]) -> Self {
+        Self { addresses: [a, b, c, d], rest }
+    }
+}
+
+fn upper(word: u64) -> u32 {
+    // Always, of 32 bits.
+    u32::try_from(word >> 32).unwrap_or(0)
+}
+
+fn halves(wide: u128) -> [u64; 2] {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = wide.to_be_bytes();
+    [u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes(rest)]
+}
+
+impl fmt::Debug for Tuple {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (src, dst) = (self.src(), self.dst());
+        write!(f, "{} {src} {} > {dst} {}", self.proto(), self.src_port(), self.dst_port())?;
+        match self.zone() {
+            0 => Ok(()),
+            zone => write!(f, " zone {zone}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_ends() -> impl Strategy<Value = Ends> {
+        let addresses = prop_oneof![
+            (any::<Ipv4Addr>(), any::<Ipv4Addr>()).prop_map(|(a, b)| (a.into(), b.into())),
+            (any::<Ipv6Addr>(), any::<Ipv6Addr>()).prop_map(|(a, b)| (a.into(), b.into())),
+        ];
+        (addresses, any::<u16>(), any::<u16>(), any::<u8>()).prop_map(
+            |((src, dst), src_port, dst_port, proto)| Ends { src, dst, src_port, dst_port, proto },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_it_is_made_of_is_read_from_it(ends in any_ends(), zone: u16) {
+            let tuple = Tuple::new(ends, zone).unwrap();
+            let read = Ends {
+                src: tuple.src(),
+                dst: tuple.dst(),
+                src_port: tuple.src_port(),
+                dst_port: tuple.dst_port(),
+                proto: tuple.proto(),
+            };
+            prop_assert_eq!((read, tuple.zone()), (ends, zone));
+            prop_assert_eq!(Tuple::from_words(tuple.words()), tuple);
+        }
+
+        #[test]
+        fn what_answers_an_answer_is_what_was_asked(ends in any_ends(), zone: u16) {
+            let tuple = Tuple::new(ends, zone).unwrap();
+            if let Some(answer) = tuple.reversed() {
+                prop_assert_eq!(answer.reversed(), Some(tuple));
+                prop_assert_eq!((answer.src(), answer.dst()), (tuple.dst(), tuple.src()));
+            }
+        }
+    }
+
+    #[test]
+    fn an_echo_is_answered_with_its_identifier() {
+        let [src, dst] = [Ipv4Addr::new(10, 0, 0, 1).into(), Ipv4Addr::new(10, 0, 0, 2).into()];
+        let ends = Ends { src, dst, src_port: 77, dst_port: 8 << 8, proto: icmp::PROTO };
+        let answer = Tuple::new(ends, 0).unwrap().reversed().unwrap();
+        assert_eq!((answer.src_port(), answer.dst_port()), (77, 0));
+        let unanswered = Ends { dst_port: 9 << 8, ..ends };
+        assert_eq!(Tuple::new(unanswered, 0).unwrap().reversed(), None);
+    }
+}

@@ -1,0 +1,223 @@
+//! The table of connections against a plain one, and by several threads at once.
+
+#![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::thread;
+
+use conntrack::{
+    Connections, Content, Direction, Ends, Judgement, Message, NotMade, Notes, Timeouts, Tuple,
+    Verdict,
+};
+use packet::{Millis, Seed, udp};
+use proptest::prelude::*;
+
+/// A datagram from one of a few ends to another.
+fn datagram(from: u8, to: u8, is_ipv6: bool) -> Message {
+    let address = |n: u8| match is_ipv6 {
+        true => Ipv4Addr::new(10, 0, 0, n).to_ipv6_mapped().into(),
+        false => Ipv4Addr::new(10, 0, 0, n).into(),
+    };
+    let ends = Ends {
+        src: address(from),
+        dst: address(to),
+        src_port: u16::from(from) * 100,
+        dst_port: u16::from(to) * 100,
+        proto: udp::PROTO,
+    };
+    Message { tuple: Tuple::new(ends, 0).unwrap(), content: Content::Udp }
+}
+
+/// Connections as one would write them down.
+#[derive(Default)]
+struct Plain {
+    /// By the tuple of the first packet: whether it was answered, and when it goes.
+    connections: HashMap<Tuple, (bool, u64)>,
+}
+
+impl Plain {
+    fn judge(&mut self, tuple: Tuple, now: u64, timeouts: &Timeouts) -> (Verdict, Direction) {
+        self.connections.retain(|_, (_, deadline)| *deadline > now);
+        let reversed = tuple.reversed().unwrap();
+        let known = |tuple| self.connections.get(tuple);
+        let (key, direction) = match (known(&tuple), known(&reversed)) {
+            (Some(_), _) => (tuple, Direction::Original),
+            (None, Some(_)) => (reversed, Direction::Reply),
+            (None, None) => return (Verdict::New, Direction::Original),
+        };
+        let (was_answered, deadline) = self.connections.get_mut(&key).unwrap();
+        let verdict = match direction {
+            Direction::Original if !*was_answered => Verdict::New,
+            _ => Verdict::Established,
+        };
+        *was_answered |= direction == Direction::Reply;
+        let seconds = if *was_answered { timeouts.udp_stream } else { timeouts.udp };
+        *deadline = now + u64::from(seconds) * 1000;
+        (verdict, direction)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// A datagram, and whether its connection is kept if it is new.
+    Packet {
+        from: u8,
+        to: u8,
+        is_ipv6: bool,
+        commits: bool,
+    },
+    Passes {
+        millis: u64,
+    },
+    Remove {
+        nth: usize,
+    },
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => (0..4u8, 0..4u8, any::<bool>(), any::<bool>()).prop_map(
+            |(from, to, is_ipv6, commits)| Event::Packet { from, to, is_ipv6, commits }
+        ),
+        2 => prop::sample::select(vec![1, 999, 29_999, 30_000, 119_999, 120_001])
+            .prop_map(|millis| Event::Passes { millis }),
+        1 => (0..8usize).prop_map(|nth| Event::Remove { nth }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn it_says_what_a_plain_one_says(events in prop::collection::vec(any_event(), 1..200)) {
+        let (connections, timeouts) = (Connections::new(64, 1, Seed(7)), Timeouts::default());
+        let (mut plain, mut now) = (Plain::default(), u64::from(u32::MAX) - 60_000);
+        for event in events {
+            connections.begin(0);
+            match event {
+                Event::Packet { from, to, is_ipv6, commits } => {
+                    let message = datagram(from, to, is_ipv6);
+                    let judged = connections.judge(&message, Millis(now));
+                    let Judgement { verdict, direction, connection } = judged;
+                    let expected = plain.judge(message.tuple, now, &timeouts);
+                    prop_assert_eq!((verdict, direction), expected);
+                    if commits && connection.is_none() {
+                        connections.commit(&message, &Notes::default(), Millis(now)).unwrap();
+                        let deadline = now + u64::from(timeouts.udp) * 1000;
+                        plain.connections.insert(message.tuple, (false, deadline));
+                    }
+                }
+                Event::Passes { millis } => {
+                    now += millis;
+                    connections.sweep(1000, Millis(now));
+                }
+                Event::Remove { nth } => {
+                    if let Some(id) = connections.iter().nth(nth) {
+                        let tuples = connections.describe(id, Millis(now)).map(|one| one.tuples);
+                        prop_assert!(connections.remove(id));
+                        tuples.map(|tuples| plain.connections.remove(&tuples.original));
+                    }
+                }
+            }
+            plain.connections.retain(|_, (_, deadline)| *deadline > now);
+            let left = connections.iter().filter(|id| {
+                connections.describe(*id, Millis(now)).is_some()
+            });
+            prop_assert_eq!(left.count(), plain.connections.len());
+        }
+    }
+}
+
+#[test]
+fn a_full_table_takes_no_more_until_some_have_gone() {
+    let connections = Connections::new(10, 1, Seed(7));
+    let commit =
+        |n, now| connections.commit(&datagram(n, 200, false), &Notes::default(), Millis(now));
+    connections.begin(0);
+    assert!((0..10).all(|n| commit(n, 0).is_ok()));
+    assert_eq!(commit(10, 0), Err(NotMade::Full));
+    connections.sweep(100, Millis(40_000));
+    assert!(connections.is_empty());
+    // The member may still hold them.
+    connections.sweep(100, Millis(80_000));
+    assert_eq!(commit(10, 80_000), Err(NotMade::Full));
+    connections.begin(0);
+    connections.sweep(100, Millis(120_000));
+    assert!((10..20).all(|n| commit(n, 120_000).is_ok()));
+}
+
+#[test]
+fn under_pressure_those_go_first_that_nobody_has_answered() {
+    let connections = Connections::new(100, 0, Seed(7));
+    for n in 0..100 {
+        let message = datagram(n, 200, false);
+        connections.commit(&message, &Notes::default(), Millis(0)).unwrap();
+        if n < 30 {
+            let answer = Message { tuple: message.tuple.reversed().unwrap(), ..message };
+            connections.judge(&answer, Millis(1));
+            connections.judge(&message, Millis(2));
+        }
+    }
+    for now in 3..2000 {
+        connections.sweep(100, Millis(now));
+    }
+    let left: Vec<_> = connections.iter().collect();
+    // As soon as there is room again, nobody has to go.
+    assert!(left.len() <= 95 && left.len() > 80, "{}", left.len());
+    let described = left.iter().filter_map(|id| connections.describe(*id, Millis(2000)));
+    assert_eq!(described.filter(|connection| connection.known.assured).count(), 30);
+}
+
+#[test]
+fn threads_never_make_two_connections_of_one() {
+    const THREADS: usize = 4;
+    let connections = Connections::new(64, THREADS, Seed(7));
+    let work = |member: usize| {
+        let mut dice = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(member as u64 + 1);
+        for now in 0..40_000 {
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            let [from, to, what, ..] = dice.to_le_bytes();
+            let message = datagram(from % 3, to % 3, what & 0x80 != 0);
+            connections.begin(member);
+            match (connections.judge(&message, Millis(now)).connection, what % 4) {
+                (None, _) => {
+                    let _ = connections.commit(&message, &Notes::default(), Millis(now));
+                }
+                (Some(id), 0) => {
+                    connections.remove(id);
+                }
+                (Some(id), _) => {
+                    let tuples = connections.describe(id, Millis(now)).map(|one| one.tuples);
+                    let is_its = tuples.is_none_or(|tuples| {
+                        [tuples.original, tuples.reply].contains(&message.tuple)
+                    });
+                    assert!(is_its, "{tuples:?} of {message:?}");
+                }
+            }
+            connections.sweep(8, Millis(now));
+        }
+        connections.end(member);
+    };
+    thread::scope(|scope| {
+        (0..THREADS).for_each(|member| drop(scope.spawn(move || work(member))));
+    });
+    let now = Millis(40_000);
+    let mut seen = HashMap::new();
+    for id in connections.iter() {
+        let tuples = connections.describe(id, now).unwrap().tuples;
+        for tuple in [tuples.original, tuples.reply] {
+            let other = seen.insert(tuple, id).filter(|other| *other != id);
+            assert_eq!(other, None, "{tuple:?}");
+        }
+        // Each of its tuples leads to it.
+        let message = Message { tuple: tuples.reply, content: Content::Udp };
+        assert_eq!(connections.judge(&message, now).connection, Some(id));
+    }
+    assert_eq!(connections.iter().count(), connections.len());
+    connections.iter().for_each(|id| assert!(connections.remove(id)));
+    // Nothing has been lost: there is as much room as in the beginning.
+    (1..1000).for_each(|later| connections.sweep(64, Millis(now.0 + later)));
+    let commit = |n| connections.commit(&datagram(n, 200, n < 32), &Notes::default(), now);
+    assert_eq!((0..=100).take_while(|n| commit(*n).is_ok()).count(), 64);
+}
