@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use packet::Span;
 
+use crate::ct::Ct;
 use crate::field::Field;
 
 /// A part of a field: `NXM_OF_ETH_SRC[0..15]`.
@@ -187,6 +188,10 @@ pub enum Action {
     Multipath(Box<Multipath>),
     /// Sends to one of some ports, or writes which one.
     Bundle(Box<Bundle>),
+    /// Has the packet's connection tracked.
+    Ct(Box<Ct>),
+    /// Forgets what tracking has found out about the packet.
+    CtClear,
     /// Forgets the action set.
     ClearActions,
     /// Adds to the action set, which is executed when the last table is done.
@@ -504,6 +509,7 @@ impl Action {
     pub fn inner(&self) -> &[Self] {
         match self {
             Self::Clone(actions) | Self::WriteActions(actions) => actions,
+            Self::Ct(ct) => &ct.exec,
             _ => &[],
         }
     }

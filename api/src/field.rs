@@ -21,6 +21,19 @@ pub enum Field {
     Metadata,
     InPort,
     PktMark,
+    /// What connection tracking has found out: bits of [`crate::ct_state`].
+    CtState,
+    CtZone,
+    CtMark,
+    CtLabel,
+    /// This and those below: what the packet said that began the connection.
+    CtNwProto,
+    CtNwSrc,
+    CtNwDst,
+    CtIpv6Src,
+    CtIpv6Dst,
+    CtTpSrc,
+    CtTpDst,
     /// One of `reg0` to `reg31`.
     Reg(u8),
     /// One of `xreg0` to `xreg15`, each two registers in one.
@@ -85,10 +98,34 @@ pub enum Format {
     /// `no`, `yes`, `first`, `later`, `not_later`.
     Frag,
     /// `+syn-ack` or `syn|ack`.
-    TcpFlags,
+    Flags(&'static FlagNames),
     /// `(0,0)`.
     PacketType,
 }
+
+/// Bits that go by names.
+#[derive(Debug, Eq, PartialEq)]
+pub struct FlagNames {
+    /// The names, from bit 0 on.
+    pub names: &'static [&'static str],
+    /// The same as a sentence lists them.
+    pub list: &'static str,
+}
+
+/// The names of some bits, from bit 0 on.
+macro_rules! flags {
+    ($first:literal, $($other:literal),*) => {
+        FlagNames {
+            names: &[$first, $($other),*],
+            list: concat!($first, $(", ", $other),*),
+        }
+    };
+}
+
+static TCP_FLAGS: FlagNames =
+    flags!("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]");
+
+static CT_STATES: FlagNames = flags!("new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat");
 
 /// What must be matched before a field can be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -121,6 +158,14 @@ pub enum Needs {
     NdSolicitation,
     /// A neighbour advertisement.
     NdAdvertisement,
+    /// A packet that belongs to a connection, by its `ct_state`.
+    Ct,
+    /// The same over IPv4.
+    CtIpv4,
+    /// The same over IPv6.
+    CtIpv6,
+    /// The same with the IP protocol of the packet that began the connection.
+    CtPorts,
 }
 
 /// One row of the table.
@@ -159,7 +204,7 @@ impl Row {
     }
 }
 
-use Format::{Decimal, Ethernet, Frag, Hex, Ipv4, Ipv6, Port, TcpFlags};
+use Format::{Decimal, Ethernet, Flags, Frag, Hex, Ipv4, Ipv6, Port};
 
 /// Makes a table of rows, and finds the row of a field without a search: each word of a flow's text
 /// asks for it several times.
@@ -191,6 +236,17 @@ rows! {
     ConjId: row(&["conj_id"], &["NXM_NX_CONJ_ID"], Key::CONJ_ID).format(Decimal).exact().read_only().needs(Needs::Nothing),
     PacketType: row(&["packet_type"], &["OXM_OF_PACKET_TYPE"], Key::PACKET_TYPE).format(Format::PacketType).exact().read_only().needs(Needs::Nothing),
     TunId: row(&["tun_id", "tunnel_id"], &["NXM_NX_TUN_ID", "OXM_OF_TUNNEL_ID"], Key::TUN_ID).format(Hex).needs(Needs::Nothing),
+    CtState: row(&["ct_state"], &["NXM_NX_CT_STATE"], Key::CT_STATE).format(Flags(&CT_STATES)).read_only().needs(Needs::Nothing),
+    CtZone: row(&["ct_zone"], &["NXM_NX_CT_ZONE"], Key::CT_ZONE).format(Decimal).exact().read_only().needs(Needs::Nothing),
+    CtMark: row(&["ct_mark"], &["NXM_NX_CT_MARK"], Key::CT_MARK).format(Hex).read_only().needs(Needs::Nothing),
+    CtLabel: row(&["ct_label"], &["NXM_NX_CT_LABEL"], Key::CT_LABEL).format(Hex).read_only().needs(Needs::Nothing),
+    CtNwProto: row(&["ct_nw_proto"], &["NXM_NX_CT_NW_PROTO"], Key::CT_NW_PROTO).format(Decimal).exact().read_only().needs(Needs::Ct),
+    CtNwSrc: row(&["ct_nw_src"], &["NXM_NX_CT_NW_SRC"], Key::CT_NW_SRC).format(Ipv4).read_only().needs(Needs::CtIpv4),
+    CtNwDst: row(&["ct_nw_dst"], &["NXM_NX_CT_NW_DST"], Key::CT_NW_DST).format(Ipv4).read_only().needs(Needs::CtIpv4),
+    CtIpv6Src: row(&["ct_ipv6_src"], &["NXM_NX_CT_IPV6_SRC"], Key::CT_IPV6_SRC).format(Ipv6).read_only().needs(Needs::CtIpv6),
+    CtIpv6Dst: row(&["ct_ipv6_dst"], &["NXM_NX_CT_IPV6_DST"], Key::CT_IPV6_DST).format(Ipv6).read_only().needs(Needs::CtIpv6),
+    CtTpSrc: row(&["ct_tp_src"], &["NXM_NX_CT_TP_SRC"], Key::CT_TP_SRC).format(Decimal).read_only().needs(Needs::CtPorts),
+    CtTpDst: row(&["ct_tp_dst"], &["NXM_NX_CT_TP_DST"], Key::CT_TP_DST).format(Decimal).read_only().needs(Needs::CtPorts),
     EthSrc: row(&["eth_src", "dl_src"], &["NXM_OF_ETH_SRC", "OXM_OF_ETH_SRC"], Key::ETH_SRC).format(Ethernet).needs(Needs::Nothing),
     EthDst: row(&["eth_dst", "dl_dst"], &["NXM_OF_ETH_DST", "OXM_OF_ETH_DST"], Key::ETH_DST).format(Ethernet).needs(Needs::Nothing),
     EthType: row(&["eth_type", "dl_type"], &["NXM_OF_ETH_TYPE", "OXM_OF_ETH_TYPE"], Key::ETH_TYPE).format(Hex).exact().read_only().needs(Needs::Nothing),
@@ -215,7 +271,7 @@ rows! {
     ArpTha: row(&["arp_tha"], &["NXM_NX_ARP_THA", "OXM_OF_ARP_THA"], Key::ARP_THA).format(Ethernet).needs(Needs::Arp),
     TcpSrc: row(&["tcp_src"], &["NXM_OF_TCP_SRC", "OXM_OF_TCP_SRC"], Key::TP_SRC).format(Decimal).needs(Needs::Tcp),
     TcpDst: row(&["tcp_dst"], &["NXM_OF_TCP_DST", "OXM_OF_TCP_DST"], Key::TP_DST).format(Decimal).needs(Needs::Tcp),
-    TcpFlags: row(&["tcp_flags"], &["NXM_NX_TCP_FLAGS", "ONFOXM_ET_TCP_FLAGS", "OXM_OF_TCP_FLAGS"], Key::TCP_FLAGS.slice(0, 12)).format(TcpFlags).read_only().needs(Needs::Tcp),
+    TcpFlags: row(&["tcp_flags"], &["NXM_NX_TCP_FLAGS", "ONFOXM_ET_TCP_FLAGS", "OXM_OF_TCP_FLAGS"], Key::TCP_FLAGS.slice(0, 12)).format(Flags(&TCP_FLAGS)).read_only().needs(Needs::Tcp),
     UdpSrc: row(&["udp_src"], &["NXM_OF_UDP_SRC", "OXM_OF_UDP_SRC"], Key::TP_SRC).format(Decimal).needs(Needs::Udp),
     UdpDst: row(&["udp_dst"], &["NXM_OF_UDP_DST", "OXM_OF_UDP_DST"], Key::TP_DST).format(Decimal).needs(Needs::Udp),
     SctpSrc: row(&["sctp_src"], &["OXM_OF_SCTP_SRC"], Key::TP_SRC).format(Decimal).needs(Needs::Sctp),
@@ -352,6 +408,17 @@ impl Field {
             self,
             Self::Reg(_) | Self::Xreg(_) | Self::Xxreg(_) | Self::Metadata | Self::PktMark
         ) || matches!(self, Self::ConjId | Self::TunId | Self::PacketType)
+            || self.is_ct()
+    }
+
+    /// Whether connection tracking says it.
+    pub fn is_ct(self) -> bool {
+        (Self::CtState..=Self::CtTpDst).contains(&self)
+    }
+
+    /// Whether it is kept with a connection: `ct(exec(...))` writes it, and no other action.
+    pub fn is_of_connection(self) -> bool {
+        matches!(self, Self::CtMark | Self::CtLabel)
     }
 
     /// Whether it is several registers in one.
@@ -359,9 +426,14 @@ impl Field {
         matches!(self, Self::Xreg(_) | Self::Xxreg(_))
     }
 
-    /// The bits of it that count: all, but for the ECN bits of `nw_tos`.
+    /// The bits of it that count: all, but for the ECN bits of `nw_tos` and those of `ct_state` that
+    /// have no name.
     pub fn ones(self) -> u128 {
-        if self == Self::IpTos { 0xfc } else { self.span().ones() }
+        match self {
+            Self::IpTos => 0xfc,
+            Self::CtState => 0xff,
+            _ => self.span().ones(),
+        }
     }
 
     /// How many bits OVS says it has, which is what `FIELD[]` means in an action. Two differ from
@@ -380,7 +452,7 @@ impl Field {
         self.row().maskable
     }
 
-    /// Whether actions may write it.
+    /// Whether actions may write it, those in `ct(exec(...))` aside.
     pub fn is_writable(self) -> bool {
         self.row().writable
     }

@@ -1,6 +1,10 @@
 //! Flows as values.
 
-use packet::{Key, Span, ethernet, icmp, nd, tcp, udp, vlan};
+mod needs;
+
+pub use needs::Prerequisite;
+
+use packet::{Key, Span, vlan};
 
 use crate::action::{Action, Subfield};
 use crate::field::{Field, Needs};
@@ -33,16 +37,6 @@ pub struct FlowFlags {
     pub reset_counts: bool,
     pub no_packet_counts: bool,
     pub no_byte_counts: bool,
-}
-
-/// A field was matched or written without what announces it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{field}` needs `{needs}` to be matched first")]
-pub struct Prerequisite {
-    /// The field's name.
-    pub field: &'static str,
-    /// A word that would match what is missing.
-    pub needs: &'static str,
 }
 
 /// Which packets a flow is for.
@@ -164,7 +158,7 @@ impl Match {
         for field in Field::all().filter(|field| !field.is_view()) {
             let is_there = !field.is_scratch() || key.get(field.span()) != 0;
             if is_there && matching.missing(field.needs()).is_none() {
-                matching.mask.set_all(field.span());
+                matching.match_all(field);
             }
         }
         matching = Self::from_parts(*key, matching.mask);
@@ -172,15 +166,25 @@ impl Match {
         matching
     }
 
-    /// What the pipeline itself knows of a packet with this key, as far as it is not zero.
+    /// What the pipeline itself knows of a packet with this key, as far as it is not zero; of one
+    /// that was tracked also the Ethertype, if the key has it, which says what its addresses are.
     pub fn scratch(key: &Key) -> Self {
-        let mut mask = Key::ZERO;
+        let mut matching = Self { key: *key, ..Self::ANY };
+        if key.word(Key::CT_STATE) != 0 && key.word(Key::ETH_TYPE) != 0 {
+            matching.mask.set_all(Key::ETH_TYPE);
+        }
         for field in Field::all().filter(|field| field.is_scratch() && !field.is_view()) {
-            if key.get(field.span()) != 0 {
-                mask.set_all(field.span());
+            if key.get(field.span()) != 0 && matching.missing(field.needs()).is_none() {
+                matching.match_all(field);
             }
         }
-        Self::from_parts(*key, mask)
+        Self::from_parts(*key, matching.mask)
+    }
+
+    /// Also matches every bit of `field` that counts, whose value is in the key.
+    fn match_all(&mut self, field: Field) {
+        let span = field.span();
+        self.mask.set(span, self.mask.get(span) | field.ones());
     }
 
     /// Also matches `field` under `mask` (both at their place in the field), in place of what was
@@ -193,9 +197,7 @@ impl Match {
         let before = *self;
         self.put(field, value, mask);
         // Only what other fields need can take something away from them.
-        let announces =
-            [Key::ETH_TYPE, Key::NW_PROTO, Key::NW_FRAG, Key::VLAN_TCI, Key::TP_SRC, Key::TP_DST];
-        if announces.iter().any(|span| !self.same_mask_and_key(&before, *span))
+        if needs::ANNOUNCING.iter().any(|span| !self.same_mask_and_key(&before, *span))
             && let Some(unmet) = self.unmet()
         {
             *self = before;
@@ -249,103 +251,6 @@ impl Match {
         self.key.get(span) == other.key.get(span) && self.mask.get(span) == other.mask.get(span)
     }
 
-    /// A field that is matched without its prerequisites, if there is one.
-    pub(crate) fn unmet(&self) -> Option<Prerequisite> {
-        let mut unexplained = self.mask;
-        for (range, span) in self.ranges.into_iter().zip(PORTS) {
-            if range.is_some() {
-                unexplained.set_all(span);
-            }
-        }
-        for field in Field::all().filter(|field| self.missing(field.needs()).is_none()) {
-            unexplained.set(field.span(), 0u8);
-        }
-        let field = Field::all().find(|field| unexplained.get(field.span()) != 0)?;
-        self.require(field).err()
-    }
-
-    /// Whether `field` may be matched or written by a flow with this match.
-    pub fn require(&self, field: Field) -> Result<(), Prerequisite> {
-        match self.missing(field.needs()) {
-            None => Ok(()),
-            Some(needs) => Err(Prerequisite { field: field.name(), needs }),
-        }
-    }
-
-    /// A word that would match what `needs` asks for, unless it is matched already. Later fragments
-    /// have no transport header.
-    pub fn missing(&self, needs: Needs) -> Option<&'static str> {
-        let (v4, v6) = (self.is_type(ethernet::IPV4), self.is_type(ethernet::IPV6));
-        let proto = |number: u8| self.is_exactly(Field::IpProto, number.into());
-        let later = self.key.word(Key::NW_FRAG) & 2 != 0;
-        let transport = |number, word| match (v4 || v6) && proto(number) {
-            true if later => Some("nw_frag=not_later"),
-            true => None,
-            false => Some(word),
-        };
-        match needs {
-            Needs::Nothing => None,
-            Needs::Vlan => (!self.has_tag()).then_some("dl_vlan"),
-            Needs::Arp => (!self.is_arp()).then_some("arp"),
-            Needs::Ipv4 => (!v4).then_some("ip"),
-            Needs::Ipv6 => (!v6).then_some("ipv6"),
-            Needs::Ip => (!v4 && !v6).then_some("ip"),
-            Needs::Tcp => transport(tcp::PROTO, "tcp"),
-            Needs::Udp => transport(udp::PROTO, "udp"),
-            Needs::Sctp => transport(132, "sctp"),
-            Needs::Icmp if !v4 => Some("icmp"),
-            Needs::Icmp => transport(icmp::PROTO, "icmp"),
-            Needs::Icmpv6 if !v6 => Some("icmp6"),
-            Needs::Icmpv6 => transport(icmp::PROTO_V6, "icmp6"),
-            Needs::Nd | Needs::NdSolicitation | Needs::NdAdvertisement if !v6 => Some("icmp6"),
-            Needs::Nd => transport(icmp::PROTO_V6, "icmp6").or_else(|| {
-                let kinds = [nd::SOLICITATION, nd::ADVERTISEMENT];
-                (!kinds.into_iter().any(|kind| self.is_neighbour(kind)))
-                    .then_some("icmp_type=135 or 136")
-            }),
-            Needs::NdSolicitation => transport(icmp::PROTO_V6, "icmp6")
-                .or_else(|| (!self.is_neighbour(nd::SOLICITATION)).then_some("icmp_type=135")),
-            Needs::NdAdvertisement => transport(icmp::PROTO_V6, "icmp6")
-                .or_else(|| (!self.is_neighbour(nd::ADVERTISEMENT)).then_some("icmp_type=136")),
-        }
-    }
-
-    /// Whether what is matched rules out what `needs` asks for, rather than leaving it open.
-    pub(crate) fn rules_out(&self, needs: Needs) -> bool {
-        const V4: &[u16] = &[ethernet::IPV4];
-        const V6: &[u16] = &[ethernet::IPV6];
-        const IP: &[u16] = &[ethernet::IPV4, ethernet::IPV6];
-        const ARP: &[u16] = &[ethernet::ARP, ethernet::RARP];
-        let (types, proto) = match needs {
-            Needs::Nothing => return false,
-            Needs::Vlan => return self.has_no_tag(),
-            Needs::Arp => (ARP, None),
-            Needs::Ipv4 => (V4, None),
-            Needs::Ipv6 => (V6, None),
-            Needs::Ip => (IP, None),
-            Needs::Tcp => (IP, Some(tcp::PROTO)),
-            Needs::Udp => (IP, Some(udp::PROTO)),
-            Needs::Sctp => (IP, Some(132)),
-            Needs::Icmp => (V4, Some(icmp::PROTO)),
-            Needs::Icmpv6 | Needs::Nd | Needs::NdSolicitation | Needs::NdAdvertisement => {
-                (V6, Some(icmp::PROTO_V6))
-            }
-        };
-        let kinds: &[u8] = match needs {
-            Needs::Nd => &[nd::SOLICITATION, nd::ADVERTISEMENT],
-            Needs::NdSolicitation => &[nd::SOLICITATION],
-            Needs::NdAdvertisement => &[nd::ADVERTISEMENT],
-            _ => &[],
-        };
-        let kind_is_given = self.mask.get(Field::Icmpv6Type.span()) != 0;
-        self.eth_type().is_some_and(|given| !types.contains(&given))
-            || proto.is_some_and(|proto| self.nw_proto().is_some_and(|given| given != proto))
-            || proto.is_some() && self.key.word(Key::NW_FRAG) & 2 != 0
-            || !kinds.is_empty()
-                && kind_is_given
-                && !kinds.iter().any(|kind| self.is_neighbour(*kind))
-    }
-
     /// Whether anything is said of `field`.
     pub(crate) fn says(&self, field: Field) -> bool {
         let ranges = PORTS.iter().zip(self.ranges);
@@ -374,24 +279,6 @@ impl Match {
     pub fn nw_proto(&self) -> Option<u8> {
         let matched = self.mask.word(Key::NW_PROTO) == 0xff;
         matched.then(|| u8::try_from(self.key.word(Key::NW_PROTO)).unwrap_or(0))
-    }
-
-    fn is_type(&self, ethertype: u16) -> bool {
-        self.eth_type() == Some(ethertype)
-    }
-
-    fn is_arp(&self) -> bool {
-        self.is_type(ethernet::ARP) || self.is_type(ethernet::RARP)
-    }
-
-    /// Whether only messages of this type about neighbours match; their code is 0.
-    fn is_neighbour(&self, kind: u8) -> bool {
-        self.is_exactly(Field::Icmpv6Type, kind.into())
-            && self.key.get(Field::Icmpv6Code.span()) == 0
-    }
-
-    fn is_exactly(&self, field: Field, value: u128) -> bool {
-        self.mask.get(field.span()) == field.ones() && self.key.get(field.span()) == value
     }
 
     /// Whether a packet with this key matches.
@@ -535,6 +422,31 @@ mod tests {
         }
         matching.set(Field::TcpDst, 0, 0).unwrap();
         matching.set(Field::IpProto, 17, 0xff).unwrap();
+    }
+
+    #[test]
+    fn what_is_said_of_a_connection_takes_one() {
+        let state = |state, mask| (Field::CtState, state, mask);
+        let said = [(Field::CtNwProto, 6, 0xff), (Field::CtTpDst, 80, 0xffff)];
+        let of = |first| Match::from_fields([first].into_iter().chain(said));
+        for (value, mask) in [(0x01, 0x01), (0x02, 0xff), (0x40, 0x40), (0x20, 0x30), (0x20, 0xff)]
+        {
+            assert!(of(state(value, mask)).is_ok(), "{value:#x}/{mask:#x}");
+        }
+        for (value, mask) in [(0x20, 0x20), (0x30, 0x30), (0, 0x10), (0, 0xff)] {
+            let missing = Prerequisite { field: "ct_nw_proto", needs: "ct_state=+trk-inv" };
+            assert_eq!(of(state(value, mask)), Err(missing), "{value:#x}/{mask:#x}");
+        }
+        let mut matching = of(state(0x21, 0x21)).unwrap();
+        let before = matching;
+        assert!(matching.set(Field::CtNwProto, 0, 0).is_err());
+        assert!(matching.set(Field::CtState, 0x20, 0xff).is_ok());
+        assert!(matching.set(Field::CtState, 0x30, 0x30).is_err());
+        assert_ne!(matching, before);
+        assert!(matching.set(Field::CtNwSrc, 1, 0xff).is_err());
+        matching.set(Field::EthType, 0x0800, 0xffff).unwrap();
+        matching.set(Field::CtNwSrc, 1, 0xff).unwrap();
+        assert!(matching.set(Field::EthType, 0x0806, 0xffff).is_err());
     }
 
     #[test]

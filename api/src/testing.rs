@@ -2,11 +2,14 @@
 //!
 //! Values are few and the same as in `testnet::packets`, so that rules overlap often and packets
 //! hit them. [`any_flow`] and the others here keep to forwarding, rewriting and resubmitting;
-//! [`any_pipeline_flow`] and its like have every field and every action.
+//! [`any_pipeline_flow`] and its like have every field and every action, those of connection tracking
+//! aside, which [`any_ct_flow`] and its like have too.
 
+mod ct;
 mod groups;
 mod pipeline;
 
+pub use ct::{any_ct_actions, any_ct_flow, any_ct_flow_mod, any_ct_group, any_ct_match};
 pub use groups::{any_change, any_group, any_group_mod, any_meter, any_meter_mod};
 pub use pipeline::{
     any_pipeline_actions, any_pipeline_flow, any_pipeline_flow_mod, any_pipeline_match,
@@ -181,12 +184,17 @@ fn few_values(field: Field) -> BoxedStrategy<u128> {
             .prop_map(|(pcp, vid)| pcp << 13 | PRESENT | vid)
             .boxed(),
         Field::VlanVid => select(vec![0u128, 5, 10, 4095]).prop_map(|vid| PRESENT | vid).boxed(),
-        Field::IpSrc | Field::IpDst => few(bits).prop_map(|host| 0x0a00_0000 ^ host).boxed(),
-        Field::Ipv6Src | Field::Ipv6Dst => few(bits).prop_map(|host| 0xfd00 << 112 ^ host).boxed(),
+        Field::IpSrc | Field::IpDst | Field::CtNwSrc | Field::CtNwDst => {
+            few(bits).prop_map(|host| 0x0a00_0000 ^ host).boxed()
+        }
+        Field::Ipv6Src | Field::Ipv6Dst | Field::CtIpv6Src | Field::CtIpv6Dst => {
+            few(bits).prop_map(|host| 0xfd00 << 112 ^ host).boxed()
+        }
         Field::IpTos => few(6).prop_map(|dscp| dscp << 2).boxed(),
         Field::IpTtl => prop_oneof![Just(0u128), Just(1), Just(64), few(8)].boxed(),
         Field::ArpOp => (1..3u128).boxed(),
         Field::TcpFlags => (0..0x1000u128).boxed(),
+        Field::CtNwProto => select(vec![0u128, 1, 6, 6, 17, 17, 47, 58, 132]).boxed(),
         Field::IcmpType | Field::Icmpv6Type => (0..9u128).boxed(),
         Field::IcmpCode | Field::Icmpv6Code | Field::VlanPcp => (0..3u128).boxed(),
         _ if field.format() == Format::Decimal && bits == 16 => {
@@ -237,6 +245,10 @@ pub(crate) fn legal(actions: Vec<Action>, assumed: &mut Assumed<'_>) -> Vec<Acti
                 continue;
             }
             Action::Learn(learn) => Action::Learn(Box::new(legal_learn(*learn, assumed))),
+            Action::Ct(mut ct) => {
+                ct.exec = legal(ct.exec, &mut assumed.in_exec());
+                Action::Ct(ct)
+            }
             action => action,
         };
         if assumed.admit(&action) {
@@ -263,12 +275,13 @@ fn any_action(matching: &Match) -> impl Strategy<Value = Action> + use<> {
         let marks = matches!(field, Field::PktMark | Field::TunId | Field::ConjId);
         let nd = matches!(field, Field::NdTarget | Field::NdSll | Field::NdTll);
         let regs = matches!(field, Field::Reg(2..=14 | 16..));
-        !(marks || nd || regs || field.is_view() || field == Field::PacketType)
+        let others = field.is_view() || field.is_ct() || field == Field::PacketType;
+        !(marks || nd || regs || others)
     });
     let leaf = prop_oneof![
         6 => any_out_port().prop_map(Action::Output),
-        6 => any_set_field(fields.clone()),
-        2 => any_move(fields),
+        6 => any_set_field(writable(fields.clone())),
+        2 => any_move(fields.clone(), writable(fields)),
         1 => select(vec![ethernet::VLAN, ethernet::SERVICE_VLAN]).prop_map(Action::PushVlan),
         1 => Just(Action::PopVlan),
         1 => select(vec![0u16, 5, 10, 4095]).prop_map(Action::ModVlanVid),
@@ -299,9 +312,14 @@ fn any_out_port() -> impl Strategy<Value = OutPort> {
     ]
 }
 
+/// Those of `fields` that actions may write.
+fn writable(fields: Vec<Field>) -> Vec<Field> {
+    fields.into_iter().filter(|field| field.is_writable()).collect()
+}
+
+/// A write into one of `fields`.
 fn any_set_field(fields: Vec<Field>) -> impl Strategy<Value = Action> {
-    let writable: Vec<_> = fields.into_iter().filter(|field| field.is_writable()).collect();
-    select(writable).prop_flat_map(|field| {
+    select(fields).prop_flat_map(|field| {
         let mask = prop_oneof![3 => Just(field.ones()), 1 => few_masks(field)];
         (few_values(field), mask).prop_map(move |(value, mask)| Action::SetField {
             field,
@@ -311,9 +329,8 @@ fn any_set_field(fields: Vec<Field>) -> impl Strategy<Value = Action> {
     })
 }
 
-/// A copy within or between fields, often of as many bits as fit both.
-fn any_move(fields: Vec<Field>) -> impl Strategy<Value = Action> {
-    let writable: Vec<_> = fields.iter().copied().filter(|field| field.is_writable()).collect();
+/// A copy from one of `fields` to one of `writable`, often of as many bits as fit both.
+fn any_move(fields: Vec<Field>, writable: Vec<Field>) -> impl Strategy<Value = Action> {
     let place = || any::<prop::sample::Index>();
     let bits = weighted(0.5, place());
     (select(fields), select(writable), bits, place(), place()).prop_map(|(src, dst, bits, a, b)| {

@@ -48,6 +48,12 @@ mod words;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod ct_cases;
+#[cfg(test)]
+mod ct_refused;
+#[cfg(test)]
+mod ct_tests;
+#[cfg(test)]
 mod differential;
 #[cfg(test)]
 mod group_cases;

@@ -45,6 +45,16 @@ struct State {
     /// The queue it is to be sent by, and the one that operations have set so far.
     queue: u32,
     queue_set: u32,
+    tracking: Tracking,
+}
+
+/// What has become of what connection tracking has found out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Tracking {
+    /// It was forgotten.
+    pub(crate) forgets: bool,
+    /// It shows.
+    pub(crate) shows: bool,
 }
 
 /// The queue of a packet that nobody has chosen one for.
@@ -114,7 +124,8 @@ impl<'a> Draft<'a> {
         visible.words_mut()[..Key::PACKET_WORDS].fill(u64::MAX);
         let (ttl, dirty) = (Ttl::Original, Key::ZERO);
         let (queue, queue_set) = (NO_QUEUE, NO_QUEUE);
-        let state = State { flow: *packet, visible, dirty, ttl, queue, queue_set };
+        let tracking = Tracking { forgets: false, shows: true };
+        let state = State { flow: *packet, visible, dirty, ttl, queue, queue_set, tracking };
         *looked = Key::ZERO;
         for span in [Key::INGRESS, Key::IN_PORT, Key::RESUME] {
             looked.set_all(span);
@@ -386,6 +397,31 @@ impl<'a> Draft<'a> {
     /// Goes on with a packet that is sent by this queue already.
     pub(crate) const fn resume_queue(&mut self, queue: u32) {
         (self.state.queue, self.state.queue_set) = (queue, queue);
+    }
+
+    /// What has become of what connection tracking has found out.
+    pub(crate) const fn tracking(&self) -> Tracking {
+        self.state.tracking
+    }
+
+    /// Goes on with a packet of which something may have been found out.
+    pub(crate) const fn resume_tracking(&mut self, shows: bool) {
+        self.state.tracking = Tracking { forgets: false, shows };
+    }
+
+    /// From here on nothing shows of what connection tracking has found out.
+    pub(crate) fn hide_tracked(&mut self) {
+        let State { flow, visible, tracking, .. } = &mut self.state;
+        flow.words_mut()[Key::TRACKED].fill(0);
+        visible.words_mut()[Key::TRACKED].fill(0);
+        tracking.shows = false;
+        self.rewritten |= Key::TRACKED.fold(0, |words, word| words | 1 << word);
+    }
+
+    /// It is forgotten: who asks for it again has it found out anew.
+    pub(crate) fn forget_tracked(&mut self) {
+        self.hide_tracked();
+        self.state.tracking.forgets = true;
     }
 
     /// Begins a part that works on a copy.

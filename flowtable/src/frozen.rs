@@ -12,6 +12,7 @@ use std::sync::Arc;
 use api::{Action, Controller, DropReason, Sample, Subfield, TableId};
 use packet::Key;
 
+use crate::connect::Connect;
 use crate::group::Selector;
 use crate::meters::MeterSlot;
 use crate::ports::BridgeId;
@@ -39,6 +40,10 @@ pub struct Frozen {
     pub notes: [u64; Key::WORDS - Key::PARSED_WORDS],
     /// The port it seems to come from.
     pub in_port: u16,
+    /// Whether what connection tracking had found out was to be forgotten before the decision.
+    pub forgets: bool,
+    /// Whether what it has found out shows behind the decision.
+    pub shows: bool,
     /// The queue it is to be sent by.
     pub(crate) queue: u32,
     /// What is still to be done, the innermost first.
@@ -100,6 +105,8 @@ pub enum Decision {
     Select(Selector),
     /// Whoever watches lets it go on, or not.
     Pause(Arc<Show>),
+    /// What it is to its connection.
+    Connect(Connect),
     /// There is nothing to decide.
     Nothing,
 }
@@ -132,8 +139,13 @@ pub struct SampleOf {
     pub in_port: u16,
 }
 
-/// The words of a key that its packet does not say.
+/// What connection tracking has found out about a packet: [`Key::TRACKED`].
+pub type Tracked = [u64; Key::TRACKED.end - Key::TRACKED.start];
+
+/// The words of a key that its packet does not say, nor its connection.
 pub(crate) fn notes_of(key: &Key) -> [u64; Key::WORDS - Key::PARSED_WORDS] {
+    let mut key = *key;
+    key.words_mut()[Key::TRACKED].fill(0);
     let mut notes = [0; Key::WORDS - Key::PARSED_WORDS];
     notes.copy_from_slice(&key.words()[Key::PARSED_WORDS..]);
     notes
@@ -148,6 +160,8 @@ impl Frozen {
             bridge,
             notes: notes_of(fields),
             in_port,
+            forgets: false,
+            shows: false,
             queue: crate::draft::NO_QUEUE,
             frames: vec![Frame { actions: actions.into(), context }],
             stack: Vec::new(),
@@ -166,11 +180,22 @@ impl Frozen {
         &self.set
     }
 
-    /// The key of a packet that goes on here: what [`packet::parse`] has found in it, and what is
-    /// known besides. `outcome` is what the decision has come to, `number` that of this state.
-    pub fn key(&self, parsed: &Key, ingress: u16, number: u32, outcome: u16) -> Key {
+    /// The key of a packet that goes on here: what [`packet::parse`] has found in it, what connection
+    /// tracking has, and what is known besides. `outcome` is what the decision has come to, `number`
+    /// that of this state.
+    pub fn key(
+        &self,
+        parsed: &Key,
+        tracked: &Tracked,
+        ingress: u16,
+        number: u32,
+        outcome: u16,
+    ) -> Key {
         let mut key = *parsed;
         key.words_mut()[Key::PARSED_WORDS..].copy_from_slice(&self.notes);
+        if self.shows {
+            key.words_mut()[Key::TRACKED].copy_from_slice(tracked);
+        }
         key.set(Key::OUTCOME, outcome);
         key.set(Key::IN_PORT, self.in_port);
         key.set(Key::INGRESS, ingress);

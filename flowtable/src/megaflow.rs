@@ -15,21 +15,20 @@ mod room;
 
 use bytemuck::Zeroable;
 use packet::memory::prefetch;
-use packet::{Key, PortId};
+use packet::{Key, Millis, PortId, Seed};
 
 use crate::change::{Basis, Change};
 use crate::eras::NEVER;
 use crate::family::{Concerned, Families, Family, FamilyId};
 use crate::index::Index;
 use crate::mac::Version;
-use crate::mask::{Mask, Seed};
+use crate::mask::Mask;
 use crate::mask_use::{MaskId, MaskUses};
 use crate::paths::PathId;
 use crate::port_use::{GONE, MaskOfPort, PortUse, PortUses};
 use crate::ports::BridgeId;
 use crate::program::AsideId;
 use crate::programs::ProgramId;
-use crate::rule::Millis;
 use crate::translate::Translation;
 
 pub use room::NoRoom;
@@ -578,7 +577,7 @@ mod tests {
 
     #[test]
     fn a_hit_by_a_small_mask_reads_one_line() {
-        assert_eq!((size_of::<Entry>(), align_of::<Entry>()), (192, 64));
+        assert_eq!((size_of::<Entry>(), align_of::<Entry>()), (256, 64));
         assert_eq!(std::mem::offset_of!(Entry, values) + 8 * IN_FIRST_LINE, 64);
     }
 }

@@ -57,7 +57,7 @@ pub(crate) struct Walk<'a, R> {
     lessons: &'a mut Vec<Lesson>,
     asides: &'a mut Vec<Aside>,
     /// The action set.
-    set: Vec<&'a Action>,
+    pub(crate) set: Vec<&'a Action>,
     /// Why the packet is dropped, if nothing sends it.
     reason: DropReason,
     resubmits: u32,
@@ -105,6 +105,7 @@ impl<'a, R: Record> Walk<'a, R> {
     /// Goes on where an earlier walk was frozen.
     pub(crate) fn resume(&mut self, frozen: &'a Frozen) -> Result<(), Stop> {
         self.draft.resume_queue(frozen.queue);
+        self.draft.resume_tracking(frozen.shows);
         self.stack.clone_from(&frozen.stack);
         self.set = frozen.set.iter().collect();
         self.record.note(Note::Thawed(frozen));
@@ -115,7 +116,8 @@ impl<'a, R: Record> Walk<'a, R> {
             }
             Decision::Select(selector) => self.selected(selector.group(), outcome.into())?,
             Decision::Meter(_) if outcome > 0 => self.draft.remark(outcome)?,
-            Decision::Meter(_) | Decision::Pause(_) | Decision::Nothing => {}
+            Decision::Meter(_) | Decision::Pause(_) => {}
+            Decision::Connect(_) | Decision::Nothing => {}
         }
         let mut frames = frozen.frames.iter();
         while let Some(frame) = frames.next() {
@@ -285,6 +287,8 @@ impl<'a, R: Record> Walk<'a, R> {
             Action::Learn(learn) => self.teach(learn)?,
             Action::FinTimeout { .. } => self.fin_timeout(context),
             Action::Sample(sample) => self.sample(*sample)?,
+            Action::Ct(ct) => self.connect(ct, context)?,
+            Action::CtClear => self.draft.forget_tracked(),
             Action::Multipath(multipath) => self.multipath(multipath)?,
             Action::Bundle(bundle) => self.bundle(bundle)?,
             Action::ClearActions => self.set.clear(),
@@ -343,7 +347,7 @@ impl<'a, R: Record> Walk<'a, R> {
 
     /// Does something with a copy of the packet that has this action set: whatever it changes does
     /// not outlast it.
-    fn part(
+    pub(crate) fn part(
         &mut self,
         set: Vec<&'a Action>,
         what: impl FnOnce(&mut Self) -> Result<(), Stop>,
@@ -389,12 +393,18 @@ impl<'a, R: Record> Walk<'a, R> {
         self.record.note(Note::Frozen(&decision));
         let aside = self.aside_number();
         self.draft.freeze(aside)?;
-        let flow = self.draft.flow();
+        let (flow, tracking) = (self.draft.flow(), self.draft.tracking());
+        let shows = match &decision {
+            Decision::Connect(connect) => connect.table.is_some(),
+            _ => tracking.shows,
+        };
         self.asides.push(Aside::Frozen(Arc::new(Frozen {
             decision,
             bridge: self.id,
             notes: notes_of(flow),
             in_port: u16::try_from(flow.word(Key::IN_PORT)).unwrap_or(0),
+            forgets: tracking.forgets,
+            shows,
             queue: self.draft.queue(),
             frames: Vec::new(),
             stack: std::mem::take(&mut self.stack),
@@ -406,7 +416,11 @@ impl<'a, R: Record> Walk<'a, R> {
 
     /// Keeps what a list still has to do for when the walk goes on.
     fn keep(&mut self, rest: impl Iterator<Item = &'a Action>, context: Context) {
-        let actions: Box<[Action]> = rest.cloned().collect();
+        self.keep_own(rest.cloned().collect(), context);
+    }
+
+    /// Keeps actions that no flow has written like that.
+    pub(crate) fn keep_own(&mut self, actions: Box<[Action]>, context: Context) {
         if let Some(Aside::Frozen(frozen)) = self.asides.last_mut()
             && let Some(frozen) = Arc::get_mut(frozen)
             && !actions.is_empty()

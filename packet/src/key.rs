@@ -10,7 +10,7 @@
 //! accident.
 
 use std::fmt;
-use std::ops::{BitAnd, Index, IndexMut};
+use std::ops::{BitAnd, Index, IndexMut, Range};
 
 /// The bits of a field within a [`Key`].
 ///
@@ -80,9 +80,9 @@ pub struct Key([u64; Self::WORDS]);
 
 impl Key {
     /// Words in all.
-    pub const WORDS: usize = 40;
+    pub const WORDS: usize = 48;
     /// Words that describe the packet; those behind them are the pipeline's own.
-    pub const PACKET_WORDS: usize = 20;
+    pub const PACKET_WORDS: usize = 28;
     /// Words that [`crate::parse`] writes, but for the first; what describes the packet besides is
     /// known from elsewhere.
     pub const PARSED_WORDS: usize = 15;
@@ -157,17 +157,42 @@ impl Key {
     pub const OUTCOME: Span = Span::new(15, 32, 16);
     /// The tunnel's key.
     pub const TUN_ID: Span = Span::new(16, 0, 64);
+    /// The words that say what connection tracking has found out about the packet: all zero before
+    /// it was asked.
+    pub const TRACKED: Range<usize> = 20..28;
+    /// What the packet is to its connection.
+    pub const CT_STATE: Span = Span::new(20, 32, 32);
+    /// The mark of its connection.
+    pub const CT_MARK: Span = Span::new(20, 0, 32);
+    /// The zone in which it was tracked.
+    pub const CT_ZONE: Span = Span::new(21, 48, 16);
+    /// IP protocol of the packet that began its connection.
+    pub const CT_NW_PROTO: Span = Span::new(21, 40, 8);
+    /// Source port of that packet, or its ICMP type.
+    pub const CT_TP_SRC: Span = Span::new(21, 16, 16);
+    /// Destination port of that packet, or its ICMP code.
+    pub const CT_TP_DST: Span = Span::new(21, 0, 16);
+    /// The label of its connection.
+    pub const CT_LABEL: Span = Span::new(23, 0, 128);
+    /// IPv6 source of the packet that began its connection.
+    pub const CT_IPV6_SRC: Span = Span::new(25, 0, 128);
+    /// IPv6 destination of that packet.
+    pub const CT_IPV6_DST: Span = Span::new(27, 0, 128);
+    /// IPv4 source of that packet.
+    pub const CT_NW_SRC: Span = Self::CT_IPV6_SRC.slice(0, 32);
+    /// IPv4 destination of that packet.
+    pub const CT_NW_DST: Span = Self::CT_IPV6_DST.slice(0, 32);
     /// The pipeline's 64-bit scratch field.
-    pub const METADATA: Span = Span::new(20, 0, 64);
+    pub const METADATA: Span = Span::new(28, 0, 64);
     /// A mark that the host sees.
-    pub const PKT_MARK: Span = Span::new(37, 0, 32);
+    pub const PKT_MARK: Span = Span::new(45, 0, 32);
     /// The conjunction whose clauses have all been met.
-    pub const CONJ_ID: Span = Span::new(37, 32, 32);
+    pub const CONJ_ID: Span = Span::new(45, 32, 32);
 
     /// How many 32-bit registers there are.
     pub const REGS: usize = 32;
     /// The word of the first two.
-    const FIRST_REG: u8 = 21;
+    const FIRST_REG: u8 = 29;
 
     /// Register `n`. Two neighbours share a word, the even one high, so that they also read as one
     /// register of 64 bits, and four as one of 128.
@@ -389,6 +414,15 @@ mod tests {
             Key::PACKET_TYPE,
             Key::OUTCOME,
             Key::TUN_ID,
+            Key::CT_STATE,
+            Key::CT_MARK,
+            Key::CT_ZONE,
+            Key::CT_NW_PROTO,
+            Key::CT_TP_SRC,
+            Key::CT_TP_DST,
+            Key::CT_LABEL,
+            Key::CT_IPV6_SRC,
+            Key::CT_IPV6_DST,
             Key::METADATA,
             Key::PKT_MARK,
             Key::CONJ_ID,

@@ -19,19 +19,26 @@ use crate::text::Assumed;
 
 /// Any group, mostly one of a few numbers.
 pub fn any_group() -> impl Strategy<Value = Group> {
+    any_group_of(any_pipeline_action(&Match::ANY).boxed())
+}
+
+/// The same whose buckets have such actions.
+pub(super) fn any_group_of(action: BoxedStrategy<Action>) -> impl Strategy<Value = Group> {
     let kind = select(GroupKind::ALL.map(|(kind, _)| kind).to_vec());
     let id = prop_oneof![6 => 0..6u32, 1 => 0..=Group::MAX];
-    (id, kind, any_selection(), any_buckets()).prop_map(|(id, kind, selection, mut buckets)| {
-        for bucket in &mut buckets {
-            shape(bucket, kind);
-        }
-        if kind == GroupKind::Indirect {
-            buckets.truncate(1);
-        }
-        let select = kind == GroupKind::Select;
-        let selection = if select { selection } else { Selection::Default };
-        Group { id, kind, selection, buckets }
-    })
+    (id, kind, any_selection(), any_buckets(action)).prop_map(
+        |(id, kind, selection, mut buckets)| {
+            for bucket in &mut buckets {
+                shape(bucket, kind);
+            }
+            if kind == GroupKind::Indirect {
+                buckets.truncate(1);
+            }
+            let select = kind == GroupKind::Select;
+            let selection = if select { selection } else { Selection::Default };
+            Group { id, kind, selection, buckets }
+        },
+    )
 }
 
 /// Makes a bucket one of a group of this kind.
@@ -83,10 +90,9 @@ fn any_selection() -> impl Strategy<Value = Selection> {
 }
 
 /// One to four buckets of different numbers, in any order.
-fn any_buckets() -> impl Strategy<Value = Vec<Bucket>> {
+fn any_buckets(action: BoxedStrategy<Action>) -> impl Strategy<Value = Vec<Bucket>> {
     let id = prop_oneof![6 => 0..6u32, 1 => 0..=Group::MAX];
-    let actions = vec(any_pipeline_action(&Match::ANY), 0..4)
-        .prop_map(|actions| legal(actions, &mut Assumed::in_bucket()));
+    let actions = vec(action, 0..4).prop_map(|actions| legal(actions, &mut Assumed::in_bucket()));
     let watch_port = weighted(0.3, prop_oneof![4 => 1..5u16, 1 => Just(0xfffd)]);
     let weight = prop_oneof![2 => Just(1u16), 1 => 0..100u16];
     let rest = (weight, watch_port, weighted(0.2, 0..6u32), actions);
@@ -115,12 +121,13 @@ pub fn any_group_mod() -> impl Strategy<Value = GroupMod> {
         ]
     };
     let some = prop_oneof![3 => place(), 1 => Just(BucketPlace::All)];
+    let buckets = any_buckets(any_pipeline_action(&Match::ANY).boxed());
     prop_oneof![
         4 => any_group().prop_map(GroupMod::Add),
         2 => any_group().prop_map(GroupMod::Modify),
         2 => any_group().prop_map(GroupMod::AddOrModify),
         2 => weighted(0.8, 0..6u32).prop_map(GroupMod::Delete),
-        1 => (0..6u32, place(), any_buckets()).prop_map(|(id, place, buckets)| {
+        1 => (0..6u32, place(), buckets).prop_map(|(id, place, buckets)| {
             GroupMod::InsertBuckets { id, place, buckets }
         }),
         1 => (0..6u32, some).prop_map(|(id, place)| GroupMod::RemoveBuckets { id, place }),

@@ -8,7 +8,7 @@ use proptest::sample::select;
 
 use super::{
     Said, added, any_flow_change, any_match, any_metadata, any_move, any_out_port, any_resubmit,
-    any_set_field, changed, eth_type, few, legal, perhaps, usable_fields,
+    any_set_field, changed, eth_type, few, legal, perhaps, usable_fields, writable,
 };
 use crate::action::{
     Action, Bundle, BundleAlgorithm, Controller, HashFields, Learn, LearnSource, LearnSpec,
@@ -84,14 +84,23 @@ fn said_of_scratch() -> impl Strategy<Value = Vec<Said>> {
 
 /// Any action list at all of a flow in `table` with the match `matching`.
 pub fn any_pipeline_actions(matching: Match, table: TableId) -> impl Strategy<Value = Vec<Action>> {
+    any_list(matching, table, any_pipeline_action(&matching).boxed())
+}
+
+/// A list of such actions, and of instructions.
+pub(super) fn any_list(
+    matching: Match,
+    table: TableId,
+    action: BoxedStrategy<Action>,
+) -> impl Strategy<Value = Vec<Action>> {
     let instructions = (
         weighted(0.1, (1..4u32).prop_map(Action::Meter)),
         weighted(0.05, Just(Action::ClearActions)),
-        weighted(0.15, vec(any_pipeline_action(&matching), 1..5).prop_map(Action::WriteActions)),
+        weighted(0.15, vec(action.clone(), 1..5).prop_map(Action::WriteActions)),
         weighted(0.15, any_metadata()),
         weighted(0.2, (table + 1..table + 4).prop_map(Action::GotoTable)),
     );
-    let list = (instructions, vec(any_pipeline_action(&matching), 0..6)).prop_map(
+    let list = (instructions, vec(action, 0..6)).prop_map(
         |((meter, clear, write, metadata, goto), actions)| {
             let end = [clear, write, metadata, goto].into_iter().flatten();
             meter.into_iter().chain(actions).chain(end).collect::<Vec<_>>()
@@ -104,8 +113,12 @@ pub fn any_pipeline_actions(matching: Match, table: TableId) -> impl Strategy<Va
 
 /// Any action, of a flow with this match, that is no instruction.
 pub(super) fn any_pipeline_action(matching: &Match) -> impl Strategy<Value = Action> + use<> {
-    let all = usable_fields(matching, |_| true);
-    let leaf = any_leaf(all).boxed();
+    let all = usable_fields(matching, |field| !field.is_ct());
+    any_nested(any_leaf(all).boxed())
+}
+
+/// Such an action, or some of them on a copy.
+pub(super) fn any_nested(leaf: BoxedStrategy<Action>) -> impl Strategy<Value = Action> {
     let inner = prop_oneof![
         6 => leaf.clone(),
         1 => vec(leaf.clone(), 0..4).prop_map(Action::Clone),
@@ -113,7 +126,8 @@ pub(super) fn any_pipeline_action(matching: &Match) -> impl Strategy<Value = Act
     prop_oneof![12 => leaf, 1 => vec(inner, 0..4).prop_map(Action::Clone)]
 }
 
-fn any_leaf(fields: Vec<Field>) -> impl Strategy<Value = Action> {
+/// Any action without others within it that reads none but these fields.
+pub(super) fn any_leaf(fields: Vec<Field>) -> impl Strategy<Value = Action> {
     let ids = prop_oneof![2 => Just(Vec::new()), 1 => vec(any::<u16>(), 1..4)];
     let to_one = prop_oneof![4 => (1..5u16).prop_map(OutPort::Port), 1 => select(vec![
         OutPort::InPort,
@@ -131,8 +145,8 @@ fn any_leaf(fields: Vec<Field>) -> impl Strategy<Value = Action> {
         1 => any_sample().prop_map(Action::Sample),
     ];
     let writes = prop_oneof![
-        6 => any_set_field(fields.clone()),
-        2 => any_move(fields.clone()),
+        6 => any_set_field(writable(fields.clone())),
+        2 => any_move(fields.clone(), writable(fields.clone())),
         1 => any_part(fields.clone()).prop_map(Action::Push),
         1 => any_written(&fields).prop_map(Action::Pop),
         1 => select(vec![ethernet::VLAN, ethernet::SERVICE_VLAN]).prop_map(Action::PushVlan),
@@ -157,7 +171,7 @@ fn any_leaf(fields: Vec<Field>) -> impl Strategy<Value = Action> {
 }
 
 /// Any part of some field.
-fn any_part(fields: Vec<Field>) -> impl Strategy<Value = Subfield> {
+pub(super) fn any_part(fields: Vec<Field>) -> impl Strategy<Value = Subfield> {
     let place = || any::<prop::sample::Index>();
     (select(fields), place(), place(), any::<bool>()).prop_map(|(field, first, bits, whole)| {
         let all = Subfield::whole(field);
@@ -172,8 +186,7 @@ fn any_part(fields: Vec<Field>) -> impl Strategy<Value = Subfield> {
 }
 
 fn any_written(fields: &[Field]) -> impl Strategy<Value = Subfield> + use<> {
-    let writable: Vec<_> = fields.iter().copied().filter(|field| field.is_writable()).collect();
-    any_part(writable)
+    any_part(writable(fields.to_vec()))
 }
 
 fn any_controller() -> impl Strategy<Value = Controller> {
@@ -301,8 +314,10 @@ fn any_spec(fields: Vec<Field>) -> impl Strategy<Value = LearnSpec> {
     // Those that have no word for every value.
     let odd = |field: &Field| {
         matches!(field, Field::VlanVid | Field::IpFrag | Field::IpTos | Field::PacketType)
+            || *field == Field::CtState
     };
-    let matched: Vec<_> = Field::all().filter(|field| !odd(field)).collect();
+    let known = |field: &Field| !field.is_ct() || fields.contains(field);
+    let matched = Field::all().filter(|field| !odd(field) && known(field)).collect();
     let copied = any_part(fields.clone()).prop_map(|part| (part, LearnSource::Field(part))).boxed();
     let given = (any_part(matched), few(128)).prop_map(|(part, value)| {
         let value = value & (u128::MAX >> (128 - u32::from(part.bits)));

@@ -1,5 +1,7 @@
 //! Action lists, read.
 
+mod ct;
+mod nat;
 mod output;
 mod write;
 
@@ -21,7 +23,7 @@ pub(super) fn parse(
     ports: &dyn PortNames,
 ) -> Result<Vec<Action>, FlowError> {
     let mut cursor = Cursor::new(text);
-    let list = Reader::new(ports).list(&mut cursor, &mut assumed, 1, usize::MAX)?;
+    let list = Reader::new(ports).list(&mut cursor, &mut assumed, 1, usize::MAX, only_actions)?;
     cursor.end()?;
     Ok(list)
 }
@@ -91,18 +93,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads up to the end of the text or to a closing parenthesis, or `limit` actions.
-    fn list(
+    /// Reads up to the end of the text or to a closing parenthesis, or `limit` items. Words may stand
+    /// among the actions that are none: `beside` takes them.
+    fn list<'t>(
         &mut self,
-        cursor: &mut Cursor<'_>,
+        cursor: &mut Cursor<'t>,
         assumed: &mut Assumed<'_>,
         depth: usize,
         limit: usize,
+        mut beside: impl FnMut(Word<'t>, &mut Cursor<'t>) -> Result<bool, FlowError>,
     ) -> Result<Vec<Action>, FlowError> {
         let mut list = List::default();
         for _ in 0..limit {
             let Some(word) = cursor.word()? else { break };
-            self.action(word, cursor, assumed, depth, &mut list)?;
+            if !beside(word, cursor)? {
+                self.action(word, cursor, assumed, depth, &mut list)?;
+            }
         }
         list.finish()
     }
@@ -146,13 +152,23 @@ impl<'a> Reader<'a> {
         }
         match &*name {
             "clone" => {
-                let inner = self.nested(cursor, word, assumed.in_copy(), depth)?;
+                let inner = self.nested(cursor, word, assumed.in_copy(), depth, only_actions)?;
                 self.push(Action::Clone(inner), word, assumed, list)
             }
-            "write_actions" => match self.nested(cursor, word, assumed.in_set(), depth)? {
-                inner if inner.is_empty() => Ok(()),
-                inner => self.push(Action::WriteActions(inner), word, assumed, list),
-            },
+            "write_actions" => {
+                match self.nested(cursor, word, assumed.in_set(), depth, only_actions)? {
+                    inner if inner.is_empty() => Ok(()),
+                    inner => self.push(Action::WriteActions(inner), word, assumed, list),
+                }
+            }
+            "ct" => {
+                let ct = self.ct(cursor.value(word)?, assumed, depth)?;
+                self.push(Action::Ct(Box::new(ct)), word, assumed, list)
+            }
+            "nat" | "exec" => {
+                let rule = "stands in `ct(...)`, not in a list of actions";
+                Err(FlowError::Misplaced { at: word.at(), word: name, rule })
+            }
             "check_pkt_larger" => {
                 let missing = || FlowError::MissingValue { at: word.at(), word: word.part.short() };
                 let (len, dst) = cursor.pointed(word)?.ok_or_else(missing)?;
@@ -173,12 +189,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the list within an action, where what the packet becomes does not matter outside.
-    fn nested(
+    fn nested<'t>(
         &mut self,
-        cursor: &mut Cursor<'_>,
+        cursor: &mut Cursor<'t>,
         word: Word<'_>,
         mut inside: Assumed<'_>,
         depth: usize,
+        beside: impl FnMut(Word<'t>, &mut Cursor<'t>) -> Result<bool, FlowError>,
     ) -> Result<Vec<Action>, FlowError> {
         if depth == MAX_NESTING {
             return Err(FlowError::TooDeep { at: word.at(), limit: MAX_NESTING });
@@ -186,13 +203,13 @@ impl<'a> Reader<'a> {
         match word.then {
             Then::Nothing => Ok(Vec::new()),
             Then::Parenthesis => {
-                let list = self.list(cursor, &mut inside, depth + 1, usize::MAX)?;
+                let list = self.list(cursor, &mut inside, depth + 1, usize::MAX, beside)?;
                 cursor.close(word)?;
                 Ok(list)
             }
             // `clone:1`: such a value ends where its only item ends.
             Then::Colon | Then::Equals if cursor.is_at_end_of_item() => Ok(Vec::new()),
-            Then::Colon | Then::Equals => self.list(cursor, &mut inside, depth + 1, 1),
+            Then::Colon | Then::Equals => self.list(cursor, &mut inside, depth + 1, 1, beside),
         }
     }
 
@@ -255,6 +272,7 @@ impl<'a> Reader<'a> {
             "set_queue" => Action::SetQueue(value::fit(item.given()?, name)?),
             "pop_queue" => item.alone(Action::PopQueue)?,
             "exit" => item.alone(Action::Exit)?,
+            "ct_clear" => item.alone(Action::CtClear)?,
             "clear_actions" => item.alone(Action::ClearActions)?,
             "write_metadata" => {
                 let (value, mask) = value::parse(item.given()?, Field::Metadata, self.ports)?;
@@ -279,6 +297,11 @@ impl<'a> Reader<'a> {
             _ => return Ok(None),
         }))
     }
+}
+
+/// Takes no word for anything but an action.
+fn only_actions<'t>(_: Word<'t>, _: &mut Cursor<'t>) -> Result<bool, FlowError> {
+    Ok(false)
 }
 
 /// How many actions the parts of one count as: whatever may be written any number of times, so that

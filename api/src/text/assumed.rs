@@ -4,13 +4,16 @@
 //! The match says it at the beginning; then pushing and popping tags changes it. A resubmit may
 //! change the packet too, but OVS lets flows rely on the match beyond one, and so do we: only the
 //! certainty that there is *no* tag ends there, because it decides whether `mod_vlan_vid` pushes
-//! one. A bucket has no match: whatever its actions need is taken for granted.
+//! one. Nor does it matter that `ct` and `ct_clear` forget what was found out about a connection: it
+//! is zero then. A bucket has no match: whatever its actions need is taken for granted.
 
+use std::net::IpAddr;
 use std::ops::Range;
 
 use super::error::FlowError;
 use super::part::Part;
 use crate::action::{Action, Learn, LearnSource, LearnSpec, Subfield};
+use crate::ct::{Alg, Ct, CtZone, Nat};
 use crate::field::{Field, Needs};
 use crate::flow::{Match, TableId};
 
@@ -30,6 +33,8 @@ enum Place {
     Copy,
     /// An action set.
     Set,
+    /// What is written into a connection.
+    Exec,
     /// A group, of which it is an action set too.
     Bucket,
     PacketOut,
@@ -125,6 +130,11 @@ impl<'a> Assumed<'a> {
         self.inside(Place::Set)
     }
 
+    /// At the beginning of what `ct` writes into a connection.
+    pub(crate) fn in_exec(&self) -> Self {
+        self.inside(Place::Exec)
+    }
+
     fn inside(&self, place: Place) -> Self {
         Self { stage: None, company: Company::Nothing, place, ..self.clone() }
     }
@@ -156,8 +166,7 @@ impl<'a> Assumed<'a> {
         let at = word.at();
         self.advance(action, word)?;
         self.accompany(action, word)?;
-        if matches!(self.place, Place::Set | Place::Bucket) && !is_of_set(action) {
-            let rule = "cannot be part of an action set";
+        if let Some(rule) = self.unfit(action) {
             return Err(FlowError::Misplaced { at, word: word.short(), rule });
         }
         match action {
@@ -179,6 +188,7 @@ impl<'a> Assumed<'a> {
                 bundle.dst.map_or(Ok(()), |dst| self.overwrite(dst, &at))?;
             }
             Action::Learn(learn) => self.follow_learn(learn, &at)?,
+            Action::Ct(ct) => self.follow_ct(ct, &at)?,
             Action::PushVlan(_) if self.tags == [Tag::Yes; 2] => {
                 let rule = "would push a third tag";
                 return Err(FlowError::Misplaced { at, word: word.short(), rule });
@@ -198,6 +208,17 @@ impl<'a> Assumed<'a> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What is wrong with an action of this kind in this list, if anything is.
+    fn unfit(&self, action: &Action) -> Option<&'static str> {
+        match self.place {
+            Place::Set | Place::Bucket if !is_of_set(action) => {
+                Some("cannot be part of an action set")
+            }
+            Place::Exec if !is_of_exec(action) => Some(EXEC_WRITES),
+            _ => None,
+        }
     }
 
     /// Keeps the instructions in their order.
@@ -261,7 +282,8 @@ impl<'a> Assumed<'a> {
         for spec in &learn.specs {
             match *spec {
                 LearnSpec::Match { dst, src } => {
-                    Assumed::at_start(&learned, None).require(dst.field, at)?;
+                    let unmet = |unmet| FlowError::prerequisite(at.clone(), unmet);
+                    learned.require(dst.field).map_err(unmet)?;
                     self.require_source(src, dst, at)?;
                     if let LearnSource::Value(value) = src {
                         learned.put_part(dst, value);
@@ -273,6 +295,29 @@ impl<'a> Assumed<'a> {
                 }
                 LearnSpec::Output(src) => self.require(src.field, at)?,
             }
+        }
+        Ok(())
+    }
+
+    /// Whether a packet has what it is tracked by, and can be what its new connection is given.
+    fn follow_ct(&self, ct: &Ct, at: &Range<usize>) -> Result<(), FlowError> {
+        self.require_needs("ct", Needs::Ip, at)?;
+        match ct.alg {
+            Some(Alg::Ftp) => self.require_needs("alg=ftp", Needs::Tcp, at)?,
+            Some(Alg::Tftp) => self.require_needs("alg=tftp", Needs::Udp, at)?,
+            None => {}
+        }
+        match ct.nat.as_ref().and_then(Nat::range).and_then(|range| range.addresses) {
+            Some((IpAddr::V4(_), _)) => self.require_needs("nat", Needs::Ipv4, at)?,
+            Some((IpAddr::V6(_), _)) => self.require_needs("nat", Needs::Ipv6, at)?,
+            None => {}
+        }
+        if let CtZone::Field(src) = ct.zone {
+            self.require(src.field, at)?;
+        }
+        if ct.commit && self.matching.is_invalid() {
+            let rule = "keeps no connection where the match says `+inv`";
+            return Err(FlowError::Misplaced { at: at.clone(), word: "commit".to_owned(), rule });
         }
         Ok(())
     }
@@ -301,17 +346,29 @@ impl<'a> Assumed<'a> {
         Ok(())
     }
 
-    /// Whether the packet has `field`.
+    /// Whether the packet has `field`; a connection has ports, or zero in their place, whatever its
+    /// protocol.
     fn require(&self, field: Field, at: &Range<usize>) -> Result<(), FlowError> {
-        self.require_needs(field.name(), field.needs(), at)
+        let needs = if field.needs() == Needs::CtPorts { Needs::Ct } else { field.needs() };
+        self.require_needs(field.name(), needs, at)
+    }
+
+    /// Whether actions at this place may write `field`, of which `at` speaks.
+    pub(super) fn may_write(&self, field: Field, at: &Range<usize>) -> Result<(), FlowError> {
+        let rule = match (self.place == Place::Exec, field.is_of_connection()) {
+            (true, true) => return Ok(()),
+            (false, false) if field.is_writable() => return Ok(()),
+            (false, true) => "is written within `ct(exec(...))` alone",
+            (true, false) if field.is_writable() => EXEC_WRITES,
+            _ => return Err(FlowError::ReadOnly { at: at.clone(), field: field.name() }),
+        };
+        Err(FlowError::Misplaced { at: at.clone(), word: field.name().to_owned(), rule })
     }
 
     /// Whether the packet has `field` and it can be written; the VID takes a tag to be written
     /// into.
     fn require_written(&self, field: Field, at: &Range<usize>) -> Result<(), FlowError> {
-        if !field.is_writable() {
-            return Err(FlowError::ReadOnly { at: at.clone(), field: field.name() });
-        }
+        self.may_write(field, at)?;
         let needs = if field == Field::VlanVid { Needs::Vlan } else { field.needs() };
         self.require_needs(field.name(), needs, at)
     }
@@ -346,10 +403,20 @@ impl<'a> Assumed<'a> {
     }
 }
 
+/// What is wrong with anything else in `exec`.
+const EXEC_WRITES: &str = "has no place in `exec`, which writes `ct_mark` and `ct_label` alone";
+
+/// Whether it writes fields and does nothing else.
+fn is_of_exec(action: &Action) -> bool {
+    matches!(action, Action::SetField { .. } | Action::Move { .. })
+}
+
 /// Whether an action set may have it (OpenFlow 1.5 §5.6).
 fn is_of_set(action: &Action) -> bool {
     match action {
-        Action::Output(_)
+        Action::Ct(_)
+        | Action::CtClear
+        | Action::Output(_)
         | Action::Group(_)
         | Action::Resubmit { .. }
         | Action::SetQueue(_)

@@ -447,13 +447,11 @@ pub(super) const DEVIATIONS: &[(&str, Result<&str, &str>, &str)] = &[
         Err("the source has 8 bits and the destination 16"),
         "a key has 8 bits of it",
     ),
-    ("ip,actions=ct(commit)", Err("`ct` is not supported yet"), "later"),
-    ("ip,ct_state=+trk,actions=1", Err("`ct_state` is not supported yet"), "later"),
     ("tun_src=1.2.3.4,actions=1", Err("`tun_src` is not supported yet"), "later"),
     ("mpls,mpls_label=5,actions=1", Err("`mpls_label` is not supported yet"), "later"),
     (
         "ct_state=+trk+est,ip,actions=resubmit(,2,ct)",
-        Err("`ct_state` is not supported yet"),
+        Err("`resubmit with `ct`` is not supported yet"),
         "later",
     ),
 ];

@@ -14,12 +14,13 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::print::print_actions_in;
 use super::speller::Speller;
-use super::{Assumed, Dialect, cases, group_cases, pipeline_cases, refused};
+use super::{Assumed, Dialect, cases, ct_cases, ct_refused, group_cases, pipeline_cases, refused};
 use crate::action::{Action, Learn, LearnSource, LearnSpec, Subfield};
+use crate::ct::{Ct, CtZone, Nat, NatRange};
 use crate::field::Field;
 use crate::flow::{FlowFlags, FlowMod};
 use crate::group::Group;
-use crate::testing::{any_group, any_pipeline_flow, legal};
+use crate::testing::{any_ct_flow, any_ct_group, any_group, any_pipeline_flow, legal};
 use crate::text::NoNames;
 
 /// What OVS makes of each line: its canonical form, or why it refuses it.
@@ -109,10 +110,13 @@ fn in_ovs_form_of(dialect: Dialect, flow: &FlowMod) -> String {
     parts.join(" ")
 }
 
-/// `count` flows that OVS can express, the same ones in every run.
+/// `count` flows that OVS can express, the same ones in every run; half of them track connections.
 fn flows(count: usize) -> Vec<FlowMod> {
-    let flow = || any_pipeline_flow().prop_map(comparable);
-    generated(flow()).filter(|flow| !has_misread_mask(flow) && is_known(flow)).take(count).collect()
+    let flow = prop_oneof![any_pipeline_flow().boxed(), any_ct_flow().boxed()];
+    generated(flow.prop_map(comparable))
+        .filter(|flow| !has_misread_mask(flow) && is_known(flow))
+        .take(count)
+        .collect()
 }
 
 /// Values of a strategy, the same ones in every run.
@@ -122,11 +126,15 @@ fn generated<T>(strategy: impl Strategy<Value = T>) -> impl Iterator<Item = T> {
     std::iter::repeat_with(move || strategy.new_tree(&mut runner).unwrap().current())
 }
 
-/// Whether OVS has all that the match says: no ranges, and 16 registers in its version 3.1.
+/// Whether OVS has all that the match says: no ranges, and 16 registers in its version 3.1. It takes
+/// protocol 0 of a connection for none.
 fn is_known(flow: &FlowMod) -> bool {
     let matching = &flow.matching;
     let others = (16..32).map(Field::Reg).chain([Field::PacketType]);
-    matching.ranges() == [None; 2] && others.into_iter().all(|field| !matching.says(field))
+    let zero = |field: Field| matching.says(field) && matching.key().get(field.span()) == 0;
+    matching.ranges() == [None; 2]
+        && others.into_iter().all(|field| !matching.says(field))
+        && !zero(Field::CtNwProto)
 }
 
 /// OVS takes the digits that an IPv6 mask begins with for the length of a prefix: `::1/82ff::`.
@@ -179,9 +187,26 @@ fn expressible(actions: Vec<Action>) -> Vec<Action> {
         Action::Multipath(choice) if has_tag(&choice.dst) || is_late(choice.dst.field) => None,
         Action::Bundle(bundle) if bundle.dst.is_some_and(|dst| is_late(dst.field)) => None,
         Action::Learn(learn) => Some(Action::Learn(Box::new(learnable(*learn)))),
+        Action::Ct(ct) => trackable(*ct).map(|ct| Action::Ct(Box::new(ct))),
         action => Some(action),
     };
     actions.into_iter().filter_map(one).collect()
+}
+
+/// What OVS prints of `ct` as it was told: it loses the zero address, and all that is said without
+/// one.
+fn trackable(ct: Ct) -> Option<Ct> {
+    let printed = |range: NatRange| match range.addresses {
+        Some((first, _)) if !first.is_unspecified() => range,
+        _ => NatRange::default(),
+    };
+    let nat = ct.nat.map(|nat| match nat {
+        Nat::Existing => nat,
+        Nat::Src(range) => Nat::Src(printed(range)),
+        Nat::Dst(range) => Nat::Dst(printed(range)),
+    });
+    let is_known = |zone| !matches!(zone, CtZone::Field(part) if is_late(part.field));
+    is_known(ct.zone).then(|| Ct { nat, exec: expressible(ct.exec), ..ct })
 }
 
 /// Whether OVS 3.1 does not have this register yet.
@@ -209,6 +234,10 @@ fn learnable(learn: Learn) -> Learn {
 fn old(actions: Vec<Action>, keep: &dyn Fn(&Action) -> bool) -> Vec<Action> {
     let one = |action| match action {
         Action::Clone(inner) => Some(Action::Clone(old(inner, keep))),
+        Action::Ct(mut ct) => {
+            ct.exec = old(ct.exec, keep);
+            Some(Action::Ct(ct))
+        }
         // See OLD_DEVIATIONS for each.
         Action::PushVlan(_) | Action::Meter(_) | Action::ClearActions => None,
         Action::WriteActions(_) | Action::WriteMetadata { .. } | Action::GotoTable(_) => None,
@@ -292,7 +321,8 @@ fn ovs_prints_groups_as_we_do() {
         }
         group
     };
-    let groups: Vec<_> = generated(any_group().prop_map(comparable)).take(300).collect();
+    let groups = prop_oneof![any_group().boxed(), any_ct_group().boxed()].prop_map(comparable);
+    let groups: Vec<_> = generated(groups).take(400).collect();
     for group in groups {
         let text = group.to_string();
         assert_eq!(ovs_group("OpenFlow15", &text), Ok(text.clone()));
@@ -330,13 +360,14 @@ fn every_spelling_means_the_same() {
 #[test]
 #[ignore = "needs ovs-ofctl: run by cargo xtask test"]
 fn ovs_takes_the_same_spellings() {
-    let spellings = cases::SPELLINGS.iter().chain(pipeline_cases::SPELLINGS);
+    let spellings =
+        cases::SPELLINGS.iter().chain(pipeline_cases::SPELLINGS).chain(ct_cases::SPELLINGS);
     let texts: Vec<_> = spellings.map(|(text, _)| (*text).to_owned()).collect();
     for (text, theirs) in texts.iter().zip(ovs(&texts)) {
         let ours = text.parse().map(|flow| in_ovs_form(&flow));
         assert_eq!(theirs, Ok(ours.unwrap()), "{text}");
     }
-    for (text, printed) in pipeline_cases::OLD_SPELLINGS {
+    for (text, printed) in pipeline_cases::OLD_SPELLINGS.iter().chain(ct_cases::OLD_SPELLINGS) {
         let theirs = ovs_over("OpenFlow10", &[(*text).to_owned()]);
         assert_eq!(theirs, [Ok((*printed).to_owned())], "{text}");
     }
@@ -351,7 +382,8 @@ fn ovs_takes_the_same_spellings() {
 #[test]
 #[ignore = "needs ovs-ofctl: run by cargo xtask test"]
 fn ovs_refuses_what_we_refuse() {
-    for (text, error, _) in refused::REFUSED.iter().chain(refused::PIPELINE) {
+    let flows = refused::REFUSED.iter().chain(refused::PIPELINE).chain(ct_refused::REFUSED);
+    for (text, error, _) in flows {
         let theirs = ovs(&[(*text).to_owned()]);
         assert!(theirs[0].is_err(), "we say {error}, OVS {theirs:?}: {text}");
     }
@@ -364,7 +396,8 @@ fn ovs_refuses_what_we_refuse() {
 #[test]
 #[ignore = "needs ovs-ofctl: run by cargo xtask test"]
 fn every_deviation_is_one() {
-    for (text, ours, why) in cases::DEVIATIONS.iter().chain(pipeline_cases::DEVIATIONS) {
+    let flows = cases::DEVIATIONS.iter().chain(pipeline_cases::DEVIATIONS);
+    for (text, ours, why) in flows.chain(ct_cases::DEVIATIONS) {
         let theirs = ovs(&[(*text).to_owned()]);
         let same = match ours {
             Ok(_) => theirs[0] == Ok(in_ovs_form(&text.parse().unwrap())),
@@ -372,7 +405,7 @@ fn every_deviation_is_one() {
         };
         assert!(!same, "no longer a deviation ({why}): {text}");
     }
-    for (text, ours, why) in pipeline_cases::OLD_DEVIATIONS {
+    for (text, ours, why) in pipeline_cases::OLD_DEVIATIONS.iter().chain(ct_cases::OLD_DEVIATIONS) {
         let theirs = ovs_over("OpenFlow10", &[(*text).to_owned()]);
         assert_ne!(theirs, [Ok((*ours).to_owned())], "no longer a deviation ({why}): {text}");
     }

@@ -2,6 +2,18 @@
 
 /// Groups, and what is printed of each; OVS does the same.
 pub(super) const SPELLINGS: &[(&str, &str)] = &[
+    (
+        "group_id=5,type=select,bucket=ct(nat(dst=10.0.0.1:80),commit,table=2,zone=5),bucket=ct_clear",
+        "group_id=5,type=select,bucket=bucket_id:0,actions=ct(commit,table=2,zone=5,nat(dst=10.0.0.1:80)),bucket=bucket_id:1,actions=ct_clear",
+    ),
+    (
+        "group_id=5,type=all,bucket=ct(commit,exec(move:tcp_src->ct_mark[0..15])),move:ct_nw_src->reg0",
+        "group_id=5,type=all,bucket=bucket_id:0,actions=ct(commit,exec(move:NXM_OF_TCP_SRC[]->NXM_NX_CT_MARK[0..15])),move:NXM_NX_CT_NW_SRC[]->NXM_NX_REG0[]",
+    ),
+    (
+        "group_id=5,type=select,selection_method=hash,fields(ct_label=0xff,ct_nw_src,ct_mark),bucket=1",
+        "group_id=5,type=select,selection_method=hash,fields(ct_mark,ct_label=0xff,ct_nw_src),bucket=bucket_id:0,actions=output:1",
+    ),
     ("group_id=5,type=all", "group_id=5,type=all"),
     ("group_id=5,type=all,bucket=drop", "group_id=5,type=all,bucket=bucket_id:0,actions=drop"),
     (
@@ -109,6 +121,12 @@ pub(super) const DEVIATIONS: &[(&str, Result<&str, &str>, &str)] = &[
 
 /// Groups that nobody takes, with our error and the bytes it is about.
 pub(super) const REFUSED: &[(&str, &str, std::ops::Range<usize>)] = &[
+    (
+        "group_id=1,type=all,bucket=set_field:1->ct_mark",
+        "`ct_mark` is written within `ct(exec(...))` alone",
+        40..47,
+    ),
+    ("group_id=1,type=all,bucket=ct(force)", "`force` goes with `commit`", 30..35),
     ("type=select,bucket=1", "`group_id=` is missing", 20..20),
     ("group_id=5,bucket=1", "`type=` is missing", 19..19),
     (

@@ -11,7 +11,7 @@ use super::print::{Bits, Commas, Printed};
 use super::value::{self, Hex, Matched, Written};
 use super::words;
 use crate::action::{Learn, LearnSource, LearnSpec, Subfield};
-use crate::field::Field;
+use crate::field::{Field, Format};
 use crate::flow::FlowMod;
 
 /// The words that may stand in the parentheses, besides fields.
@@ -233,7 +233,9 @@ fn fmt_whole(
         (Field::IpFrag, 0) => f.write_str("no"),
         (Field::IpFrag, 1) => f.write_str("first"),
         (Field::IpFrag, _) => f.write_str("later"),
-        (Field::TcpFlags | Field::PacketType, _) => {
+        // Which a match prints otherwise.
+        (Field::CtZone, _) => write!(f, "{}", Hex(value)),
+        _ if matches!(field.format(), Format::Flags(_) | Format::PacketType) => {
             write!(f, "{}", Matched { field, value, mask, ports })
         }
         _ => write!(f, "{}", Written(Matched { field, value, mask, ports })),

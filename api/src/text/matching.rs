@@ -189,8 +189,13 @@ impl<'a> Fields<'a> {
         if mask != any.ones() && !any.is_maskable() {
             return Err(FlowError::NotMaskable { at: word.at(), field: any.name() });
         }
+        if mask & any.ones() == 0 || number & !any.ones() != 0 {
+            // Flags that have no name, which OVS leaves out.
+            let last = u8::try_from(any.ones().ilog2()).unwrap_or(u8::MAX);
+            return Err(FlowError::NoSuchBits { at: bits.at(), field: any.name(), last });
+        }
         self.matching.put(any, number, mask);
-        self.say(Said { at: word.at(), word: field, whole: mask == any.ones() });
+        self.say(Said { at: word.at(), word: field, whole: mask & any.ones() == any.ones() });
         Ok(())
     }
 
@@ -264,8 +269,8 @@ impl<'a> Fields<'a> {
 
 /// Whether OVS reads the `0/0` of a word without a value as a value of this field.
 fn is_number(field: Field) -> bool {
-    use crate::field::Format::{Decimal, Hex, TcpFlags};
-    matches!(field.format(), Decimal | Hex | TcpFlags)
+    use crate::field::Format::{Decimal, Flags, Hex};
+    matches!(field.format(), Decimal | Flags(_) | Hex)
 }
 
 fn no_value(word: Word<'_>, cursor: &mut Cursor<'_>) -> Result<(), FlowError> {

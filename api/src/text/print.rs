@@ -2,6 +2,7 @@
 //! `dump-flows` for what stands around match and actions.
 
 mod action;
+mod ct;
 mod matching;
 
 use std::fmt;

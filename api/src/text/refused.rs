@@ -566,6 +566,11 @@ pub(super) const CHANGES: &[(&str, &str, std::ops::Range<usize>)] = &[
         47..53,
     ),
     (
+        "packet-out packet=0001020304050607080910111213,ct_mark=5,actions=1",
+        "`ct_mark` cannot be given with a packet, which takes whole registers, `metadata`, `tun_id` and `pkt_mark`",
+        47..54,
+    ),
+    (
         "packet-out packet=0001020304050607080910111213,reg0=5/3,actions=1",
         "`reg0` cannot be given with a packet, which takes whole registers, `metadata`, `tun_id` and `pkt_mark`",
         47..51,

@@ -1,7 +1,8 @@
 //! Who spells flows as people might, for the tests that have them read again.
 
 use super::Assumed;
-use crate::action::{Action, OutPort};
+use crate::action::{Action, OutPort, Subfield};
+use crate::ct::{Ct, CtZone, Nat};
 use crate::field::Field;
 use crate::flow::{FlowFlags, FlowMod, Match};
 
@@ -42,12 +43,7 @@ impl Speller<'_> {
         let matching = flow.matching.to_string();
         let fields = matching.split(',').filter(|field| !field.is_empty());
         words.extend(fields.flat_map(|field| self.field(field, &flow.matching)));
-        // Any order will do.
-        for n in (1..words.len()).rev() {
-            let all: Vec<_> = (0..=n).collect();
-            let other = self.choose(&all);
-            words.swap(n, other);
-        }
+        self.shuffle(&mut words);
         let separator = self.choose(&[",", " ", ", ", ",,\t"]);
         let equals = self.choose(&["actions=", "action="]);
         let list = self.actions(
@@ -55,6 +51,15 @@ impl Speller<'_> {
             &mut Assumed::at_start(&flow.matching, None),
         );
         format!("{}{separator}{equals}{list}", words.join(separator))
+    }
+
+    /// Puts words in another order, where any will do.
+    fn shuffle(&mut self, words: &mut [String]) {
+        for n in (1..words.len()).rev() {
+            let all: Vec<_> = (0..=n).collect();
+            let other = self.choose(&all);
+            words.swap(n, other);
+        }
     }
 
     fn number(&mut self, number: u128) -> String {
@@ -95,6 +100,9 @@ impl Speller<'_> {
         };
         let plain = format!("{}={value}", self.choose(names));
         let mut forms = vec![plain];
+        if name == "ct_state" {
+            forms.push(format!("ct_state={}", self.state(value)));
+        }
         let number = value.parse::<u128>().ok().filter(|_| name != "in_port");
         if let Some(number) = number {
             forms.push(format!("{}={}", self.choose(names), self.number(number)));
@@ -123,6 +131,17 @@ impl Speller<'_> {
             forms.push(format!("{name}=*,{name}={value}"));
         }
         vec![self.choose(&forms)]
+    }
+
+    /// Other words for what is matched of `ct_state`.
+    fn state(&mut self, value: &str) -> String {
+        let matching: Match = format!("ct_state={value}").parse().unwrap();
+        let span = Field::CtState.span();
+        let [key, mask] = [matching.key(), matching.mask()].map(|key| self.number(key.get(span)));
+        let flags = value.replace('+', "|+").replace('-', "|-");
+        let backwards: Vec<_> = flags.split('|').filter(|flag| !flag.is_empty()).rev().collect();
+        let joint = if value.starts_with(['+', '-']) { "" } else { "|" };
+        self.choose(&[backwards.join(joint), format!("{key}/{mask}")])
     }
 
     fn protocol(&mut self, word: &str) -> Vec<String> {
@@ -190,7 +209,7 @@ impl Speller<'_> {
                 }
                 forms.extend(whole.then(|| Self::old_word(*field, action)).flatten());
             }
-            Action::Move { src, dst } if src.is_whole() && dst.is_whole() => {
+            Action::Move { src, dst } if [src, dst].into_iter().all(is_whole) => {
                 let names = [
                     (src.field.name(), dst.field.name()),
                     (src.field.nxm_name(), dst.field.nxm_name()),
@@ -209,7 +228,7 @@ impl Speller<'_> {
             ]),
             Action::Group(id) => forms.push(format!("group({id})")),
             Action::SetQueue(queue) => forms.push(format!("set_queue:{queue:#x}")),
-            Action::Push(part) | Action::Pop(part) if part.is_whole() => {
+            Action::Push(part) | Action::Pop(part) if is_whole(part) => {
                 let word = if matches!(action, Action::Push(_)) { "push" } else { "pop" };
                 forms.extend([
                     format!("{word}:{}[]", part.field),
@@ -228,6 +247,8 @@ impl Speller<'_> {
                 let list = self.actions(inner, &mut assumed.in_set());
                 forms = vec![format!("write_actions({list})")];
             }
+            Action::Ct(ct) => forms = vec![self.ct(ct, assumed)],
+            Action::CtClear => forms.push("CT_CLEAR()".to_owned()),
             Action::PushVlan(ethertype) => forms.push(format!("push_vlan={ethertype}")),
             Action::PopVlan => forms.extend(["strip_vlan".to_owned(), "pop_vlan()".to_owned()]),
             Action::DecTtl(ids) if ids.is_empty() => forms.push("dec_ttl()".to_owned()),
@@ -251,6 +272,40 @@ impl Speller<'_> {
         self.choose(&forms)
     }
 
+    fn ct(&mut self, ct: &Ct, assumed: &Assumed<'_>) -> String {
+        let mut words = Vec::new();
+        words.extend(ct.commit.then(|| "commit".to_owned()));
+        words.extend(ct.force.then(|| "force".to_owned()));
+        words.extend(ct.table.map(|table| format!("table={table}")));
+        words.push(match ct.zone {
+            CtZone::Number(zone) => format!("zone={}", self.number(zone.into())),
+            CtZone::Field(part) => {
+                let Subfield { field, first, bits } = part;
+                format!("zone={field}[{first}..{}]", first + bits - 1)
+            }
+        });
+        words.extend(ct.alg.map(|alg| format!("alg:{}", alg.name())));
+        // OVS keeps the order of these two.
+        let mut last: Vec<_> = ct.nat.iter().map(|nat| self.nat(nat)).collect();
+        if !ct.exec.is_empty() {
+            let exec = self.actions(&ct.exec, &mut assumed.in_exec());
+            last.push(format!("exec({exec})"));
+        }
+        let separator = self.choose(&[",", " ", ", "]);
+        words.push(last.join(separator));
+        self.shuffle(&mut words);
+        format!("{}({})", self.choose(&["ct", "CT"]), words.join(separator))
+    }
+
+    fn nat(&mut self, nat: &Nat) -> String {
+        let plain = nat.to_string();
+        let Some(words) = plain.strip_prefix("nat(").and_then(|rest| rest.strip_suffix(')')) else {
+            return self.choose(&["nat", "nat()"]).to_owned();
+        };
+        let backwards: Vec<_> = words.split(',').rev().collect();
+        self.choose(&[format!("nat({})", backwards.join(",")), plain])
+    }
+
     /// The same as OpenFlow 1.0 says it.
     fn old_word(field: Field, action: &Action) -> Option<String> {
         let word = match field {
@@ -268,4 +323,9 @@ impl Speller<'_> {
         let value = text.strip_prefix("set_field:")?.split("->").next()?;
         Some(format!("{word}:{value}"))
     }
+}
+
+/// Whether it is all of its field to OVS too, which has more bits of `arp_op`.
+fn is_whole(part: &Subfield) -> bool {
+    part.is_whole() && part.bits == part.field.width()
 }

@@ -5,15 +5,15 @@ use proptest::prelude::*;
 use super::*;
 use crate::reply::FlowStats;
 use crate::testing::{
-    any_change, any_flow_mod, any_group, any_group_mod, any_meter, any_meter_mod,
+    any_change, any_ct_flow_mod, any_flow_mod, any_group, any_group_mod, any_meter, any_meter_mod,
     any_pipeline_flow_mod, any_pipeline_match,
 };
 
-const DIALECTS: [Dialect; 2] = [Dialect::OpenFlow15, Dialect::OpenFlow10];
+pub(super) const DIALECTS: [Dialect; 2] = [Dialect::OpenFlow15, Dialect::OpenFlow10];
 
 #[test]
 fn every_spelling_has_one_print() {
-    let flows = cases::SPELLINGS.iter().chain(pipeline_cases::SPELLINGS);
+    let flows = cases::SPELLINGS.iter().chain(pipeline_cases::SPELLINGS).chain(ct_cases::SPELLINGS);
     prints::<FlowMod>(flows, FlowMod::to_string);
     prints::<Group>(group_cases::SPELLINGS, Group::to_string);
 }
@@ -22,7 +22,8 @@ fn every_spelling_has_one_print() {
 fn the_old_dialect_says_the_same() {
     let old = |flow: &FlowMod| flow.print_in(Dialect::OpenFlow10, &NoNames).to_string();
     prints::<FlowMod>(pipeline_cases::OLD_SPELLINGS, old);
-    let deviations = pipeline_cases::OLD_DEVIATIONS.iter();
+    prints::<FlowMod>(ct_cases::OLD_SPELLINGS, old);
+    let deviations = pipeline_cases::OLD_DEVIATIONS.iter().chain(ct_cases::OLD_DEVIATIONS);
     let deviations: Vec<_> = deviations.map(|(text, printed, _)| (*text, *printed)).collect();
     prints::<FlowMod>(&deviations, old);
     prints::<Group>(group_cases::OLD_SPELLINGS, |group| {
@@ -65,6 +66,7 @@ fn every_mistake_is_named_with_its_place() {
     }
     check::<FlowMod>(refused::REFUSED);
     check::<FlowMod>(refused::PIPELINE);
+    check::<FlowMod>(ct_refused::REFUSED);
     check::<Group>(group_cases::REFUSED);
     check::<MeterMod>(refused::METERS);
     check::<Change>(refused::CHANGES);
@@ -87,6 +89,7 @@ fn deviations_are_as_described() {
     }
     check::<FlowMod>(cases::DEVIATIONS);
     check::<FlowMod>(pipeline_cases::DEVIATIONS);
+    check::<FlowMod>(ct_cases::DEVIATIONS);
     check::<Group>(group_cases::DEVIATIONS);
 }
 
@@ -176,6 +179,7 @@ fn leniency_drops_what_lacks_its_prerequisites() {
         ("ip,tp_dst=80-95,reg0=1", "ip,reg0=0x1"),
         ("icmp6,nd_target=fd00::1", "icmp6"),
         ("tcp,dl_type=*", ""),
+        ("ct_state=+new,ip,ct_tp_dst=80", "ct_state=+new,ip"),
     ] {
         let matching = reading.matching(text).unwrap();
         assert_eq!(matching.to_string(), printed, "{text}");
@@ -186,6 +190,9 @@ fn leniency_drops_what_lacks_its_prerequisites() {
         ("tcp,udp_dst=5", "`udp_dst` needs `udp` in the match"),
         ("tcp,nw_frag=later,tp_dst=80", "`tcp_dst` needs `nw_frag=not_later` in the match"),
         ("icmp6,icmp_type=136,nd_sll=1:2:3:4:5:6", "`nd_sll` needs `icmp_type=135` in the match"),
+        ("ip,ct_nw_src=1.2.3.4", "`ct_nw_src` needs `ct_state=+trk-inv` in the match"),
+        ("ct_state=+new,ct_nw_src=1.2.3.4", "`ct_nw_src` needs `ip` in the match"),
+        ("ct_nw_proto=6,ct_tp_dst=80", "`ct_nw_proto` needs `ct_state=+trk-inv` in the match"),
         (
             "vlan_vid=10",
             "this matches no packet: a VID or priority without a tag; 0x1000 says that there is one",
@@ -382,6 +389,10 @@ fn hostile_texts_meet_limits() {
         "actions are nested more than 100 deep"
     );
     assert!(matches!(nested(100_000).parse::<FlowMod>(), Err(FlowError::TooDeep { .. })));
+    let marks = format!("ip,actions={}", "ct(exec(".repeat(100_000));
+    assert!(matches!(marks.parse::<FlowMod>(), Err(FlowError::Syntax { .. })));
+    let marks = format!("ip,actions={}{}", "ct(exec(".repeat(100), "))".repeat(100));
+    assert!(matches!(marks.parse::<FlowMod>(), Err(FlowError::TooDeep { .. })));
     let many = |count| format!("actions={}", "1,".repeat(count));
     assert!(many(MAX_ACTIONS).parse::<FlowMod>().is_ok());
     assert!(matches!(many(MAX_ACTIONS + 1).parse::<FlowMod>(), Err(FlowError::TooMany { .. })));
@@ -390,6 +401,7 @@ fn hostile_texts_meet_limits() {
         ("actions=learn(", "reg0=1,", ")"),
         ("actions=bundle(eth_src,0,hrw,ofport,members:", "1,", ")"),
         ("ip,actions=dec_ttl(", "1,", ")"),
+        ("ip,actions=ct(commit,exec(", "load:1->ct_mark,", "))"),
         ("actions=note:", "00112233445566778899aabbccddeeff", ""),
         ("actions=controller(userdata=", "00112233445566778899aabbccddeeff", ")"),
     ] {
@@ -419,7 +431,8 @@ fn the_longest_flow_can_be_read_back() {
     assert_eq!(flow.to_string().parse(), Ok(flow));
 }
 
-fn is_read_back<T>(text: &str, value: &T) -> Result<(), TestCaseError>
+/// Whether the text of a value says what it is.
+pub(super) fn is_read_back<T>(text: &str, value: &T) -> Result<(), TestCaseError>
 where
     T: FromStr<Err = FlowError> + PartialEq + std::fmt::Debug,
 {
@@ -432,6 +445,7 @@ where
 fn almost_flow() -> impl Strategy<Value = String> {
     let whole = prop_oneof![
         any_pipeline_flow_mod().prop_map(|flow| flow.to_string()).boxed(),
+        any_ct_flow_mod().prop_map(|flow| flow.to_string()).boxed(),
         any_change().prop_map(|change| change.to_string()).boxed(),
     ];
     let pieces = whole.prop_flat_map(|text| {

@@ -10,7 +10,7 @@ use super::error::FlowError;
 use super::part::Part;
 use super::ports::{self, Port, PortNames};
 use crate::action::Subfield;
-use crate::field::{Field, Format, Needs};
+use crate::field::{Field, FlagNames, Format, Needs};
 use crate::flow::{FlowMod, PortRange, TableId};
 use crate::group::Group;
 
@@ -27,10 +27,6 @@ const FRAGMENTS: [(&str, u128, u128); 5] = [
     ("later", LATER, LATER),
     ("not_later", 0, LATER),
 ];
-
-/// The TCP flags, from bit 0 on.
-const TCP_FLAGS: [&str; 12] =
-    ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]"];
 
 /// Reads a number: decimal, hexadecimal behind `0x`, or negative, which stands for its complement
 /// in 64 bits as in OVS. `of` is whose value it is.
@@ -177,9 +173,7 @@ pub(super) fn parse(
     }
     let (value, mask) = match field.format() {
         Format::Frag => fragment(part, field)?,
-        Format::TcpFlags if !part.text.starts_with(|first: char| first.is_ascii_digit()) => {
-            tcp_flags(part, field)?
-        }
+        Format::Flags(names) => flags(part, field, names)?,
         Format::PacketType => (packet_type(part, field)?, field.ones()),
         _ => match part.split_once("/") {
             None => (whole(part, field, ports)?, field.span().ones()),
@@ -276,39 +270,61 @@ fn fragment(part: Part<'_>, field: Field) -> Result<(u128, u128), FlowError> {
     word.map(|&(_, value, mask)| (value, mask)).ok_or_else(|| wrong(part, field, expected))
 }
 
-/// Reads `+syn-ack` (these flags so, the others whatever) or `syn|ack` (these flags alone).
-fn tcp_flags(part: Part<'_>, field: Field) -> Result<(u128, u128), FlowError> {
+/// Reads `+syn-ack` (these flags so, the others whatever), `syn|ack` (these flags alone) or a
+/// number.
+fn flags(
+    part: Part<'_>,
+    field: Field,
+    names: &'static FlagNames,
+) -> Result<(u128, u128), FlowError> {
     let bit = |name: Part<'_>| {
-        let known = TCP_FLAGS.iter().position(|flag| *flag == name.text);
-        let expected = "fin, syn, rst, psh, ack, urg, ece, cwr, ns, [200], [400], [800]";
-        known.map(|bit| 1u128 << bit).ok_or_else(|| wrong(name, field, expected))
+        let known = names.names.iter().position(|flag| *flag == name.text);
+        known.map(|bit| 1u128 << bit).ok_or_else(|| wrong(name, field, names.list))
     };
-    let is_sign = |byte: char| matches!(byte, '+' | '-');
-    if !part.text.starts_with(is_sign) {
-        let mut value = 0;
-        let mut rest = Some(part);
-        while let Some(list) = rest {
-            let (name, others) = list.split_once("|").map_or((list, None), |(a, b)| (a, Some(b)));
-            value |= bit(name)?;
-            rest = others;
+    match part.text.bytes().next() {
+        Some(b'+' | b'-') => signed_flags(part, field, bit),
+        Some(b'0'..=b'9') => numbered_flags(part, field),
+        _ => {
+            let (mut value, mut rest) = (0, Some(part));
+            while let Some(list) = rest {
+                let split = list.split_once("|");
+                value |= bit(split.map_or(list, |(name, _)| name))?;
+                rest = split.map(|(_, others)| others);
+            }
+            Ok((value, field.ones()))
         }
-        return Ok((value, field.ones()));
     }
+}
+
+fn signed_flags<'a>(
+    part: Part<'a>,
+    field: Field,
+    bit: impl Fn(Part<'a>) -> Result<u128, FlowError>,
+) -> Result<(u128, u128), FlowError> {
     let (mut value, mut mask) = (0, 0);
     let mut rest = part;
     while !rest.text.is_empty() {
-        let set = rest.text.starts_with('+');
-        let end = rest.text[1..].find(is_sign).map_or(rest.text.len(), |end| end + 1);
+        let end = rest.text[1..].find(['+', '-']).map_or(rest.text.len(), |end| end + 1);
         let name = rest.slice(1..end);
         let bit = bit(name)?;
         if mask & bit != 0 {
             return Err(wrong(name, field, "each flag once"));
         }
         mask |= bit;
-        value |= if set { bit } else { 0 };
+        value |= if rest.text.starts_with('+') { bit } else { 0 };
         rest = rest.slice(end..rest.text.len());
     }
     Ok((value, mask))
+}
+
+/// A number that has no bits but those with a name.
+fn numbered_flags(part: Part<'_>, field: Field) -> Result<(u128, u128), FlowError> {
+    let (name, ones) = (field.name(), field.ones());
+    let width = u8::try_from(ones.count_ones()).unwrap_or(u8::MAX);
+    match part.split_once("/") {
+        None => Ok((bits(part, name, width)?, ones)),
+        Some((value, mask)) => Ok((bits(value, name, width)?, bits(mask, name, width)?)),
+    }
 }
 
 /// A value of a field under a mask, as a match prints it; without its mask if that is all ones.
@@ -330,7 +346,8 @@ impl fmt::Display for Matched<'_> {
                     None => write!(f, "{value:#x}/{mask:#x}"),
                 }
             }
-            Format::TcpFlags => fmt_tcp_flags(f, value, mask, exact),
+            Format::Flags(names) if exact => fmt_exact_flags(f, names, value),
+            Format::Flags(names) => fmt_signed_flags(f, names, value, mask),
             Format::PacketType => {
                 let (space, kind) = (Short(value >> 16), Short(value & 0xffff));
                 write!(f, "({space},{kind})")
@@ -426,28 +443,40 @@ fn fmt_prefix(
 }
 
 /// An IPv6 address as `inet_ntop` prints it: `::1.2.3.4` where Rust says `::102:304`.
-fn fmt_ipv6(f: &mut fmt::Formatter<'_>, bits: u128) -> fmt::Result {
+pub(super) fn fmt_ipv6(f: &mut fmt::Formatter<'_>, bits: u128) -> fmt::Result {
     match u32::try_from(bits) {
         Ok(low) if low > 0xffff => write!(f, "::{}", Ipv4Addr::from_bits(low)),
         _ => write!(f, "{}", Ipv6Addr::from_bits(bits)),
     }
 }
 
-fn fmt_tcp_flags(f: &mut fmt::Formatter<'_>, value: u128, mask: u128, exact: bool) -> fmt::Result {
-    let flags = || TCP_FLAGS.iter().enumerate().map(|(bit, name)| (1u128 << bit, name));
-    if !exact {
-        for (bit, name) in flags().filter(|(bit, _)| mask & bit != 0) {
-            write!(f, "{}{name}", if value & bit != 0 { '+' } else { '-' })?;
-        }
-        return Ok(());
+/// The flags that are matched either way: `+syn-ack`.
+fn fmt_signed_flags(
+    f: &mut fmt::Formatter<'_>,
+    names: &FlagNames,
+    value: u128,
+    mask: u128,
+) -> fmt::Result {
+    for (name, bit) in bits_of(names).filter(|(_, bit)| mask & bit != 0) {
+        write!(f, "{}{name}", if value & bit != 0 { '+' } else { '-' })?;
     }
+    Ok(())
+}
+
+/// The flags that are set, the others not being so: `syn|ack`.
+fn fmt_exact_flags(f: &mut fmt::Formatter<'_>, names: &FlagNames, value: u128) -> fmt::Result {
     if value == 0 {
         return f.write_str("0");
     }
     let mut between = "";
-    for (_, name) in flags().filter(|(bit, _)| value & bit != 0) {
+    for (name, _) in bits_of(names).filter(|(_, bit)| value & bit != 0) {
         write!(f, "{between}{name}")?;
         between = "|";
     }
     Ok(())
+}
+
+/// Flags by name, each with its bit.
+fn bits_of(names: &FlagNames) -> impl Iterator<Item = (&'static str, u128)> + use<> {
+    names.names.iter().enumerate().map(|(at, name)| (*name, 1u128 << at))
 }

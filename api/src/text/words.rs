@@ -102,7 +102,7 @@ impl FieldWord {
 }
 
 /// The words for actions, besides ports.
-pub(super) const ACTIONS: [&str; 55] = [
+pub(super) const ACTIONS: [&str; 57] = [
     "output",
     "drop",
     "controller",
@@ -139,6 +139,8 @@ pub(super) const ACTIONS: [&str; 55] = [
     "set_tunnel64",
     "dec_ttl",
     "check_pkt_larger",
+    "ct",
+    "ct_clear",
     "set_queue",
     "pop_queue",
     "learn",
@@ -180,10 +182,8 @@ pub(super) const ATTRIBUTES: [&str; 14] = [
 
 /// Whether OVS has an action of this name, in lower case, that we have not.
 pub(super) fn is_unsupported_action(name: &str) -> bool {
-    const NAMES: [&str; 18] = [
+    const NAMES: [&str; 14] = [
         "apply_actions",
-        "ct",
-        "ct_clear",
         "debug_recirc",
         "debug_slow",
         "dec_mpls_ttl",
@@ -191,8 +191,6 @@ pub(super) fn is_unsupported_action(name: &str) -> bool {
         "decap",
         "delete_field",
         "encap",
-        "exec",
-        "nat",
         "pop_mpls",
         "push_mpls",
         "set_mpls_label",
@@ -222,7 +220,7 @@ fn is_unsupported_field(name: &str) -> bool {
         "recirc_id",
         "skb_priority",
     ];
-    NAMES.contains(&name) || ["tun_", "ct_", "nsh_"].iter().any(|prefix| name.starts_with(prefix))
+    NAMES.contains(&name) || ["tun_", "nsh_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Says that a name is none of a field, and whether it will be one.

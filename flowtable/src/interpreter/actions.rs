@@ -1,11 +1,10 @@
 //! What each action does to a packet, carried out as it is written.
 
 use api::{Action, Bucket, DropReason, Group, GroupKind, OutPort, Selection, TableId};
-use packet::{Key, Network, vlan};
+use packet::{Key, Network, Seed, vlan};
 
 use super::{End, Interpreter, Run};
 use crate::choose::{choose_link, choose_member, connection_hash, hash_of};
-use crate::mask::Seed;
 use crate::meter::Metered;
 use crate::walk::{DEPTH, PASSES, RESUBMITS, STACK};
 
@@ -137,6 +136,8 @@ impl Interpreter {
             Action::SetQueue(_)
             | Action::PopQueue
             | Action::Learn(_)
+            | Action::Ct(_)
+            | Action::CtClear
             | Action::FinTimeout { .. }
             | Action::Conjunction { .. }
             | Action::Note(_)

@@ -50,9 +50,7 @@ impl Reader<'_> {
             Some(word) => word.meant(assumed.matching()),
             None => return Err(words::unknown_field(name)),
         };
-        if !field.is_writable() {
-            return Err(FlowError::ReadOnly { at: name.at(), field: field.name() });
-        }
+        assumed.may_write(field, &name.at())?;
         let (value, mask) = value::parse(written, field, self.ports)?;
         set_bits(written, field, value, mask)
     }
@@ -107,9 +105,7 @@ fn whole(field: Field, value: u128) -> Action {
 fn load(part: Part<'_>, assumed: &Assumed<'_>) -> Result<Action, FlowError> {
     let (number, target) = arrow(part)?;
     let Subfield { field, first, bits } = subfield(target, assumed)?;
-    if !field.is_writable() {
-        return Err(FlowError::ReadOnly { at: target.at(), field: field.name() });
-    }
+    assumed.may_write(field, &target.at())?;
     let value = value::bits(number, field.name(), bits)?;
     let mask = u128::MAX >> (128 - u32::from(bits));
     if value << first & mask << first & !field.ones() != 0 {

@@ -108,6 +108,8 @@ impl fmt::Display for Printed<'_, Action> {
             Action::Sample(sample) => Printed { what: sample, style }.fmt(f),
             Action::Multipath(multipath) => multipath.fmt(f),
             Action::Bundle(bundle) => Printed { what: &**bundle, style }.fmt(f),
+            Action::Ct(ct) => Printed { what: &**ct, style }.fmt(f),
+            Action::CtClear => f.write_str("ct_clear"),
             Action::ClearActions => f.write_str("clear_actions"),
             Action::WriteActions(actions) => {
                 write!(f, "write_actions({})", List { actions, style })

@@ -30,6 +30,7 @@ pub(in super::super) fn fmt_fields(
     let mut fields = Fields { list, matching, style };
     fields.put("pkt_mark", Field::PktMark)?;
     fields.put("conj_id", Field::ConjId)?;
+    fields.put_connection(eth_type)?;
     fields.put("packet_type", Field::PacketType)?;
     if let Some(word) = both.or(alone) {
         fields.list.item(format_args!("{word}"))?;
@@ -96,6 +97,24 @@ impl Fields<'_, '_, '_> {
             0 => Ok(()),
             _ => self.list.item(format_args!("{name}={}", Matched { field, value, mask, ports })),
         }
+    }
+
+    /// What connection tracking has found out.
+    fn put_connection(&mut self, eth_type: Option<u16>) -> fmt::Result {
+        self.put("ct_state", Field::CtState)?;
+        self.put("ct_zone", Field::CtZone)?;
+        self.put("ct_mark", Field::CtMark)?;
+        self.put("ct_label", Field::CtLabel)?;
+        if eth_type == Some(ethernet::IPV6) {
+            self.put("ct_ipv6_src", Field::CtIpv6Src)?;
+            self.put("ct_ipv6_dst", Field::CtIpv6Dst)?;
+        } else {
+            self.put("ct_nw_src", Field::CtNwSrc)?;
+            self.put("ct_nw_dst", Field::CtNwDst)?;
+        }
+        self.put("ct_nw_proto", Field::CtNwProto)?;
+        self.put("ct_tp_src", Field::CtTpSrc)?;
+        self.put("ct_tp_dst", Field::CtTpDst)
     }
 
     /// What the transport header says, or the message that stands in its place.
