@@ -27,6 +27,7 @@ use vswitch::counters::WorkerCounters;
 use vswitch::desk::{Desk, Order};
 use vswitch::publish::Publication;
 use vswitch::session::{Sessions, Who};
+use vswitch::tracking::Tracker;
 use vswitch::worker::{Setup, Worker};
 
 const SEED: Seed = Seed(9);
@@ -231,6 +232,7 @@ impl Way {
             cpu: None,
             generation: None,
             teller: vswitch::news::news().0,
+            tracker: Tracker::alone(1 << 16, SEED),
         };
         let worker = Worker::new(setup).unwrap();
         let (mut from, mut to) = (Pcap::open(&source, IN).unwrap(), Null::new());

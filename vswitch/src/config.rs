@@ -19,6 +19,7 @@
 //! flows = 1000000             # in one table
 //! megaflows = 65536           # cached by one worker
 //! sessions = 65536            # cached by one worker
+//! connections = 1000000       # tracked by all of them together
 //!
 //! [[bridge]]
 //! name = "br0"
@@ -106,6 +107,8 @@ pub struct LimitsConfig {
     pub megaflows: u32,
     /// Sessions in the cache of one worker; none are kept if 0.
     pub sessions: u32,
+    /// Connections that all workers together track.
+    pub connections: u32,
 }
 
 /// A bridge.
@@ -186,6 +189,7 @@ impl Default for LimitsConfig {
             flows: flowtable::Tables::TABLE_LIMIT,
             megaflows: 65_536,
             sessions: 65_536,
+            connections: 1_000_000,
         }
     }
 }
@@ -267,7 +271,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
-        let LimitsConfig { frames, megaflows, sessions, .. } = self.limits;
+        let LimitsConfig { frames, megaflows, sessions, connections, .. } = self.limits;
         let between = |name: &str, value: u32, least: u32, most: u32| {
             let fits = (least..=most).contains(&value);
             fits.then_some(())
@@ -276,6 +280,7 @@ impl Config {
         between("frames", frames, 1024, 1 << 22)?;
         between("megaflows", megaflows, 64, 1 << 22)?;
         between("sessions", sessions, 0, 1 << 22)?;
+        between("connections", connections, 1, 1 << 26)?;
         if self.mode & !0o777 != 0 {
             return Err(format!("mode is 0o000 to 0o777, not {:#o}", self.mode));
         }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use api::reply::RemovedReason;
 use api::request::PortRef;
 use api::{Failure, Reply, Request};
-use flowtable::{BridgeId, Edit, Limits, Millis, Rule, Seed, Tables};
-use packet::{Depot, Memory};
+use flowtable::{BridgeId, Edit, Limits, Rule, Tables};
+use packet::{Depot, Memory, Millis, Seed};
 
 use crate::answers::{group_features, meter_features};
 use crate::changes::Session;
@@ -83,6 +83,7 @@ impl Plan {
             sessions: 0,
             busy_poll: false,
             generation: None,
+            connections: 1,
         };
         Self { cpus: Vec::new(), common, seed: Seed(0), table_limit, numbers: Numbers::default() }
     }

@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use conntrack::Connections;
 use flowtable::{Limits, PathReader, Tables, paths};
 use hw::shortcut::Generation;
-use packet::{Depot, PortId};
+use packet::{Depot, PortId, Seed};
 
 use crate::clock::Clock;
 use crate::counters::WorkerCounters;
@@ -17,6 +18,7 @@ use crate::desk::{Desk, Order, Returned};
 use crate::news::{Hearing, Shown, news};
 use crate::publish::Publication;
 use crate::queues::Queues;
+use crate::tracking::Tracker;
 use crate::worker::{Setup, Worker};
 
 /// How long control waits for workers before it answers without them.
@@ -52,6 +54,8 @@ pub struct Common {
     pub busy_poll: bool,
     /// What ends the short-cuts between pods; without it there are none.
     pub generation: Option<Arc<Generation>>,
+    /// Room for so many connections, of all together.
+    pub connections: u32,
 }
 
 /// All workers.
@@ -60,6 +64,7 @@ pub struct Crew {
     members: Vec<Member>,
     tables: Arc<Publication<Tables>>,
     generation: Option<Arc<Generation>>,
+    connections: Arc<Connections>,
     /// Workers that did not keep up the last time; nobody waits for them again until they do.
     slow: HashSet<usize>,
 }
@@ -70,7 +75,10 @@ impl Crew {
         let seed = tables.seed();
         let tables = Arc::new(Publication::new(Arc::new(tables)));
         let generation = common.generation.clone();
-        let mut crew = Self { members: Vec::new(), tables, generation, slow: HashSet::new() };
+        let connections = Connections::new(common.connections, cpus.len(), Seed(seed.0 ^ 3));
+        let connections = Arc::new(connections);
+        let slow = HashSet::new();
+        let mut crew = Self { members: Vec::new(), tables, generation, connections, slow };
         for (number, cpu) in cpus.iter().enumerate() {
             let (writer, reader) = paths(common.limits.megaflows, seed);
             let (desk, counters) = (Arc::new(Desk::new()?), Arc::new(WorkerCounters::default()));
@@ -88,6 +96,7 @@ impl Crew {
                 busy_poll: common.busy_poll,
                 cpu: *cpu,
                 generation: common.generation.clone(),
+                tracker: Tracker::new(Arc::clone(&crew.connections), number),
             })?;
             let thread = Some(spawn(number, *cpu, worker)?);
             crew.members.push(Member { cpu: *cpu, desk, counters, paths: reader, hearing, thread });
@@ -98,6 +107,11 @@ impl Crew {
     /// The workers, by number.
     pub fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// The connections of all workers.
+    pub const fn connections(&self) -> &Arc<Connections> {
+        &self.connections
     }
 
     /// Where tables are published.

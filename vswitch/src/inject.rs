@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use api::PacketOut;
-use flowtable::{BridgeId, Frozen, Ports};
+use flowtable::{BridgeId, Frozen, Ports, Tracked};
 use packet::{PortId, ethernet};
 
 use crate::account::Account;
 use crate::control::Control;
 use crate::desk::Order;
+use crate::news::Held;
 
 /// The number of a port from which nothing comes.
 const CONTROLLER: u16 = 0xfffd;
@@ -23,7 +24,7 @@ pub struct Injection {
     /// Its bytes.
     pub bytes: Vec<u8>,
     /// What is done with it.
-    pub frozen: Arc<Frozen>,
+    pub held: Held,
 }
 
 /// Bytes of a packet that is given to the switch, at most.
@@ -54,24 +55,19 @@ impl Control {
     pub(crate) fn send_out(&self, bridge: BridgeId, packet: &PacketOut) {
         let PacketOut { in_port, fields, packet, actions } = packet;
         let frozen = Frozen::packet_out(bridge, *in_port, fields, actions);
-        self.inject(bridge, *in_port, packet.clone(), Arc::new(frozen));
+        let held = Held { frozen: Arc::new(frozen), tracked: Tracked::default() };
+        self.inject(bridge, *in_port, packet.clone(), held);
     }
 
     /// Has a worker carry a packet on: the one that receives what comes in where it seems to come
     /// from, so that it stays behind what has come in there before.
-    pub(crate) fn inject(
-        &self,
-        bridge: BridgeId,
-        in_port: u16,
-        bytes: Vec<u8>,
-        frozen: Arc<Frozen>,
-    ) {
+    pub(crate) fn inject(&self, bridge: BridgeId, in_port: u16, bytes: Vec<u8>, held: Held) {
         let entry = self.ports.of(bridge).find(|entry| entry.number == in_port);
         let worker =
             entry.and_then(|entry| entry.queues.first()).map_or(0, |assigned| assigned.worker);
         let account = entry.and_then(|entry| entry.accounts.get(worker)).map(Arc::clone);
         let ingress = entry.map_or(PortId(CONTROLLER), |entry| entry.id);
-        let injection = Injection { ingress, account, bytes, frozen };
+        let injection = Injection { ingress, account, bytes, held };
         self.crew.order(worker, vec![Order::Inject(Box::new(injection))]);
     }
 }

@@ -40,6 +40,7 @@ mod short_cuts;
 pub mod sleep;
 mod sync;
 pub mod trace;
+pub mod tracking;
 mod turnover;
 pub mod viewing;
 pub mod watchdog;

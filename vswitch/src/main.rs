@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
-use flowtable::{Limits, Seed};
+use flowtable::Limits;
 use hw::shortcut::Generation;
 use hw::{LargeInHugePages, LinkMonitor};
-use packet::Depot;
+use packet::{Depot, Seed};
 use rustix::thread::CapabilitySet;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use vswitch::cli::{Arguments, Level, LogFormat};
@@ -88,6 +88,7 @@ fn plan(config: &Config) -> Result<Plan> {
         sessions: limits.sessions,
         busy_poll: config.workers.busy_poll == BusyPoll::Always,
         generation: config.workers.short_cuts.then(short_cuts).flatten(),
+        connections: limits.connections,
     };
     let seed = random_seed()?;
     Ok(Plan { cpus: config.cpus(), common, seed, table_limit: limits.flows, numbers })

@@ -11,7 +11,7 @@ use std::time::Duration;
 use api::reply::{Event, PacketIn, Sampled};
 use api::request::PacketResume;
 use api::{Failure, HexBytes, Match};
-use flowtable::{BridgeId, Edit, Frozen, SampleOf, Show};
+use flowtable::{BridgeId, Edit, Frozen, SampleOf, Show, Tracked};
 use packet::{Key, Memory, Packet, PortId};
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub enum Shown {
     /// A packet, for a reason; with what it waits for, if it does.
-    Packet(Arc<Show>, Option<Arc<Frozen>>, Copied),
+    Packet(Arc<Show>, Option<Held>, Copied),
     /// A packet among many.
     Sample(Arc<SampleOf>, Copied),
 }
@@ -62,6 +62,15 @@ pub struct Teller {
 /// The side of the control thread.
 pub type Hearing = Consumer<Shown>;
 
+/// How a packet goes on that waits.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// What is done with it.
+    pub frozen: Arc<Frozen>,
+    /// What connection tracking has found out about it.
+    pub tracked: Tracked,
+}
+
 /// Both sides.
 pub fn news() -> (Teller, Hearing) {
     let (ring, hearing) = RingBuffer::new(WAITING);
@@ -74,16 +83,16 @@ impl Teller {
         &mut self,
         watched: bool,
         show: &Arc<Show>,
-        frozen: Option<Arc<Frozen>>,
+        held: Option<Held>,
         packet: &Packet,
         memory: &Memory,
     ) {
-        let most = match frozen {
+        let most = match held {
             Some(_) => usize::MAX,
             None => show.controller.max_len.into(),
         };
         self.tell(watched, || {
-            Shown::Packet(Arc::clone(show), frozen, Copied::of(packet, most, memory))
+            Shown::Packet(Arc::clone(show), held, Copied::of(packet, most, memory))
         });
     }
 
@@ -127,7 +136,7 @@ pub struct Paused {
 #[derive(Debug)]
 struct Waiting {
     bridge: BridgeId,
-    frozen: Arc<Frozen>,
+    held: Held,
     bytes: Vec<u8>,
     ingress: PortId,
     since: Duration,
@@ -192,7 +201,7 @@ impl Control {
 
     fn tell_shown(&mut self, shown: Shown) {
         match shown {
-            Shown::Packet(show, frozen, copied) => self.tell_packet(&show, frozen, copied),
+            Shown::Packet(show, held, copied) => self.tell_packet(&show, held, copied),
             Shown::Sample(sample, copied) => {
                 let name = self.bridge_name(sample.bridge);
                 let event = Event::Sampled(Sampled {
@@ -210,12 +219,12 @@ impl Control {
         }
     }
 
-    fn tell_packet(&mut self, show: &Show, frozen: Option<Arc<Frozen>>, copied: Copied) {
+    fn tell_packet(&mut self, show: &Show, held: Option<Held>, copied: Copied) {
         let Copied { mut bytes, len, ingress } = copied;
-        let paused = frozen.map(|frozen| {
+        let paused = held.map(|held| {
             let (bridge, since) = (show.bridge, self.clock.now());
             let whole = bytes.clone();
-            self.paused.add(Waiting { bridge, frozen, bytes: whole, ingress, since })
+            self.paused.add(Waiting { bridge, held, bytes: whole, ingress, since })
         });
         bytes.truncate(show.controller.max_len.into());
         let name = self.bridge_name(show.bridge);
@@ -244,10 +253,10 @@ impl Control {
                 "no packet {number} waits: it went on, or waited for more than {seconds} s"
             ))
         })?;
-        let Waiting { bridge, frozen, bytes, ingress, .. } = waiting;
+        let Waiting { bridge, held, bytes, ingress, .. } = waiting;
         let bytes = resume.packet.map_or(bytes, |packet| packet.0);
         let port = self.ports.get(ingress).map_or(0, |entry| entry.number);
-        self.inject(bridge, port, bytes, frozen);
+        self.inject(bridge, port, bytes, held);
         Ok(api::reply::Done {})
     }
 }

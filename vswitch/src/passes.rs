@@ -10,15 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{DropReason, PacketInReason};
-use flowtable::{
-    Aside, AsideId, Cache, Decision, Found, Frozen, Metered, Millis, Op, PASSES, Show,
-};
-use packet::{FramePool, Headers, Key, Kind, Memory, Packet, PortId, parse, vlan};
+use flowtable::{Aside, AsideId, Cache, Decision, Found, Metered, Op, PASSES, Show};
+use packet::{FramePool, Headers, Key, Kind, Memory, Millis, Packet, PortId, parse, vlan};
 
 use crate::account::Account;
 use crate::act::{Exit, Verdict, act};
-use crate::news::Teller;
+use crate::news::{Held, Teller};
 use crate::outputs::Outputs;
+use crate::tracking::{Findings, Tracker};
 use crate::worth::Worth;
 
 /// Room for programs that are carried out within each other: while one is, the caches may change.
@@ -45,6 +44,9 @@ pub(crate) struct Passes<'a> {
     pub(crate) now: Duration,
     pub(crate) millis: Millis,
     pub(crate) teller: &'a mut Teller,
+    pub(crate) tracker: &'a Tracker,
+    /// What has been found out about the packet.
+    pub(crate) findings: Findings,
     /// Whether anybody wants to see packets.
     pub(crate) watched: bool,
     /// What decides which packets are samples.
@@ -81,11 +83,12 @@ impl Passes<'_> {
     pub(crate) fn carry_on(
         &mut self,
         packet: &mut Packet,
-        frozen: &Arc<Frozen>,
+        Held { frozen, tracked }: &Held,
         pool: &mut FramePool,
         account: &Account,
     ) -> Verdict {
         self.cache.hold();
+        self.findings = Findings::again(*tracked);
         let next = match self.cache.take_up(frozen) {
             Some(aside) => self.go_on(packet, aside, 0),
             None => Err(Verdict::Drop(DropReason::DecisionLimit)),
@@ -142,7 +145,8 @@ impl Passes<'_> {
         let (parsed, headers) = self.parse(packet);
         let gone = Verdict::Drop(DropReason::DecisionLimit);
         let frozen = self.cache.asides().frozen(aside).ok_or(gone)?;
-        let key = frozen.key(&parsed, self.ingress.0, aside.0, outcome);
+        let tracked = &self.findings.tracked;
+        let key = frozen.key(&parsed, tracked, self.ingress.0, aside.0, outcome);
         let Worth { packets, bytes } = self.worth;
         Ok((self.cache.resume(aside, &key, packets, bytes, self.millis), headers))
     }
@@ -194,6 +198,9 @@ impl Passes<'_> {
         let gone = Verdict::Drop(DropReason::DecisionLimit);
         let (parsed, headers) = self.parse(packet);
         let frozen = self.cache.asides().frozen(aside).ok_or(gone)?;
+        if frozen.forgets {
+            self.findings = Findings::default();
+        }
         Ok(match &frozen.decision {
             Decision::Meter(slot) => {
                 let meter = self.cache.tables().meter(*slot);
@@ -208,10 +215,18 @@ impl Passes<'_> {
                 u16::from(wire_len(packet, headers) > usize::from(*len))
             }
             Decision::Select(selector) => selector.choose(&parsed),
+            Decision::Connect(connect) => {
+                let (findings, memory) = (&mut self.findings, self.memory);
+                self.tracker
+                    .connect(findings, connect, packet, memory, self.millis)
+                    .map(|()| 0)
+                    .map_err(Verdict::Drop)?
+            }
             Decision::Pause(show) => {
                 let (show, frozen) = (Arc::clone(show), Arc::clone(frozen));
+                let held = Held { frozen, tracked: self.findings.tracked };
                 if self.may_show(&show, packet) {
-                    self.teller.show(self.watched, &show, Some(frozen), packet, self.memory);
+                    self.teller.show(self.watched, &show, Some(held), packet, self.memory);
                 }
                 return Err(Verdict::Consume);
             }
@@ -241,6 +256,8 @@ pub(crate) const fn says_flow(reason: DropReason) -> bool {
             | DropReason::PassLimit
             | DropReason::DecisionLimit
             | DropReason::ProgramLimit
+            | DropReason::CtFull
+            | DropReason::CtClash
             | DropReason::VlanTags
             | DropReason::NoHeadroom
     )
@@ -269,6 +286,8 @@ impl Exit for Passes<'_> {
         pool: &mut FramePool,
         account: &Account,
     ) {
+        // What is found out about a copy concerns it alone.
+        let findings = self.findings;
         let verdict = match self.next(&copy, aside) {
             Ok((found, headers)) => {
                 self.depth += 1;
@@ -278,6 +297,7 @@ impl Exit for Passes<'_> {
             }
             Err(verdict) => verdict,
         };
+        self.findings = findings;
         match verdict {
             Verdict::Send(port) => self.copy(port, copy),
             Verdict::Consume => self.consume(copy, pool, account),

@@ -20,13 +20,12 @@ use std::time::Duration;
 use api::DropReason;
 use api::request::Direction;
 use flowtable::{
-    Cache, Found, Lead, Limits, MaskId, MegaflowId, Millis, Op, Paths, ProgramId, Resolved, Seed,
-    Tables,
+    Cache, Found, Lead, Limits, MaskId, MegaflowId, Op, Paths, ProgramId, Resolved, Tables,
 };
 use hw::shortcut::Flow;
 use packet::{
-    Batch, Chainer, Depot, FramePool, HEADROOM, Headers, Memory, Packet, PortId, ethernet,
-    mark_partial,
+    Batch, Chainer, Depot, FramePool, HEADROOM, Headers, Memory, Millis, Packet, PortId, Seed,
+    ethernet, mark_partial,
 };
 
 use crate::account::Account;
@@ -42,6 +41,7 @@ use crate::outputs::Outputs;
 use crate::passes::{Passes, Scratch};
 use crate::session::Sessions;
 use crate::short_cuts::Proposal;
+use crate::tracking::{Findings, Tracker};
 use crate::worth::Worth;
 
 /// Packets of a batch that are looked at whether they could have a short-cut.
@@ -86,6 +86,7 @@ pub(crate) struct Way {
     own: Arc<Account>,
     /// What is told of packets that are shown, and whether anybody wants to see them.
     pub(crate) teller: Teller,
+    pub(crate) tracker: Tracker,
     desk: Arc<Desk>,
     /// What decides which packets are samples.
     dice: u64,
@@ -99,6 +100,7 @@ impl Way {
         paths: Paths,
         limits: Limits,
         sessions: u32,
+        tracker: Tracker,
         (teller, desk): (Teller, Arc<Desk>),
     ) -> Self {
         let seed = tables.seed();
@@ -119,6 +121,7 @@ impl Way {
             millis: Millis(0),
             own: Arc::default(),
             teller,
+            tracker,
             desk,
             dice: Seed(seed.0 ^ 2).0,
             stopwatch: Stopwatch::default(),
@@ -130,6 +133,7 @@ impl Way {
         self.outputs.capture.now = now;
         self.outputs.last_drops.begin(now);
         (self.now, self.millis) = (now, millis(now));
+        self.tracker.begin();
         if let Some(sessions) = &mut self.sessions {
             sessions.begin(self.millis);
         }
@@ -462,6 +466,8 @@ impl Way {
             now: self.now,
             millis: self.millis,
             teller: &mut self.teller,
+            tracker: &self.tracker,
+            findings: Findings::default(),
             watched: self.desk.watched.load(Ordering::Relaxed),
             dice: &mut self.dice,
             depth: 0,
@@ -493,12 +499,14 @@ impl Way {
             now,
             millis: self.millis,
             teller: &mut self.teller,
+            tracker: &self.tracker,
+            findings: Findings::default(),
             watched: self.desk.watched.load(Ordering::Relaxed),
             dice: &mut self.dice,
             depth: 0,
             gone: false,
         };
-        let verdict = passes.carry_on(&mut packet, &injection.frozen, &mut self.pool, &account);
+        let verdict = passes.carry_on(&mut packet, &injection.held, &mut self.pool, &account);
         self.cache.paths_mut().settle();
         let mut batch = Batch::new();
         batch.push(packet);

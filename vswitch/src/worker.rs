@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use flowtable::{Limits, Millis, Paths, Tables};
+use flowtable::{Limits, Paths, Tables};
 use hw::shortcut::Generation;
 use hw::{RxQueue, Wake};
-use packet::{Batch, Depot, PortId};
+use packet::{Batch, Depot, Millis, PortId};
 
 use crate::account::Counter;
 use crate::clock::{Clock, millis};
@@ -23,6 +23,7 @@ use crate::publish::Publication;
 use crate::session::Sessions;
 use crate::short_cuts::{Destination, ShortCuts};
 use crate::sleep::Sleep;
+use crate::tracking::Tracker;
 use crate::way::{Ingress, Way};
 
 /// The fewest packets a turn may take of a queue that has more.
@@ -63,6 +64,8 @@ pub struct Setup {
     pub generation: Option<Arc<Generation>>,
     /// What tells control of what there is to be told.
     pub teller: Teller,
+    /// What finds out about connections.
+    pub tracker: Tracker,
 }
 
 /// A worker.
@@ -119,8 +122,15 @@ impl Worker {
         let sleep = Sleep::new(std::os::fd::AsFd::as_fd(&*setup.desk), setup.busy_poll)?;
         let (number, tables) = setup.tables.get();
         let news = (setup.teller, Arc::clone(&setup.desk));
-        let mut way =
-            Way::new(tables, &setup.depot, setup.paths, setup.limits, setup.sessions, news);
+        let mut way = Way::new(
+            tables,
+            &setup.depot,
+            setup.paths,
+            setup.limits,
+            setup.sessions,
+            setup.tracker,
+            news,
+        );
         way.stopwatch = Stopwatch::new(setup.clock, Arc::clone(&setup.counters));
         Ok(Self {
             sleep,
@@ -384,8 +394,9 @@ impl Worker {
         if now.since(self.settled.0) >= millis(SETTLE).0 {
             self.settle(now);
         }
-        let Way { cache, sessions, .. } = &mut self.way;
+        let Way { cache, sessions, tracker, .. } = &mut self.way;
         cache.sweep(now);
+        tracker.sweep(now);
         if let Some(sessions) = sessions {
             sessions.sweep(cache, now);
         }
@@ -443,6 +454,7 @@ impl Worker {
 
     fn rest(&mut self) {
         self.report();
+        self.way.tracker.rest();
         self.counters.sleeps.add(1);
         self.desk.asleep.store(true, Ordering::Relaxed);
         let clock = self.clock;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use api::{Action, NoNames, OutPort};
 use common::{BRIDGE, Bench, Options};
-use flowtable::{Frozen, VlanMode};
+use flowtable::{Frozen, Tracked, VlanMode};
 use packet::{Key, PortId, compose};
 use vswitch::desk::Order;
 use vswitch::inject::Injection;
+use vswitch::news::Held;
 
 const VLAN: VlanMode = VlanMode::Trunk(Vec::new());
 
@@ -32,7 +33,10 @@ fn copies_of_a_packet_out_behind_a_batch_go_out() {
             ingress: PortId(12),
             account: Some(Arc::clone(&bench.ports[1].1)),
             bytes: packet(9),
-            frozen: Arc::new(Frozen::packet_out(BRIDGE, 0xffff, &Key::ZERO, &actions)),
+            held: Held {
+                frozen: Arc::new(Frozen::packet_out(BRIDGE, 0xffff, &Key::ZERO, &actions)),
+                tracked: Tracked::default(),
+            },
         }))]);
         bench.turn();
         assert_eq!(bench.take(), [1, 2, 3].map(|port| (port, packet(9))), "behind {before}");

@@ -14,7 +14,7 @@ use api::reply::{Tier, Trace, TraceNode, Verdict};
 use api::testing::any_flow_mod;
 use api::{DropReason, Group, GroupMod, Meter, MeterBand, MeterMod};
 use common::{BRIDGE, Bench, Options, Outcome};
-use flowtable::{Aside, Frozen, PortView, Step, Tables, Translation, VlanMode};
+use flowtable::{Aside, Frozen, PortView, Step, Tables, Tracked, Translation, VlanMode};
 use generators::{Text, any_group, any_meter, any_pipeline_flow};
 use packet::{Key, Span, compose, ethernet};
 use proptest::collection::vec;
@@ -264,7 +264,7 @@ proptest! {
         for _ in 0..6 {
             let Some(frozen) = found.pop() else { break };
             for outcome in 0..2 {
-                let key = frozen.key(&key, port.id.0, 1, outcome);
+                let key = frozen.key(&key, &Tracked::default(), port.id.0, 1, outcome);
                 let resume = |key: &Key, into: &mut Translation| {
                     into.resume(&tables, &frozen, key, &mut ());
                 };

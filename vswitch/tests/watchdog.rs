@@ -11,9 +11,9 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use flowtable::{Limits, Seed, Tables};
+use flowtable::{Limits, Tables};
 use hw::{RxQueue, Wake};
-use packet::{Batch, Depot, FramePool, Memory, PortId};
+use packet::{Batch, Depot, FramePool, Memory, PortId, Seed};
 use vswitch::account::Account;
 use vswitch::clock::Clock;
 use vswitch::crew::{Common, Crew};
@@ -50,6 +50,7 @@ fn crew() -> Crew {
         sessions: 0,
         busy_poll: false,
         generation: None,
+        connections: 64,
     };
     Crew::start(&[None, None], Tables::new(Seed(1)), &common).unwrap()
 }

@@ -46,6 +46,7 @@ fn decision(decision: &Decision, tables: &Tables) -> String {
         Decision::Larger { len, .. } => format!("longer than {len} bytes"),
         Decision::Select(selector) => format!("select group {}", selector.group()),
         Decision::Pause(show) => format!("pause, {}", shown(show)),
+        Decision::Connect(connect) => format!("ct, zone {}", connect.zone),
         Decision::Nothing => "packet-out".to_owned(),
     }
 }
@@ -65,7 +66,7 @@ pub fn behind(frozen: &Frozen, number: u32, outcome: u16, tables: &Tables) -> Be
             format!("{asked}, bucket {}", bucket_id(group, outcome, tables))
         }
         Decision::Pause(_) => format!("{asked}, resumed"),
-        Decision::Nothing => asked,
+        Decision::Connect(_) | Decision::Nothing => asked,
     };
     Behind { resume: number, decision }
 }

@@ -153,6 +153,7 @@ fn decision_in_words(decision: &Decision) -> String {
         }
         Decision::Select(_) => "a copy's pass ends here: its hash selects the bucket".to_owned(),
         Decision::Pause(_) => "the pass ends here: whoever watches decides".to_owned(),
+        Decision::Connect(_) => "the pass ends here: the packet is tracked".to_owned(),
         Decision::Nothing => "the pass ends here".to_owned(),
     }
 }

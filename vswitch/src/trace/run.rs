@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use api::reply::{Behind, Tier, Trace, TraceEntry, TracePass, Verdict};
 use api::{DropReason, PacketInReason};
-use flowtable::{Aside, AsideId, Bridge, Decision, Frozen, Op, PortView, Tables, Translation};
+use flowtable::{
+    Aside, AsideId, Bridge, Decision, Frozen, Op, PortView, Tables, Tracked, Translation,
+};
 use packet::{Chainer, Depot, FramePool, HEADROOM, Headers, Key, Memory, Packet, PortId, parse};
 
 use super::recorder::{Recorder, fail};
@@ -14,6 +16,7 @@ use crate::act::{Exit, Verdict as Fate, act};
 use crate::describe::{self, Names, Vocabulary};
 use crate::passes::{says_flow, wire_len};
 use crate::session;
+use crate::tracking;
 
 /// Bytes of a trace: a packet may pass thousands of flows with thousands of actions each.
 const MOST_TEXT: usize = 4 << 20;
@@ -41,6 +44,8 @@ pub(super) struct Run<'a> {
     ingress: PortId,
     /// What passes have said apart, by its number from 1 on.
     asides: Vec<Aside>,
+    /// What is taken for found out about the packet.
+    tracked: Tracked,
     /// Passes that lie around the current one.
     depth: usize,
     /// Bytes of text that may still be written.
@@ -82,6 +87,7 @@ impl<'a> Run<'a> {
             translation: Translation::new(),
             ingress: PortId(0),
             asides: Vec::new(),
+            tracked: Tracked::default(),
             depth: 0,
             room: MOST_TEXT,
             passes: Vec::new(),
@@ -266,6 +272,7 @@ impl<'a> Run<'a> {
             self.fail(DropReason::PassLimit);
             return self.drop(packet, DropReason::PassLimit, pool, account);
         }
+        let before = self.tracked;
         let outcomes = self.outcomes(&frozen.decision, &packet);
         if outcomes.is_empty() {
             return self.drop(packet, DropReason::Metered, pool, account);
@@ -278,12 +285,13 @@ impl<'a> Run<'a> {
                 break;
             };
             let (parsed, headers) = self.parse(&copy);
-            let key = frozen.key(&parsed, self.ingress.0, number, outcome.value);
+            let key = frozen.key(&parsed, &self.tracked, self.ingress.0, number, outcome.value);
             let ops = self.later_pass(number, &outcome, &key);
             self.depth += 1;
             self.carry_out(&ops, copy, headers, pool, account);
             self.depth -= 1;
         }
+        self.tracked = before;
         packet.free(pool);
     }
 
@@ -312,6 +320,10 @@ impl<'a> Run<'a> {
             }
             Decision::Select(selector) => {
                 vec![outcome(selector.choose(&parsed), "the packet's hash chooses this bucket")]
+            }
+            Decision::Connect(connect) => {
+                self.tracked = tracking::assume_new(&parsed, connect);
+                vec![outcome(0, "the connection is assumed to be new")]
             }
             Decision::Pause(_) => {
                 vec![outcome(0, "whoever watches is assumed to let it go on at once")]

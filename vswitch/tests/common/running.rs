@@ -12,8 +12,7 @@ use api::request::{
     PortStats, PortVlan,
 };
 use api::{Client, ClientError, HexBytes, reply};
-use flowtable::Seed;
-use packet::{Depot, Memory};
+use packet::{Depot, Memory, Seed};
 use vswitch::clock::Clock;
 use vswitch::control::{Control, Plan};
 use vswitch::crew::Common;
@@ -79,7 +78,15 @@ fn plan(workers: usize) -> Plan {
     let clock = Clock::start();
     Plan {
         cpus: vec![None; workers],
-        common: Common { depot, clock, limits, sessions: 1024, busy_poll: false, generation: None },
+        common: Common {
+            depot,
+            clock,
+            limits,
+            sessions: 1024,
+            busy_poll: false,
+            generation: None,
+            connections: 1024,
+        },
         seed: Seed(5),
         table_limit: 100_000,
         numbers: Numbers::default(),

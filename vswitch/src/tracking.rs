@@ -1,0 +1,205 @@
+//! What a packet is to its connection, found out when its flows ask for it: `ct(...)`.
+//!
+//! What was found out goes with the packet through its passes, apart from its key, so that what the
+//! flows do not look at does not tell one kind of packet from another.
+
+use std::sync::Arc;
+
+use api::DropReason;
+use conntrack::{
+    ConnectionId, Connections, Direction, Judgement, Message, NotMade, Notes, Seen, Tuple, Verdict,
+};
+use flowtable::{Connect, Tracked};
+use packet::{Key, Memory, Millis, Packet, Seed, parse};
+
+/// The connections of the switch, as one worker asks for them.
+#[derive(Clone, Debug)]
+pub struct Tracker {
+    connections: Arc<Connections>,
+    /// The worker's number.
+    member: usize,
+}
+
+/// What has been found out about a packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Findings {
+    /// As its key says it.
+    pub(crate) tracked: Tracked,
+    /// What it is, in a zone: a packet is judged once in each.
+    judged: Option<(u16, Judgement)>,
+}
+
+/// What a packet is, as bits of `ct_state`.
+mod state {
+    pub(super) const NEW: u8 = 0x01;
+    pub(super) const ESTABLISHED: u8 = 0x02;
+    pub(super) const RELATED: u8 = 0x04;
+    pub(super) const REPLY: u8 = 0x08;
+    pub(super) const INVALID: u8 = 0x10;
+    pub(super) const TRACKED: u8 = 0x20;
+}
+
+impl Findings {
+    /// Of a packet that was held, whose key has said this.
+    pub(crate) const fn again(tracked: Tracked) -> Self {
+        Self { tracked, judged: None }
+    }
+}
+
+impl Tracker {
+    /// Of the worker of this number.
+    pub const fn new(connections: Arc<Connections>, member: usize) -> Self {
+        Self { connections, member }
+    }
+
+    /// Of the only worker, with room for so many connections.
+    pub fn alone(connections: u32, seed: Seed) -> Self {
+        Self::new(Arc::new(Connections::new(connections, 1, seed)), 0)
+    }
+
+    /// A batch begins: nothing is held that an earlier one has found.
+    #[inline]
+    pub(crate) fn begin(&self) {
+        self.connections.begin(self.member);
+    }
+
+    /// Nothing is held, until the next batch.
+    pub(crate) fn rest(&self) {
+        self.connections.end(self.member);
+    }
+
+    /// A little of the work that is nobody's turn.
+    pub(crate) fn sweep(&self, now: Millis) {
+        /// Places that are looked at in one go: some ten microseconds' worth.
+        const MOST: u32 = 1024;
+        self.connections.sweep(MOST, now);
+    }
+
+    /// Finds out what a packet is, and keeps its connection if that is asked for.
+    pub(crate) fn connect(
+        &self,
+        findings: &mut Findings,
+        connect: &Connect,
+        packet: &Packet,
+        memory: &Memory,
+        now: Millis,
+    ) -> Result<(), DropReason> {
+        let Some(message) = read(packet, memory, connect.zone) else {
+            *findings = Findings::again(invalid(connect.zone));
+            return Ok(());
+        };
+        let judged = findings.judged.filter(|(zone, _)| *zone == connect.zone);
+        let mut judgement = match judged {
+            Some((_, judgement)) => judgement,
+            None => self.connections.judge(&message, now),
+        };
+        if connect.commit && judgement.verdict != Verdict::Invalid {
+            judgement = self.commit(&message, judgement, connect, now)?;
+        }
+        findings.judged = Some((connect.zone, judgement));
+        findings.tracked = self.told(&message.tuple, judgement, connect);
+        Ok(())
+    }
+
+    /// Keeps the connection of a packet, and writes to it what flows say.
+    fn commit(
+        &self,
+        message: &Message,
+        judgement: Judgement,
+        connect: &Connect,
+        now: Millis,
+    ) -> Result<Judgement, DropReason> {
+        let notes = Notes { mark: connect.mark, label: connect.label };
+        let known = judgement.connection.filter(|id| self.stays(*id, judgement, connect));
+        if let Some(id) = known {
+            self.connections.note(id, &notes);
+            return Ok(judgement);
+        }
+        match self.connections.commit(message, &notes, now) {
+            Ok(id) => Ok(Judgement {
+                verdict: Verdict::New,
+                direction: Direction::Original,
+                connection: Some(id),
+            }),
+            Err(NotMade::BeginsNone) => Ok(judgement),
+            Err(NotMade::Full) => Err(DropReason::CtFull),
+            Err(NotMade::Exists) => Err(DropReason::CtClash),
+        }
+    }
+
+    /// Whether a connection is kept as it is: not if the packet is to begin one of its own, the other
+    /// way.
+    fn stays(&self, id: ConnectionId, judgement: Judgement, connect: &Connect) -> bool {
+        let makes_room = connect.force && judgement.direction == Direction::Reply;
+        if makes_room {
+            self.connections.remove(id);
+        }
+        !makes_room
+    }
+
+    /// What flows see of it.
+    fn told(&self, own: &Tuple, judgement: Judgement, connect: &Connect) -> Tracked {
+        let mut bits = state::TRACKED
+            | match judgement.verdict {
+                Verdict::Invalid => return invalid(connect.zone),
+                Verdict::New => state::NEW,
+                Verdict::Established => state::ESTABLISHED,
+                Verdict::Related => state::RELATED,
+            };
+        if judgement.direction == Direction::Reply {
+            bits |= state::REPLY;
+        }
+        let seen = judgement.connection.and_then(|id| self.connections.seen(id));
+        let seen = seen.unwrap_or(Seen { original: *own, mark: 0, label: 0 });
+        words(bits, connect.zone, &seen)
+    }
+}
+
+/// What flows would see of a packet, if it began a connection.
+pub(crate) fn assume_new(key: &Key, connect: &Connect) -> Tracked {
+    let ports = [Key::TP_SRC, Key::TP_DST].map(|span| u16::try_from(key.word(span)).unwrap_or(0));
+    let Some(original) = Tuple::of(key, ports, connect.zone) else { return invalid(connect.zone) };
+    let (mark, label) = if connect.commit { (connect.mark.0, connect.label.0) } else { (0, 0) };
+    words(state::NEW | state::TRACKED, connect.zone, &Seen { original, mark, label })
+}
+
+/// What a packet says to connections; `None` if nothing.
+fn read(packet: &Packet, memory: &Memory, zone: u16) -> Option<Message> {
+    let mut key = Key::ZERO;
+    let headers = parse(packet.head(memory), packet.len(), &mut key).ok()?;
+    Message::read(&key, headers, packet.head(memory), packet.len(), zone).ok()
+}
+
+/// What flows see of a packet that belongs to no connection, and begins none.
+fn invalid(zone: u16) -> Tracked {
+    let bits = state::INVALID | state::TRACKED;
+    let key = Key::ZERO.with(Key::CT_STATE, bits).with(Key::CT_ZONE, zone);
+    tracked(&key)
+}
+
+/// What flows see of a packet and its connection.
+fn words(bits: u8, zone: u16, seen: &Seen) -> Tracked {
+    let Seen { original, mark, label } = seen;
+    let [src, dst] = [original.src(), original.dst()].map(|address| match address {
+        std::net::IpAddr::V4(address) => u128::from(address.to_bits()),
+        std::net::IpAddr::V6(address) => address.to_bits(),
+    });
+    let [src_port, dst_port] = original.fields();
+    let key = Key::ZERO
+        .with(Key::CT_STATE, bits)
+        .with(Key::CT_ZONE, zone)
+        .with(Key::CT_MARK, *mark)
+        .with(Key::CT_LABEL, *label)
+        .with(Key::CT_NW_PROTO, original.proto())
+        .with(Key::CT_IPV6_SRC, src)
+        .with(Key::CT_IPV6_DST, dst)
+        .with(Key::CT_TP_SRC, src_port)
+        .with(Key::CT_TP_DST, dst_port);
+    tracked(&key)
+}
+
+fn tracked(key: &Key) -> Tracked {
+    let mut tracked = Tracked::default();
+    tracked.copy_from_slice(&key.words()[Key::TRACKED]);
+    tracked
+}
