@@ -51,7 +51,6 @@ reasons! {
     NoForward "no-forward" "The port it should leave by is set down, or to send nothing.",
     // What connection tracking decided.
     CtFull "ct-full" "There is no room for another connection.",
-    CtClash "ct-clash" "Another connection between the same ends was made at the same moment.",
     // What NORMAL decided.
     NormalVlan "normal-vlan" "The port is not a member of the packet's VLAN.",
     NormalReserved "normal-reserved" "The destination is a link-local group that bridges do not forward (IEEE 802.1D).",

@@ -257,7 +257,6 @@ pub(crate) const fn says_flow(reason: DropReason) -> bool {
             | DropReason::DecisionLimit
             | DropReason::ProgramLimit
             | DropReason::CtFull
-            | DropReason::CtClash
             | DropReason::VlanTags
             | DropReason::NoHeadroom
     )

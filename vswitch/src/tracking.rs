@@ -109,22 +109,27 @@ impl Tracker {
         connect: &Connect,
         now: Millis,
     ) -> Result<Judgement, DropReason> {
+        /// So often a packet is judged again because another thread makes a connection of its ends.
+        const TRIES: u32 = 16;
         let notes = Notes { mark: connect.mark, label: connect.label };
-        let known = judgement.connection.filter(|id| self.stays(*id, judgement, connect));
-        if let Some(id) = known {
-            self.connections.note(id, &notes);
-            return Ok(judgement);
+        let mut judgement = judgement;
+        for _ in 0..TRIES {
+            let known = judgement.connection.filter(|id| self.stays(*id, judgement, connect));
+            if let Some(id) = known {
+                self.connections.note(id, &notes);
+                return Ok(judgement);
+            }
+            match self.connections.commit(message, &notes, now) {
+                Ok(id) => {
+                    let (verdict, direction) = (Verdict::New, Direction::Original);
+                    return Ok(Judgement { verdict, direction, connection: Some(id) });
+                }
+                Err(NotMade::BeginsNone) => return Ok(judgement),
+                Err(NotMade::Full) => return Err(DropReason::CtFull),
+                Err(NotMade::Exists) => judgement = self.connections.judge(message, now),
+            }
         }
-        match self.connections.commit(message, &notes, now) {
-            Ok(id) => Ok(Judgement {
-                verdict: Verdict::New,
-                direction: Direction::Original,
-                connection: Some(id),
-            }),
-            Err(NotMade::BeginsNone) => Ok(judgement),
-            Err(NotMade::Full) => Err(DropReason::CtFull),
-            Err(NotMade::Exists) => Err(DropReason::CtClash),
-        }
+        Err(DropReason::CtFull)
     }
 
     /// Whether a connection is kept as it is: not if the packet is to begin one of its own, the other

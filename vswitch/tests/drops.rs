@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Action, DropReason, NoNames, OutPort, QueueSettings};
-use common::{BRIDGE, Bench, Nothing, Options};
-use flowtable::{Frozen, VlanMode};
+use common::{BRIDGE, Bench, CONNECTIONS, Nothing, Options};
+use flowtable::{Frozen, Tracked, VlanMode};
 use hw::{Refusal, RxQueue, TxQueue, Wake};
 use packet::{
     Batch, Chainer, Checksum, FramePool, HEADROOM, Key, Kind, Packet, PortId, Segmentation, compose,
@@ -19,6 +19,7 @@ use packet::{
 use vswitch::desk::Order;
 use vswitch::egress::Egress;
 use vswitch::inject::Injection;
+use vswitch::news::Held;
 
 /// Makes packets, once.
 type Make = Box<dyn FnOnce(&mut FramePool) -> Vec<Packet> + Send>;
@@ -158,6 +159,12 @@ fn by_flows(reason: DropReason) -> Option<Vec<(DropReason, u64)>> {
         | DropReason::StackLimit
         | DropReason::PassLimit
         | DropReason::DecisionLimit => by_decisions(reason, &four, &udp),
+        DropReason::CtFull => {
+            let of = |port| bytes(&format!("udp,nw_src=10.0.0.1,nw_ttl=64,tp_src={port}"));
+            let packets: Vec<_> = (1..=CONNECTIONS + 1).map(of).collect();
+            let rules = flows(&["ip,actions=ct(commit),output:2"]);
+            Some(drops(&four, &rules, 1, None, plain(&packets)))
+        }
         DropReason::VlanTags => {
             let tagged = bytes("dl_vlan=5,udp,nw_ttl=64");
             // The second push must be one that nobody could foresee.
@@ -272,7 +279,10 @@ fn without_meter(four: &[VlanMode], udp: &[u8]) -> Vec<(DropReason, u64)> {
         ingress: PortId(11),
         account: Some(Arc::clone(&account)),
         bytes: udp.to_vec(),
-        frozen: Arc::new(Frozen::packet_out(BRIDGE, 1, &Key::ZERO, &actions)),
+        held: Held {
+            frozen: Arc::new(Frozen::packet_out(BRIDGE, 1, &Key::ZERO, &actions)),
+            tracked: Tracked::default(),
+        },
     }))]);
     bench.turn();
     let (came, went) = account.balance();

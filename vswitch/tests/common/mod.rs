@@ -122,6 +122,9 @@ impl Default for Options {
     }
 }
 
+/// Connections that there may be.
+pub(crate) const CONNECTIONS: u32 = 64;
+
 /// One bridge with ports 1 to `n`, carried by one worker.
 pub(crate) struct Bench {
     pub(crate) worker: Worker,
@@ -255,7 +258,7 @@ impl Bench {
             cpu: None,
             generation,
             teller: vswitch::news::news().0,
-            tracker: Tracker::alone(1024, Seed(3)),
+            tracker: Tracker::alone(CONNECTIONS, Seed(3)),
         })
         .unwrap();
         Self {
