@@ -305,6 +305,11 @@ impl Connections {
         }
     }
 
+    /// Whether a connection is still there.
+    pub fn has(&self, id: ConnectionId) -> bool {
+        self.table.get(id).is_some()
+    }
+
     /// What the packets of a connection are told about it, if it is still there.
     pub fn seen(&self, id: ConnectionId) -> Option<Seen> {
         let (tuples, connection) = (self.table.tuples(id)?, self.table.get(id)?);
@@ -319,7 +324,7 @@ impl Connections {
 
     /// All of them, as they are met: some that come or go meanwhile are among them, some are not.
     pub fn iter(&self) -> impl Iterator<Item = ConnectionId> {
-        self.table.iter()
+        self.table.iter(0)
     }
 
     /// What is known of a connection, if it is still there.
@@ -364,5 +369,15 @@ impl Connections {
         if self.table.remove(id) {
             self.tally.expired.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// As [`Connections::iter`], in the order of [`ConnectionId::place`], from one place on.
+    pub fn iter_from(&self, first: u32) -> impl Iterator<Item = ConnectionId> {
+        self.table.iter(first)
+    }
+
+    /// How many there may be.
+    pub const fn most(&self) -> usize {
+        self.table.most()
     }
 }

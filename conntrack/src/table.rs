@@ -24,6 +24,13 @@ pub struct ConnectionId {
     is_use: Use,
 }
 
+impl ConnectionId {
+    /// Where it is: no other connection that lives is there.
+    pub const fn place(self) -> u32 {
+        self.place
+    }
+}
+
 /// Why a connection was not made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NotMade {
@@ -217,11 +224,12 @@ impl Table {
         (connection.in_use() == Some(id.is_use)).then_some(connection)
     }
 
-    /// All connections that live, as they are met.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = ConnectionId> {
-        let places = FAMILIES.into_iter().flat_map(move |is_ipv4| {
+    /// All connections that live, in the order of their places, from one place on.
+    pub(crate) fn iter(&self, first: u32) -> impl Iterator<Item = ConnectionId> {
+        let places = [true, false].into_iter().flat_map(move |is_ipv4| {
+            let start = self.nth(is_ipv4, 0);
             let used = self.places[usize::from(is_ipv4)].used();
-            (0..used).map(move |n| self.nth(is_ipv4, n))
+            first.max(start)..start + used
         });
         places.filter_map(|place| {
             Some(ConnectionId { place, is_use: self.connection(place).in_use()? })

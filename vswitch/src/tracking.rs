@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use api::DropReason;
+use api::{DropReason, ct_state};
 use conntrack::{
     ConnectionId, Connections, Direction, Judgement, Message, NotMade, Notes, Seen, Tuple, Verdict,
 };
@@ -25,18 +25,8 @@ pub struct Tracker {
 pub(crate) struct Findings {
     /// As its key says it.
     pub(crate) tracked: Tracked,
-    /// What it is, in a zone: a packet is judged once in each.
+    /// What it is, in the zone where it was judged last: a connection takes a packet once.
     judged: Option<(u16, Judgement)>,
-}
-
-/// What a packet is, as bits of `ct_state`.
-mod state {
-    pub(super) const NEW: u8 = 0x01;
-    pub(super) const ESTABLISHED: u8 = 0x02;
-    pub(super) const RELATED: u8 = 0x04;
-    pub(super) const REPLY: u8 = 0x08;
-    pub(super) const INVALID: u8 = 0x10;
-    pub(super) const TRACKED: u8 = 0x20;
 }
 
 impl Findings {
@@ -88,17 +78,21 @@ impl Tracker {
             *findings = Findings::again(invalid(connect.zone));
             return Ok(());
         };
-        let judged = findings.judged.filter(|(zone, _)| *zone == connect.zone);
-        let mut judgement = match judged {
-            Some((_, judgement)) => judgement,
-            None => self.connections.judge(&message, now),
-        };
+        let known = self.known(findings, connect.zone);
+        let mut judgement = known.unwrap_or_else(|| self.connections.judge(&message, now));
         if connect.commit && judgement.verdict != Verdict::Invalid {
             judgement = self.commit(&message, judgement, connect, now)?;
         }
         findings.judged = Some((connect.zone, judgement));
         findings.tracked = self.told(&message.tuple, judgement, connect);
         Ok(())
+    }
+
+    /// What a packet is, if that was found out in this zone and its connection is still there.
+    fn known(&self, findings: &Findings, zone: u16) -> Option<Judgement> {
+        let (_, judgement) = findings.judged.filter(|(judged_in, _)| *judged_in == zone)?;
+        let has_one = judgement.connection.is_some_and(|id| self.connections.has(id));
+        has_one.then_some(judgement)
     }
 
     /// Keeps the connection of a packet, and writes to it what flows say.
@@ -144,15 +138,15 @@ impl Tracker {
 
     /// What flows see of it.
     fn told(&self, own: &Tuple, judgement: Judgement, connect: &Connect) -> Tracked {
-        let mut bits = state::TRACKED
+        let mut bits = ct_state::TRK
             | match judgement.verdict {
                 Verdict::Invalid => return invalid(connect.zone),
-                Verdict::New => state::NEW,
-                Verdict::Established => state::ESTABLISHED,
-                Verdict::Related => state::RELATED,
+                Verdict::New => ct_state::NEW,
+                Verdict::Established => ct_state::EST,
+                Verdict::Related => ct_state::REL,
             };
         if judgement.direction == Direction::Reply {
-            bits |= state::REPLY;
+            bits |= ct_state::RPL;
         }
         let seen = judgement.connection.and_then(|id| self.connections.seen(id));
         let seen = seen.unwrap_or(Seen { original: *own, mark: 0, label: 0 });
@@ -165,7 +159,7 @@ pub(crate) fn assume_new(key: &Key, connect: &Connect) -> Tracked {
     let ports = [Key::TP_SRC, Key::TP_DST].map(|span| u16::try_from(key.word(span)).unwrap_or(0));
     let Some(original) = Tuple::of(key, ports, connect.zone) else { return invalid(connect.zone) };
     let (mark, label) = if connect.commit { (connect.mark.0, connect.label.0) } else { (0, 0) };
-    words(state::NEW | state::TRACKED, connect.zone, &Seen { original, mark, label })
+    words(ct_state::NEW | ct_state::TRK, connect.zone, &Seen { original, mark, label })
 }
 
 /// What a packet says to connections; `None` if nothing.
@@ -177,13 +171,13 @@ fn read(packet: &Packet, memory: &Memory, zone: u16) -> Option<Message> {
 
 /// What flows see of a packet that belongs to no connection, and begins none.
 fn invalid(zone: u16) -> Tracked {
-    let bits = state::INVALID | state::TRACKED;
+    let bits = ct_state::INV | ct_state::TRK;
     let key = Key::ZERO.with(Key::CT_STATE, bits).with(Key::CT_ZONE, zone);
     tracked(&key)
 }
 
 /// What flows see of a packet and its connection.
-fn words(bits: u8, zone: u16, seen: &Seen) -> Tracked {
+fn words(bits: u32, zone: u16, seen: &Seen) -> Tracked {
     let Seen { original, mark, label } = seen;
     let [src, dst] = [original.src(), original.dst()].map(|address| match address {
         std::net::IpAddr::V4(address) => u128::from(address.to_bits()),

@@ -113,6 +113,11 @@ impl Interpreter {
                 })?;
             }
             Action::Exit => return Ok(Some(End::Exit)),
+            Action::Ct(ct) => return self.connect(run, ct),
+            Action::CtClear => {
+                run.judged = None;
+                run.hide_tracked();
+            }
             Action::Multipath(multipath) => {
                 let key = run.packet.key();
                 let hash = hash_of(multipath.fields, multipath.basis, |span| key.get(span));
@@ -136,8 +141,6 @@ impl Interpreter {
             Action::SetQueue(_)
             | Action::PopQueue
             | Action::Learn(_)
-            | Action::Ct(_)
-            | Action::CtClear
             | Action::FinTimeout { .. }
             | Action::Conjunction { .. }
             | Action::Note(_)
@@ -160,16 +163,16 @@ impl Interpreter {
     }
 
     /// Does something with a copy, which has this action set.
-    fn copy(
+    pub(super) fn copy(
         &mut self,
         run: &mut Run,
         set: Vec<Action>,
         what: impl FnOnce(&mut Self, &mut Run) -> Result<(), DropReason>,
     ) -> Result<(), DropReason> {
-        let before = (run.packet.clone(), run.stack.clone(), run.decisions);
+        let before = (run.packet.clone(), run.stack.clone(), run.decisions, run.judged);
         let outside = std::mem::replace(&mut run.set, set);
         what(self, run)?;
-        (run.packet, run.stack, run.decisions) = before;
+        (run.packet, run.stack, run.decisions, run.judged) = before;
         run.set = outside;
         Ok(())
     }
@@ -217,14 +220,14 @@ impl Interpreter {
     }
 
     /// Ends a packet here, and says so.
-    fn stop(&mut self, run: &mut Run, reason: DropReason) -> End {
+    pub(super) fn stop(&mut self, run: &mut Run, reason: DropReason) -> End {
         run.is_over = true;
         *self.stopped.entry(reason).or_default() += 1;
         End::Exit
     }
 
     /// Has a packet take one more decision; answers with its end if those are too many.
-    fn decide(&mut self, run: &mut Run) -> Option<End> {
+    pub(super) fn decide(&mut self, run: &mut Run) -> Option<End> {
         if run.decisions == PASSES {
             return Some(self.stop(run, DropReason::PassLimit));
         }

@@ -8,6 +8,7 @@
 mod actions;
 mod forward;
 mod literal;
+mod tracking;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::mac::Station;
 use crate::meter::Meter;
 use crate::ports::Ports;
 use literal::Literal;
+pub use tracking::Tracker;
 
 /// A flow, and the packets it has met.
 #[derive(Clone, Debug)]
@@ -89,6 +91,8 @@ pub struct Interpreter {
     pub shown: u64,
     /// The time.
     pub now: Duration,
+    /// Who tracks connections; without one, nothing is ever found out.
+    pub tracker: Option<Box<dyn Tracker>>,
 }
 
 /// What one packet has done so far.
@@ -106,6 +110,8 @@ struct Run {
     depth: u32,
     /// Decisions that were taken about it, each packet anew: it has taken as many passes.
     decisions: usize,
+    /// What the tracker has said of it, and in which zone.
+    judged: Option<(u16, u64)>,
 }
 
 /// How a list of actions ended.
@@ -189,6 +195,7 @@ impl Interpreter {
             resubmits: 0,
             depth: 0,
             decisions: 0,
+            judged: None,
         };
         if self.ports.get(in_port).is_some_and(|port| !port.flags.receives()) {
             return Fate::Dropped(DropReason::NoReceive);

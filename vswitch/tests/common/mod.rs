@@ -5,8 +5,11 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "what a test's helpers cannot do fails the test"
 )]
+
+mod tracker;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -27,6 +30,8 @@ use vswitch::desk::{Desk, Order};
 use vswitch::publish::Publication;
 use vswitch::tracking::Tracker;
 use vswitch::worker::{Setup, Worker};
+
+use tracker::Plain;
 
 /// A port whose wires are two lists.
 #[derive(Clone, Debug, Default)]
@@ -123,7 +128,7 @@ impl Default for Options {
 }
 
 /// Connections that there may be.
-pub(crate) const CONNECTIONS: u32 = 64;
+pub(crate) const CONNECTIONS: u32 = 250;
 
 /// One bridge with ports 1 to `n`, carried by one worker.
 pub(crate) struct Bench {
@@ -236,11 +241,12 @@ impl Bench {
     /// A worker that uses these tables.
     fn of(
         tables: Arc<Publication<Tables>>,
-        literal: Interpreter,
+        mut literal: Interpreter,
         options: Options,
         generation: Option<Arc<Generation>>,
     ) -> Self {
         const FRAMES: u32 = 4096;
+        literal.tracker = Some(Box::new(Plain::new(CONNECTIONS)));
         let depot = Depot::new(Memory::heap(FRAMES));
         let desk = Arc::new(Desk::new().unwrap());
         let counters = Arc::new(WorkerCounters::default());

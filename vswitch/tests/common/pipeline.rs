@@ -16,7 +16,7 @@ use proptest::sample::select;
 pub(crate) const GROUPS: u32 = 5;
 const METERS: u32 = 3;
 /// The last table, whose flows lead nowhere else: so there are no loops.
-const LAST: u8 = 3;
+pub(crate) const LAST: u8 = 3;
 
 fn reg(n: u8) -> Subfield {
     Subfield::whole(Field::Reg(n))

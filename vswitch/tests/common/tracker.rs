@@ -1,0 +1,129 @@
+//! Connections for the interpreter: one at a time, and every field spelled out.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use api::DropReason;
+use conntrack::{Connections, Direction, Judgement, Message, NotMade, Notes, Seen, Tuple, Verdict};
+use flowtable::interpreter::Tracker;
+use flowtable::{Connect, Tracked};
+use packet::{Key, Millis, Seed, parse};
+use vswitch::clock::millis;
+
+/// What the interpreter asks.
+#[derive(Debug)]
+pub(crate) struct Plain {
+    connections: Connections,
+    /// What has been answered, by the number that stands for it.
+    judgements: Vec<Judgement>,
+}
+
+impl Plain {
+    pub(crate) fn new(most: u32) -> Self {
+        Self { connections: Connections::new(most, 0, Seed(11)), judgements: Vec::new() }
+    }
+
+    fn keep(
+        &self,
+        message: &Message,
+        judgement: Judgement,
+        connect: &Connect,
+        now: Millis,
+    ) -> Result<Judgement, DropReason> {
+        let notes = Notes { mark: connect.mark, label: connect.label };
+        let is_reply = judgement.direction == Direction::Reply;
+        match judgement.connection {
+            Some(id) if connect.force && is_reply => assert!(self.connections.remove(id)),
+            Some(id) => {
+                self.connections.note(id, &notes);
+                return Ok(judgement);
+            }
+            None => {}
+        }
+        match self.connections.commit(message, &notes, now) {
+            Ok(id) => Ok(Judgement {
+                verdict: Verdict::New,
+                direction: Direction::Original,
+                connection: Some(id),
+            }),
+            Err(NotMade::BeginsNone) => Ok(judgement),
+            Err(NotMade::Full) => Err(DropReason::CtFull),
+            Err(NotMade::Exists) => panic!("two connections of {message:?}"),
+        }
+    }
+
+    fn told(&self, tuple: Tuple, zone: u16, judgement: Judgement) -> Tracked {
+        let state: u8 = match (judgement.verdict, judgement.direction) {
+            (Verdict::Invalid, _) => return invalid(zone),
+            (Verdict::New, Direction::Original) => 0x21,
+            (Verdict::New, Direction::Reply) => 0x29,
+            (Verdict::Established, Direction::Original) => 0x22,
+            (Verdict::Established, Direction::Reply) => 0x2a,
+            (Verdict::Related, Direction::Original) => 0x24,
+            (Verdict::Related, Direction::Reply) => 0x2c,
+        };
+        let seen = judgement.connection.and_then(|id| self.connections.seen(id));
+        let seen = seen.unwrap_or(Seen { original: tuple, mark: 0, label: 0 });
+        let Seen { original, mark, label } = seen;
+        let mut key = Key::ZERO
+            .with(Key::CT_STATE, state)
+            .with(Key::CT_ZONE, zone)
+            .with(Key::CT_MARK, mark)
+            .with(Key::CT_LABEL, label)
+            .with(Key::CT_NW_PROTO, original.proto());
+        match (original.src(), original.dst()) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                key.set(Key::CT_NW_SRC, src.to_bits());
+                key.set(Key::CT_NW_DST, dst.to_bits());
+            }
+            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                key.set(Key::CT_IPV6_SRC, src.to_bits());
+                key.set(Key::CT_IPV6_DST, dst.to_bits());
+            }
+            mixed => panic!("{mixed:?}"),
+        }
+        let [src, dst] = match original.proto() {
+            1 | 58 => [original.dst_port() >> 8, original.dst_port() & 0xff],
+            _ => [original.src_port(), original.dst_port()],
+        };
+        tracked(&key.with(Key::CT_TP_SRC, src).with(Key::CT_TP_DST, dst))
+    }
+}
+
+fn invalid(zone: u16) -> Tracked {
+    tracked(&Key::ZERO.with(Key::CT_STATE, 0x30u8).with(Key::CT_ZONE, zone))
+}
+
+fn tracked(key: &Key) -> Tracked {
+    let mut tracked = Tracked::default();
+    tracked.copy_from_slice(&key.words()[Key::TRACKED]);
+    tracked
+}
+
+impl Tracker for Plain {
+    fn connect(
+        &mut self,
+        bytes: &[u8],
+        connect: &Connect,
+        before: Option<u64>,
+        now: Duration,
+    ) -> Result<(Tracked, u64), DropReason> {
+        let (now, mut key) = (millis(now), Key::ZERO);
+        let headers = parse(bytes, bytes.len(), &mut key).unwrap();
+        let message = Message::read(&key, headers, bytes, bytes.len(), connect.zone);
+        let Ok(message) = message else {
+            // It is asked again, and nothing is known of it again.
+            return Ok((invalid(connect.zone), u64::MAX));
+        };
+        let before = before.and_then(|number| self.judgements.get(number as usize)).copied();
+        let before = before
+            .filter(|judgement| judgement.connection.is_some_and(|id| self.connections.has(id)));
+        let mut judgement = before.unwrap_or_else(|| self.connections.judge(&message, now));
+        if connect.commit && judgement.verdict != Verdict::Invalid {
+            judgement = self.keep(&message, judgement, connect, now)?;
+        }
+        self.judgements.push(judgement);
+        let number = self.judgements.len() as u64 - 1;
+        Ok((self.told(message.tuple, connect.zone, judgement), number))
+    }
+}
