@@ -50,6 +50,8 @@ reasons! {
     NoReceive "no-receive" "The port the packet came in by is set down, or to receive nothing.",
     NoForward "no-forward" "The port it should leave by is set down, or to send nothing.",
     // What connection tracking decided.
+    CtNoPort "ct-no-port" "Every port that the connection could have been given is taken.",
+    CtClash "ct-clash" "The answers to this connection would be those of another one.",
     CtFull "ct-full" "There is no room for another connection.",
     // What NORMAL decided.
     NormalVlan "normal-vlan" "The port is not a member of the packet's VLAN.",

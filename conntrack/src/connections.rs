@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use api::Nat;
 use packet::{Millis, Seed};
 
 use crate::Direction;
 use crate::connection::timeout;
 use crate::message::{Content, Message};
+use crate::nat;
 use crate::table::{Beginning, ConnectionId, NotMade, Table, Tuples};
 use crate::tcp::{Fate, Known, Settings, State, Tcp};
 use crate::timeouts::Timeouts;
@@ -20,6 +22,9 @@ use crate::tuple::Tuple;
 #[derive(Debug)]
 pub struct Connections {
     table: Table,
+    seed: Seed,
+    /// What decides about ports.
+    dice: AtomicU64,
     settings: Settings,
     timeouts: Timeouts,
     tally: Tally,
@@ -69,8 +74,8 @@ pub struct Notes {
 /// What the packets of a connection are told about it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Seen {
-    /// The tuple of its first packet.
-    pub original: Tuple,
+    /// Both of its tuples.
+    pub tuples: Tuples,
     /// Its mark.
     pub mark: u32,
     /// Its label.
@@ -105,6 +110,8 @@ pub struct Stats {
     pub full: u64,
     /// Those that were not made because another one has a tuple of theirs.
     pub clashed: u64,
+    /// Those that were not made because every port that they might have been given was taken.
+    pub without_port: u64,
     /// Packets that were invalid.
     pub invalid: u64,
 }
@@ -116,6 +123,7 @@ struct Tally {
     expired: AtomicU64,
     full: AtomicU64,
     clashed: AtomicU64,
+    without_port: AtomicU64,
     invalid: AtomicU64,
 }
 
@@ -129,6 +137,8 @@ impl Connections {
     pub fn new(most: u32, members: usize, seed: Seed) -> Self {
         Self {
             table: Table::new(most, members, seed),
+            seed: Seed(seed.hash([0])),
+            dice: AtomicU64::new(seed.hash([1])),
             settings: Settings::default(),
             timeouts: Timeouts::default(),
             tally: Tally::default(),
@@ -165,10 +175,16 @@ impl Connections {
 
     /// What has become of them.
     pub fn stats(&self) -> Stats {
-        let Tally { made, expired, full, clashed, invalid } = &self.tally;
-        let [made, expired, full, clashed, invalid] =
-            [made, expired, full, clashed, invalid].map(|count| count.load(Ordering::Relaxed));
-        Stats { made, expired, full, clashed, invalid }
+        let Tally { made, expired, full, clashed, without_port, invalid } = &self.tally;
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Stats {
+            made: count(made),
+            expired: count(expired),
+            full: count(full),
+            clashed: count(clashed),
+            without_port: count(without_port),
+            invalid: count(invalid),
+        }
     }
 
     /// A member begins a batch: it holds nothing of an earlier one.
@@ -255,25 +271,33 @@ impl Connections {
         Judgement { verdict, direction: Direction::Original, connection: None }
     }
 
-    /// Keeps the connection that a packet begins.
+    /// Keeps the connection that a packet begins, translated as `nat` says.
     pub fn commit(
         &self,
         message: &Message,
+        nat: Option<&Nat>,
         notes: &Notes,
         now: Millis,
     ) -> Result<ConnectionId, NotMade> {
-        let made = self.make(message, notes, now);
+        let made = self.make(message, nat, notes, now);
         let count = match made {
             Ok(_) => &self.tally.made,
             Err(NotMade::Full) => &self.tally.full,
             Err(NotMade::Exists) => &self.tally.clashed,
+            Err(NotMade::NoPort) => &self.tally.without_port,
             Err(NotMade::BeginsNone) => return made,
         };
         count.fetch_add(1, Ordering::Relaxed);
         made
     }
 
-    fn make(&self, message: &Message, notes: &Notes, now: Millis) -> Result<ConnectionId, NotMade> {
+    fn make(
+        &self,
+        message: &Message,
+        nat: Option<&Nat>,
+        notes: &Notes,
+        now: Millis,
+    ) -> Result<ConnectionId, NotMade> {
         let (original, content) = (message.tuple, message.content);
         let (tcp, timeout) = match &content {
             Content::Tcp(segment) => {
@@ -284,14 +308,33 @@ impl Connections {
             _ => (None, timeout(&content, false, &self.timeouts)),
         };
         let reply = original.reversed().ok_or(NotMade::BeginsNone)?;
-        self.table.insert(&Beginning {
-            tuples: Tuples { original, reply },
-            tcp,
-            mark: notes.mark.0 & notes.mark.1,
-            label: notes.label.0 & notes.label.1,
-            timeout,
-            now: wrapped(now),
-        })
+        let (mark, label) = (notes.mark.0 & notes.mark.1, notes.label.0 & notes.label.1);
+        let tuples = Tuples { original, reply };
+        let beginning = Beginning { tuples, tcp, mark, label, timeout, now: wrapped(now) };
+        match nat.filter(|nat| nat.range().is_some()) {
+            Some(nat) => self.make_translated(&beginning, nat),
+            None => self.table.insert(&beginning),
+        }
+    }
+
+    /// Makes a connection whose packets become others: the first of which nothing else answers.
+    fn make_translated(&self, untold: &Beginning, nat: &Nat) -> Result<ConnectionId, NotMade> {
+        let original = untold.tuples.original;
+        let dice = self.dice.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let dice = self.seed.hash([dice]);
+        for translated in nat::candidates(nat, original, self.seed, dice) {
+            let is_free = |reply: &Tuple| self.table.is_free(reply, untold.now);
+            let Some(reply) = translated.reversed().filter(is_free) else {
+                continue;
+            };
+            let beginning = Beginning { tuples: Tuples { original, reply }, ..*untold };
+            match self.table.insert(&beginning) {
+                // Perhaps the original's: then no other port helps.
+                Err(NotMade::Exists) if self.table.is_free(&original, untold.now) => {}
+                made => return made,
+            }
+        }
+        Err(NotMade::NoPort)
     }
 
     /// Writes notes to a connection, if it is still there.
@@ -310,11 +353,21 @@ impl Connections {
         self.table.get(id).is_some()
     }
 
+    /// What the tuple of a packet of a connection that goes this way is to become, if it is still
+    /// there.
+    pub fn translated(&self, id: ConnectionId, direction: Direction) -> Option<Tuple> {
+        let Tuples { original, reply } = self.table.tuples(id)?;
+        match direction {
+            Direction::Original => reply.reversed(),
+            Direction::Reply => original.reversed(),
+        }
+    }
+
     /// What the packets of a connection are told about it, if it is still there.
     pub fn seen(&self, id: ConnectionId) -> Option<Seen> {
         let (tuples, connection) = (self.table.tuples(id)?, self.table.get(id)?);
         let (mark, label) = (connection.mark(), connection.label());
-        Some(Seen { original: tuples.original, mark, label })
+        Some(Seen { tuples, mark, label })
     }
 
     /// Takes a connection away; answers whether it was still there.

@@ -12,6 +12,7 @@ mod connections;
 mod grace;
 mod index;
 mod message;
+mod nat;
 mod places;
 mod query;
 mod quoted;

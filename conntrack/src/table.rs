@@ -40,6 +40,9 @@ pub enum NotMade {
     /// There are as many as there may be.
     #[error("there is no room for another connection")]
     Full,
+    /// Every port that it might have been given is taken.
+    #[error("every port that it might have been given is taken")]
+    NoPort,
     /// There is one with this tuple, or another thread is making one.
     #[error("there is a connection between these ends")]
     Exists,
@@ -131,9 +134,29 @@ impl Table {
         Some((ConnectionId { place: entry.place, is_use: id? }, entry.direction))
     }
 
+    /// Whether no connection has this tuple, nor is one being made that has. One whose time is over
+    /// goes.
+    pub(crate) fn is_free(&self, tuple: &Tuple, now: u32) -> bool {
+        let holds = |entry| self.holds(entry, tuple);
+        let Some(Entry { place, .. }) = self.index.find(tuple.hash(self.seed), holds) else {
+            return true;
+        };
+        let connection = self.connection(place);
+        let over = connection.in_use().filter(|_| connection.left(now).is_none());
+        over.is_some_and(|is_use| self.remove(ConnectionId { place, is_use }))
+    }
+
+    /// Whether an entry is that of a connection with this tuple, or of one that is being made.
+    fn holds(&self, entry: Entry, tuple: &Tuple) -> bool {
+        self.connection(entry.place).stage() != Stage::Gone && self.tuple_is(entry, tuple)
+    }
+
     /// Makes a connection.
     pub(crate) fn insert(&self, beginning: &Beginning) -> Result<ConnectionId, NotMade> {
         let Tuples { original, reply } = beginning.tuples;
+        if !self.is_free(&original, beginning.now) || !self.is_free(&reply, beginning.now) {
+            return Err(NotMade::Exists);
+        }
         let place = self.take(original.is_ipv4()).ok_or(NotMade::Full)?;
         let connection = self.connection(place);
         connection.begin(beginning.tcp.as_ref(), beginning.mark, beginning.label);
@@ -176,11 +199,7 @@ impl Table {
         for (n, (tuple, entry)) in entries.iter().enumerate() {
             let hash = tuple.hash(self.seed);
             let added = self.index.add(hash, *entry);
-            let is_other = |other: Entry| {
-                other.place != entry.place
-                    && self.connection(other.place).stage() != Stage::Gone
-                    && self.tuple_is(other, tuple)
-            };
+            let is_other = |other: Entry| other.place != entry.place && self.holds(other, tuple);
             let why = match added {
                 Err(_) => NotMade::Full,
                 Ok(()) if self.index.find(hash, is_other).is_none() => continue,

@@ -139,6 +139,17 @@ impl Tuple {
         }
     }
 
+    /// What it is made of, but for the zone.
+    pub fn ends(&self) -> Ends {
+        Ends {
+            src: self.src(),
+            dst: self.dst(),
+            src_port: self.src_port(),
+            dst_port: self.dst_port(),
+            proto: self.proto(),
+        }
+    }
+
     /// Whether ports of it are ports.
     pub const fn has_ports(&self) -> bool {
         matches!(self.proto(), tcp::PROTO | udp::PROTO | packet::sctp::PROTO)
@@ -214,14 +225,7 @@ mod tests {
         #[test]
         fn what_it_is_made_of_is_read_from_it(ends in any_ends(), zone: u16) {
             let tuple = Tuple::new(ends, zone).unwrap();
-            let read = Ends {
-                src: tuple.src(),
-                dst: tuple.dst(),
-                src_port: tuple.src_port(),
-                dst_port: tuple.dst_port(),
-                proto: tuple.proto(),
-            };
-            prop_assert_eq!((read, tuple.zone()), (ends, zone));
+            prop_assert_eq!((tuple.ends(), tuple.zone()), (ends, zone));
             prop_assert_eq!(Tuple::from_words(tuple.words()), tuple);
         }
 

@@ -101,7 +101,7 @@ proptest! {
                     let expected = plain.judge(message.tuple, now, &timeouts);
                     prop_assert_eq!((verdict, direction), expected);
                     if commits && connection.is_none() {
-                        connections.commit(&message, &Notes::default(), Millis(now)).unwrap();
+                        connections.commit(&message, None, &Notes::default(), Millis(now)).unwrap();
                         let deadline = now + u64::from(timeouts.udp) * 1000;
                         plain.connections.insert(message.tuple, (false, deadline));
                     }
@@ -131,7 +131,7 @@ proptest! {
 fn a_full_table_takes_no_more_until_some_have_gone() {
     let connections = Connections::new(10, 1, Seed(7));
     let commit =
-        |n, now| connections.commit(&datagram(n, 200, false), &Notes::default(), Millis(now));
+        |n, now| connections.commit(&datagram(n, 200, false), None, &Notes::default(), Millis(now));
     connections.begin(0);
     assert!((0..10).all(|n| commit(n, 0).is_ok()));
     assert_eq!(commit(10, 0), Err(NotMade::Full));
@@ -150,7 +150,7 @@ fn under_pressure_those_go_first_that_nobody_has_answered() {
     let connections = Connections::new(100, 0, Seed(7));
     for n in 0..100 {
         let message = datagram(n, 200, false);
-        connections.commit(&message, &Notes::default(), Millis(0)).unwrap();
+        connections.commit(&message, None, &Notes::default(), Millis(0)).unwrap();
         if n < 30 {
             let answer = Message { tuple: message.tuple.reversed().unwrap(), ..message };
             connections.judge(&answer, Millis(1));
@@ -182,7 +182,7 @@ fn threads_never_make_two_connections_of_one() {
             connections.begin(member);
             match (connections.judge(&message, Millis(now)).connection, what % 4) {
                 (None, _) => {
-                    let _ = connections.commit(&message, &Notes::default(), Millis(now));
+                    let _ = connections.commit(&message, None, &Notes::default(), Millis(now));
                 }
                 (Some(id), 0) => {
                     connections.remove(id);
@@ -218,6 +218,6 @@ fn threads_never_make_two_connections_of_one() {
     connections.iter().for_each(|id| assert!(connections.remove(id)));
     // Nothing has been lost: there is as much room as in the beginning.
     (1..1000).for_each(|later| connections.sweep(64, Millis(now.0 + later)));
-    let commit = |n| connections.commit(&datagram(n, 200, n < 32), &Notes::default(), now);
+    let commit = |n| connections.commit(&datagram(n, 200, n < 32), None, &Notes::default(), now);
     assert_eq!((0..=100).take_while(|n| commit(*n).is_ok()).count(), 64);
 }

@@ -182,9 +182,23 @@ fn pop_vlan(packet: &mut Packet, headers: &mut Headers, memory: &Memory) {
     }
 }
 
+/// Writes a 16-bit word that the transport checksum covers.
+pub(crate) fn write_covered(
+    at: usize,
+    value: u16,
+    packet: &mut Packet,
+    headers: Headers,
+    memory: &Memory,
+) {
+    let checksum = packet.checksum;
+    let mut head = Head { bytes: packet.head_mut(memory), headers, checksum };
+    // As with a header that is not there.
+    let _ = head.half(at, value, u16::MAX).and_then(|(old, new)| head.correct_transport(old, new));
+}
+
 /// Writes into a header.
 #[inline(never)]
-fn write(op: Op, packet: &mut Packet, headers: Headers, memory: &Memory) {
+pub(crate) fn write(op: Op, packet: &mut Packet, headers: Headers, memory: &Memory) {
     let checksum = packet.checksum;
     let head = Head { bytes: packet.head_mut(memory), headers, checksum };
     // A packet without the header that is written, or cut short in it, stays as it is.

@@ -24,6 +24,7 @@ pub mod inject;
 mod lanes;
 pub mod last_drops;
 pub mod ledger;
+mod nat;
 pub mod news;
 pub mod numbers;
 pub mod outputs;

@@ -127,7 +127,7 @@ impl Passes<'_> {
 
     /// What comes behind a decision: the next program, and where the packet's headers are. Or the end
     /// of the packet.
-    fn next(&mut self, packet: &Packet, aside: AsideId) -> Result<(Found, Headers), Verdict> {
+    fn next(&mut self, packet: &mut Packet, aside: AsideId) -> Result<(Found, Headers), Verdict> {
         if self.depth >= PASSES {
             return Err(Verdict::Drop(DropReason::PassLimit));
         }
@@ -194,7 +194,7 @@ impl Passes<'_> {
 
     /// Takes the decision that a packet waits for. Answers with what it comes to, or with the end of
     /// the packet.
-    fn decide(&mut self, packet: &Packet, aside: AsideId) -> Result<u16, Verdict> {
+    fn decide(&mut self, packet: &mut Packet, aside: AsideId) -> Result<u16, Verdict> {
         let gone = Verdict::Drop(DropReason::DecisionLimit);
         let (parsed, headers) = self.parse(packet);
         let frozen = self.cache.asides().frozen(aside).ok_or(gone)?;
@@ -257,6 +257,8 @@ pub(crate) const fn says_flow(reason: DropReason) -> bool {
             | DropReason::DecisionLimit
             | DropReason::ProgramLimit
             | DropReason::CtFull
+            | DropReason::CtNoPort
+            | DropReason::CtClash
             | DropReason::VlanTags
             | DropReason::NoHeadroom
     )
@@ -287,7 +289,7 @@ impl Exit for Passes<'_> {
     ) {
         // What is found out about a copy concerns it alone.
         let findings = self.findings;
-        let verdict = match self.next(&copy, aside) {
+        let verdict = match self.next(&mut copy, aside) {
             Ok((found, headers)) => {
                 self.depth += 1;
                 let verdict = self.all_passes(&mut copy, headers, found, pool, account);

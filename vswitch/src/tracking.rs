@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use api::{DropReason, ct_state};
 use conntrack::{
-    ConnectionId, Connections, Direction, Judgement, Message, NotMade, Notes, Seen, Tuple, Verdict,
+    ConnectionId, Connections, Direction, Judgement, Message, NotMade, Notes, Seen, Tuple, Tuples,
+    Verdict,
 };
 use flowtable::{Connect, Tracked};
-use packet::{Key, Memory, Millis, Packet, Seed, parse};
+use packet::{Headers, Key, Memory, Millis, Packet, Seed, parse};
+
+use crate::nat::translate;
 
 /// The connections of the switch, as one worker asks for them.
 #[derive(Clone, Debug)]
@@ -70,11 +73,11 @@ impl Tracker {
         &self,
         findings: &mut Findings,
         connect: &Connect,
-        packet: &Packet,
+        packet: &mut Packet,
         memory: &Memory,
         now: Millis,
     ) -> Result<(), DropReason> {
-        let Some(message) = read(packet, memory, connect.zone) else {
+        let Some((message, headers)) = read(packet, memory, connect.zone) else {
             *findings = Findings::again(invalid(connect.zone));
             return Ok(());
         };
@@ -82,6 +85,13 @@ impl Tracker {
         let mut judgement = known.unwrap_or_else(|| self.connections.judge(&message, now));
         if connect.commit && judgement.verdict != Verdict::Invalid {
             judgement = self.commit(&message, judgement, connect, now)?;
+        }
+        if connect.nat.is_some()
+            && let Some(id) = judgement.connection
+            && let Some(to) = self.connections.translated(id, judgement.direction)
+            && to != message.tuple
+        {
+            translate(packet, headers, &message, &to, memory);
         }
         findings.judged = Some((connect.zone, judgement));
         findings.tracked = self.told(&message.tuple, judgement, connect);
@@ -104,7 +114,7 @@ impl Tracker {
         now: Millis,
     ) -> Result<Judgement, DropReason> {
         /// So often a packet is judged again because another thread makes a connection of its ends.
-        const TRIES: u32 = 16;
+        const TRIES: u32 = 4;
         let notes = Notes { mark: connect.mark, label: connect.label };
         let mut judgement = judgement;
         for _ in 0..TRIES {
@@ -113,17 +123,24 @@ impl Tracker {
                 self.connections.note(id, &notes);
                 return Ok(judgement);
             }
-            match self.connections.commit(message, &notes, now) {
+            match self.connections.commit(message, connect.nat.as_ref(), &notes, now) {
                 Ok(id) => {
                     let (verdict, direction) = (Verdict::New, Direction::Original);
                     return Ok(Judgement { verdict, direction, connection: Some(id) });
                 }
                 Err(NotMade::BeginsNone) => return Ok(judgement),
                 Err(NotMade::Full) => return Err(DropReason::CtFull),
-                Err(NotMade::Exists) => judgement = self.connections.judge(message, now),
+                Err(NotMade::NoPort) => return Err(DropReason::CtNoPort),
+                Err(NotMade::Exists) => {
+                    judgement = self.connections.judge(message, now);
+                    // It is not of its own ends.
+                    if judgement.connection.is_none() {
+                        break;
+                    }
+                }
             }
         }
-        Err(DropReason::CtFull)
+        Err(DropReason::CtClash)
     }
 
     /// Whether a connection is kept as it is: not if the packet is to begin one of its own, the other
@@ -149,8 +166,10 @@ impl Tracker {
             bits |= ct_state::RPL;
         }
         let seen = judgement.connection.and_then(|id| self.connections.seen(id));
-        let seen = seen.unwrap_or(Seen { original: *own, mark: 0, label: 0 });
-        words(bits, connect.zone, &seen)
+        let Some(Seen { tuples, mark, label }) = seen else {
+            return words(bits, connect.zone, own, 0, 0);
+        };
+        words(bits | translations(&tuples), connect.zone, &tuples.original, mark, label)
     }
 }
 
@@ -159,14 +178,24 @@ pub(crate) fn assume_new(key: &Key, connect: &Connect) -> Tracked {
     let ports = [Key::TP_SRC, Key::TP_DST].map(|span| u16::try_from(key.word(span)).unwrap_or(0));
     let Some(original) = Tuple::of(key, ports, connect.zone) else { return invalid(connect.zone) };
     let (mark, label) = if connect.commit { (connect.mark.0, connect.label.0) } else { (0, 0) };
-    words(ct_state::NEW | ct_state::TRK, connect.zone, &Seen { original, mark, label })
+    words(ct_state::NEW | ct_state::TRK, connect.zone, &original, mark, label)
 }
 
 /// What a packet says to connections; `None` if nothing.
-fn read(packet: &Packet, memory: &Memory, zone: u16) -> Option<Message> {
+fn read(packet: &Packet, memory: &Memory, zone: u16) -> Option<(Message, Headers)> {
     let mut key = Key::ZERO;
     let headers = parse(packet.head(memory), packet.len(), &mut key).ok()?;
-    Message::read(&key, headers, packet.head(memory), packet.len(), zone).ok()
+    let message = Message::read(&key, headers, packet.head(memory), packet.len(), zone).ok()?;
+    Some((message, headers))
+}
+
+/// Whether source and destination of a connection are translated, as bits of `ct_state`.
+fn translations(Tuples { original, reply }: &Tuples) -> u32 {
+    let Some(translated) = reply.reversed() else { return 0 };
+    let (before, after) = (original.ends(), translated.ends());
+    let src = (before.src, before.src_port) != (after.src, after.src_port);
+    let dst = (before.dst, before.dst_port) != (after.dst, after.dst_port);
+    (if src { ct_state::SNAT } else { 0 }) | (if dst { ct_state::DNAT } else { 0 })
 }
 
 /// What flows see of a packet that belongs to no connection, and begins none.
@@ -177,8 +206,7 @@ fn invalid(zone: u16) -> Tracked {
 }
 
 /// What flows see of a packet and its connection.
-fn words(bits: u32, zone: u16, seen: &Seen) -> Tracked {
-    let Seen { original, mark, label } = seen;
+fn words(bits: u32, zone: u16, original: &Tuple, mark: u32, label: u128) -> Tracked {
     let [src, dst] = [original.src(), original.dst()].map(|address| match address {
         std::net::IpAddr::V4(address) => u128::from(address.to_bits()),
         std::net::IpAddr::V6(address) => address.to_bits(),
@@ -187,8 +215,8 @@ fn words(bits: u32, zone: u16, seen: &Seen) -> Tracked {
     let key = Key::ZERO
         .with(Key::CT_STATE, bits)
         .with(Key::CT_ZONE, zone)
-        .with(Key::CT_MARK, *mark)
-        .with(Key::CT_LABEL, *label)
+        .with(Key::CT_MARK, mark)
+        .with(Key::CT_LABEL, label)
         .with(Key::CT_NW_PROTO, original.proto())
         .with(Key::CT_IPV6_SRC, src)
         .with(Key::CT_IPV6_DST, dst)

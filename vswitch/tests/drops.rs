@@ -159,6 +159,16 @@ fn by_flows(reason: DropReason) -> Option<Vec<(DropReason, u64)>> {
         | DropReason::StackLimit
         | DropReason::PassLimit
         | DropReason::DecisionLimit => by_decisions(reason, &four, &udp),
+        DropReason::CtNoPort => {
+            let of = |port| bytes(&format!("udp,nw_src=10.0.0.1,nw_ttl=64,tp_src={port}"));
+            let rules = flows(&["ip,actions=ct(commit,nat(src=10.0.0.9:7-9)),output:2"]);
+            Some(drops(&four, &rules, 1, None, plain(&[of(1), of(2), of(3), of(4)])))
+        }
+        DropReason::CtClash => {
+            let again = "ct_clear,ct(commit),output:2";
+            let rules = flows(&[&format!("ip,actions=ct(commit,nat(dst=10.0.0.9)),{again}")]);
+            Some(drops(&four, &rules, 1, None, plain(&[udp])))
+        }
         DropReason::CtFull => {
             let of = |port| bytes(&format!("udp,nw_src=10.0.0.1,nw_ttl=64,tp_src={port}"));
             let packets: Vec<_> = (1..=CONNECTIONS + 1).map(of).collect();

@@ -5,7 +5,9 @@ mod common;
 #[path = "common/pipeline.rs"]
 mod generators;
 
-use api::{Action, Ct, CtZone, Field, FlowMod, Match, OutPort, Subfield};
+use std::net::IpAddr;
+
+use api::{Action, Ct, CtZone, Field, FlowMod, Match, Nat, NatChoice, NatRange, OutPort, Subfield};
 use common::{Bench, Options};
 use flowtable::VlanMode;
 use generators::{LAST, Text, any_pipeline_flow};
@@ -31,6 +33,26 @@ fn any_exec() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// Addresses that are those of ends, and others; ports that are soon all taken.
+fn any_nat() -> impl Strategy<Value = Nat> {
+    let addresses = prop_oneof![
+        3 => (1..6u8).prop_map(|n| Some(IpAddr::from([10, 0, 0, n]))),
+        1 => (1..6u16).prop_map(|n| Some(IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, n]))),
+        1 => Just(Some(IpAddr::from([0; 4]))),
+        1 => Just(None),
+    ];
+    let ports = weighted(0.5, (select(vec![80, 1000, 2000]), 0..3u16));
+    (addresses, ports, any::<bool>(), any::<bool>()).prop_map(|(address, ports, is_src, random)| {
+        let range = NatRange {
+            addresses: address.map(|address| (address, address)),
+            ports: ports.map(|(first, more)| (first, first + more)),
+            persistent: false,
+            choice: random.then_some(NatChoice::Random),
+        };
+        if is_src { Nat::Src(range) } else { Nat::Dst(range) }
+    })
+}
+
 fn any_ct(table: u8) -> impl Strategy<Value = Action> {
     let zone = prop_oneof![
         6 => (0..2u16).prop_map(CtZone::Number),
@@ -39,10 +61,11 @@ fn any_ct(table: u8) -> impl Strategy<Value = Action> {
     let next = weighted(0.6, 0..3u8)
         .prop_map(move |more| more.map(|more| table + 1 + more).filter(|next| *next <= LAST));
     let ct = (any::<bool>(), weighted(0.2, Just(())), next, zone, vec(any_exec(), 0..3));
-    ct.prop_map(|(commit, force, table, zone, exec)| {
+    (ct, weighted(0.5, any_nat())).prop_map(|((commit, force, table, zone, exec), nat)| {
+        let nat = nat.map(|nat| if commit { nat } else { Nat::Existing });
         let exec = if commit { exec } else { Vec::new() };
         let force = commit && force.is_some();
-        Action::Ct(Box::new(Ct { commit, force, table, zone, exec, ..Ct::default() }))
+        Action::Ct(Box::new(Ct { commit, force, table, zone, nat, exec, alg: None }))
     })
 }
 

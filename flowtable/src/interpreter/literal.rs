@@ -1,7 +1,7 @@
 //! A packet as bytes, and what each write does to them.
 
 use api::DropReason;
-use packet::checksum::Sum;
+use packet::checksum::{Sum, update};
 use packet::ipv4::Ipv4;
 use packet::ipv6::Ipv6;
 use packet::{
@@ -70,6 +70,20 @@ impl Literal {
         let tci = u16::try_from(old & !mask | value & mask).unwrap_or(0);
         self.bytes[14..16].copy_from_slice(&tci.to_be_bytes());
         Ok(())
+    }
+
+    /// Writes the identifier of a query; its checksum is as right or wrong as it was.
+    pub(super) fn write_identifier(&mut self, identifier: u16) {
+        let start = usize::from(self.headers().l4);
+        let icmp = &mut self.bytes[start..];
+        let half = |at: usize, icmp: &[u8]| u16::from_be_bytes([icmp[at], icmp[at + 1]]);
+        let before = half(4, icmp);
+        if before == identifier {
+            return;
+        }
+        let sum = update(half(icmp::CHECKSUM, icmp), before, identifier);
+        icmp[icmp::CHECKSUM..][..2].copy_from_slice(&sum.to_be_bytes());
+        icmp[4..6].copy_from_slice(&identifier.to_be_bytes());
     }
 
     pub(super) fn push_vlan(&mut self, tpid: u16) -> Result<(), DropReason> {
@@ -204,7 +218,7 @@ impl Literal {
         if before == after || is_udp && old == 0 {
             return;
         }
-        let new = packet::checksum::update(old, before, after);
+        let new = update(old, before, after);
         let new = if is_udp && new == 0 { 0xffff } else { new };
         self.bytes[at..at + 2].copy_from_slice(&new.to_be_bytes());
     }

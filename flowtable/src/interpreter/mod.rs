@@ -23,7 +23,7 @@ use crate::mac::Station;
 use crate::meter::Meter;
 use crate::ports::Ports;
 use literal::Literal;
-pub use tracking::Tracker;
+pub use tracking::{Found, Tracker};
 
 /// A flow, and the packets it has met.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use api::{Action, Ct, CtZone, DropReason};
-use packet::Key;
+use packet::{Key, Span};
 
 use super::{End, Interpreter, Run};
 use crate::connect::Connect;
@@ -13,14 +13,27 @@ use crate::frozen::Tracked;
 /// Who tracks the connections of an interpreter's packets.
 pub trait Tracker: fmt::Debug {
     /// Finds out what a packet is. `before` is what it has answered in that zone for this packet, if
-    /// it was asked; it answers with what the packet is told, and with what it is to be given then.
+    /// it was asked.
     fn connect(
         &mut self,
         bytes: &[u8],
         connect: &Connect,
         before: Option<u64>,
         now: Duration,
-    ) -> Result<(Tracked, u64), DropReason>;
+    ) -> Result<Found, DropReason>;
+}
+
+/// What a packet is.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What it is told.
+    pub tracked: Tracked,
+    /// What is to be given the next time that it is asked.
+    pub judged: u64,
+    /// Fields that are to be written.
+    pub translation: Vec<(Span, u128)>,
+    /// The identifier of a query, if it is to be another.
+    pub identifier: Option<u16>,
 }
 
 impl Interpreter {
@@ -53,9 +66,16 @@ impl Interpreter {
         let before = run.judged.filter(|(zone, _)| *zone == connect.zone);
         let before = before.map(|(_, judged)| judged);
         match self.tracker.as_mut()?.connect(&run.packet.bytes, connect, before, self.now) {
-            Ok((tracked, judged)) => {
+            Ok(Found { tracked, judged, translation, identifier }) => {
                 run.judged = Some((connect.zone, judged));
                 run.packet.pipeline.words_mut()[Key::TRACKED].copy_from_slice(&tracked);
+                for (span, value) in translation {
+                    // An address or a port can always be written.
+                    let _ = run.packet.write(span, value, span.ones());
+                }
+                if let Some(identifier) = identifier {
+                    run.packet.write_identifier(identifier);
+                }
                 None
             }
             Err(reason) => Some(self.stop(run, reason)),

@@ -4,10 +4,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use api::DropReason;
-use conntrack::{Connections, Direction, Judgement, Message, NotMade, Notes, Seen, Tuple, Verdict};
-use flowtable::interpreter::Tracker;
+use conntrack::{
+    Connections, Content, Direction, Judgement, Message, NotMade, Notes, Seen, Tuple, Tuples,
+    Verdict,
+};
+use flowtable::interpreter::{Found, Tracker};
 use flowtable::{Connect, Tracked};
-use packet::{Key, Millis, Seed, parse};
+use packet::{Key, Millis, Seed, Span, parse};
 use vswitch::clock::millis;
 
 /// What the interpreter asks.
@@ -20,7 +23,7 @@ pub(crate) struct Plain {
 
 impl Plain {
     pub(crate) fn new(most: u32) -> Self {
-        Self { connections: Connections::new(most, 0, Seed(11)), judgements: Vec::new() }
+        Self { connections: Connections::new(most, 0, Seed(3)), judgements: Vec::new() }
     }
 
     fn keep(
@@ -40,7 +43,7 @@ impl Plain {
             }
             None => {}
         }
-        match self.connections.commit(message, &notes, now) {
+        match self.connections.commit(message, connect.nat.as_ref(), &notes, now) {
             Ok(id) => Ok(Judgement {
                 verdict: Verdict::New,
                 direction: Direction::Original,
@@ -48,7 +51,8 @@ impl Plain {
             }),
             Err(NotMade::BeginsNone) => Ok(judgement),
             Err(NotMade::Full) => Err(DropReason::CtFull),
-            Err(NotMade::Exists) => panic!("two connections of {message:?}"),
+            Err(NotMade::NoPort) => Err(DropReason::CtNoPort),
+            Err(NotMade::Exists) => Err(DropReason::CtClash),
         }
     }
 
@@ -63,8 +67,14 @@ impl Plain {
             (Verdict::Related, Direction::Reply) => 0x2c,
         };
         let seen = judgement.connection.and_then(|id| self.connections.seen(id));
-        let seen = seen.unwrap_or(Seen { original: tuple, mark: 0, label: 0 });
-        let Seen { original, mark, label } = seen;
+        let tuples = Tuples { original: tuple, reply: tuple.reversed().unwrap() };
+        let seen = seen.unwrap_or(Seen { tuples, mark: 0, label: 0 });
+        let Seen { tuples: Tuples { original, reply }, mark, label } = seen;
+        let is_src_other =
+            (original.src(), own_port(&original)) != (reply.dst(), other_port(&reply));
+        let is_dst_other = original.dst() != reply.src()
+            || has_ports(&original) && original.dst_port() != reply.src_port();
+        let state = state | u8::from(is_src_other) << 6 | u8::from(is_dst_other) << 7;
         let mut key = Key::ZERO
             .with(Key::CT_STATE, state)
             .with(Key::CT_ZONE, zone)
@@ -100,6 +110,49 @@ fn tracked(key: &Key) -> Tracked {
     tracked
 }
 
+/// The port of the first sender, as it says it.
+fn own_port(original: &Tuple) -> u16 {
+    original.src_port()
+}
+
+/// The same, as those see it who answer.
+fn other_port(reply: &Tuple) -> u16 {
+    if has_ports(reply) { reply.dst_port() } else { reply.src_port() }
+}
+
+fn has_ports(tuple: &Tuple) -> bool {
+    matches!(tuple.proto(), 6 | 17 | 132)
+}
+
+impl Plain {
+    /// What would answer a packet, once it is translated.
+    fn answer(&self, judgement: Judgement) -> Option<Tuple> {
+        let tuples = self.connections.seen(judgement.connection?)?.tuples;
+        Some(match judgement.direction {
+            Direction::Original => tuples.reply,
+            Direction::Reply => tuples.original,
+        })
+    }
+}
+
+/// What a packet says that would be answered so.
+fn translation(answer: &Tuple) -> Vec<(Span, u128)> {
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    let (src, dst) = (bits(answer.dst()), bits(answer.src()));
+    let mut writes = match answer.is_ipv4() {
+        true => vec![(Key::NW_SRC, src), (Key::NW_DST, dst)],
+        false => vec![(Key::IPV6_SRC, src), (Key::IPV6_DST, dst)],
+    };
+    if has_ports(answer) {
+        writes.push((Key::TP_SRC, answer.dst_port().into()));
+        writes.push((Key::TP_DST, answer.src_port().into()));
+    }
+    writes
+}
+
 impl Tracker for Plain {
     fn connect(
         &mut self,
@@ -107,13 +160,15 @@ impl Tracker for Plain {
         connect: &Connect,
         before: Option<u64>,
         now: Duration,
-    ) -> Result<(Tracked, u64), DropReason> {
+    ) -> Result<Found, DropReason> {
         let (now, mut key) = (millis(now), Key::ZERO);
         let headers = parse(bytes, bytes.len(), &mut key).unwrap();
         let message = Message::read(&key, headers, bytes, bytes.len(), connect.zone);
         let Ok(message) = message else {
             // It is asked again, and nothing is known of it again.
-            return Ok((invalid(connect.zone), u64::MAX));
+            let tracked = invalid(connect.zone);
+            let (judged, translation) = (u64::MAX, Vec::new());
+            return Ok(Found { tracked, judged, translation, identifier: None });
         };
         let before = before.and_then(|number| self.judgements.get(number as usize)).copied();
         let before = before
@@ -123,7 +178,12 @@ impl Tracker for Plain {
             judgement = self.keep(&message, judgement, connect, now)?;
         }
         self.judgements.push(judgement);
-        let number = self.judgements.len() as u64 - 1;
-        Ok((self.told(message.tuple, connect.zone, judgement), number))
+        let judged = self.judgements.len() as u64 - 1;
+        let tracked = self.told(message.tuple, connect.zone, judgement);
+        let answer = self.answer(judgement).filter(|_| connect.nat.is_some());
+        let translation = answer.map(|answer| translation(&answer)).unwrap_or_default();
+        let is_query = matches!(message.content, Content::Question | Content::Answer);
+        let identifier = answer.filter(|_| is_query).map(|answer| answer.src_port());
+        Ok(Found { tracked, judged, translation, identifier })
     }
 }

@@ -1,0 +1,195 @@
+//! Which address and port a new connection is given (RFC 4787, RFC 5382), in the order in which they
+//! are tried.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use api::{Nat, NatChoice, NatRange};
+use packet::{Seed, icmp};
+
+use crate::tuple::{Ends, Tuple};
+
+/// So many are tried; if all are taken, the connection is not made.
+const TRIES: u64 = 256;
+
+/// What the tuple of a new connection may become, best first. `dice` is different for each.
+pub(crate) fn candidates(
+    nat: &Nat,
+    original: Tuple,
+    seed: Seed,
+    dice: u64,
+) -> impl Iterator<Item = Tuple> + use<> {
+    let range = nat.range().copied().unwrap_or_default();
+    let is_src = matches!(nat, Nat::Src(_));
+    let ends = original.ends();
+    let own = if is_src { ends.src } else { ends.dst };
+    let hash = hash(&range, &ends, seed);
+    let first = address(&range, own, hash);
+    let port = port_of(&ends, is_src);
+    let ports = ports(&range, &ends, is_src);
+    let count = ports.map_or(0, |(least, most)| u64::from(most - least) + 1);
+    let keeps =
+        range.choice.is_none() && ports.is_none_or(|(least, most)| (least..=most).contains(&port));
+    let start = if range.choice == Some(NatChoice::Hash) { hash >> 32 } else { dice };
+    let kept = keeps.then_some(port).into_iter();
+    let others = (0..count.min(TRIES)).filter_map(move |n| {
+        // By a step that meets all of few, and is spread over many.
+        let (least, _) = ports?;
+        let place = if count > TRIES { start.wrapping_add(n * (count / TRIES)) } else { start + n };
+        u16::try_from(u64::from(least) + place % count).ok()
+    });
+    kept.chain(others).filter_map(move |port| {
+        let mut ends = ends;
+        let end = if is_src { &mut ends.src } else { &mut ends.dst };
+        *end = first;
+        set_port(&mut ends, is_src, port);
+        Tuple::new(ends, original.zone())
+    })
+}
+
+/// What decides where in a range one begins: the same for all connections of a source, if that is
+/// asked for.
+fn hash(range: &NatRange, ends: &Ends, seed: Seed) -> u64 {
+    let words = |address: IpAddr| match address {
+        IpAddr::V4(address) => [0, u64::from(address.to_bits())],
+        IpAddr::V6(address) => halves(address.to_bits()),
+    };
+    let [a, b] = words(ends.src);
+    let [c, d] = if range.persistent { [0, 0] } else { words(ends.dst) };
+    let ports = u64::from(ends.src_port) << 16 | u64::from(ends.dst_port);
+    seed.hash([a, b, c, d, if range.choice == Some(NatChoice::Hash) { ports } else { 0 }])
+}
+
+/// The address of a range that a hash leads to; its own if there is no range of its family.
+fn address(range: &NatRange, own: IpAddr, hash: u64) -> IpAddr {
+    match (range.addresses, own) {
+        (Some((first, _)), _) if first.is_unspecified() => own,
+        (Some((IpAddr::V4(first), IpAddr::V4(last))), IpAddr::V4(_)) => {
+            let (first, last) = (first.to_bits(), last.to_bits());
+            let count = u64::from(last.saturating_sub(first)) + 1;
+            let place = u32::try_from(hash % count).unwrap_or(0);
+            Ipv4Addr::from_bits(first.saturating_add(place)).into()
+        }
+        (Some((IpAddr::V6(first), IpAddr::V6(last))), IpAddr::V6(_)) => {
+            let (first, last) = (first.to_bits(), last.to_bits());
+            let most = last.saturating_sub(first);
+            let place = most.checked_add(1).map_or(hash.into(), |count| u128::from(hash) % count);
+            Ipv6Addr::from_bits(first.saturating_add(place)).into()
+        }
+        _ => own,
+    }
+}
+
+/// The ports that may be tried; `None` if the port stays.
+fn ports(range: &NatRange, ends: &Ends, is_src: bool) -> Option<(u16, u16)> {
+    match (range.ports, ends.proto) {
+        (_, proto) if !has_ports(proto) => None,
+        (Some(ports), _) => Some(ports),
+        // To another port another service would answer.
+        (None, _) if !is_src => None,
+        (None, icmp::PROTO | icmp::PROTO_V6) => Some((0, u16::MAX)),
+        // Who trusts low ports shall have no reason to wonder, and the other way round.
+        (None, _) => Some(match ends.src_port {
+            0..512 => (1, 511),
+            512..1024 => (600, 1023),
+            1024.. => (1024, u16::MAX),
+        }),
+    }
+}
+
+const fn has_ports(proto: u8) -> bool {
+    is_query(proto)
+        || matches!(proto, packet::tcp::PROTO | packet::udp::PROTO | packet::sctp::PROTO)
+}
+
+const fn is_query(proto: u8) -> bool {
+    matches!(proto, icmp::PROTO | icmp::PROTO_V6)
+}
+
+/// The port at the end that changes; of a query its identifier.
+const fn port_of(ends: &Ends, is_src: bool) -> u16 {
+    if is_src || is_query(ends.proto) { ends.src_port } else { ends.dst_port }
+}
+
+const fn set_port(ends: &mut Ends, is_src: bool, port: u16) {
+    if is_src || is_query(ends.proto) {
+        ends.src_port = port;
+    } else {
+        ends.dst_port = port;
+    }
+}
+
+fn halves(wide: u128) -> [u64; 2] {
+    [wide >> 64, wide & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or(0))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn original(src_port: u16, proto: u8) -> Tuple {
+        let [src, dst] = [[10, 0, 0, 1], [192, 0, 2, 9]].map(IpAddr::from);
+        Tuple::new(Ends { src, dst, src_port, dst_port: 80, proto }, 5).unwrap()
+    }
+
+    fn of(nat: &str, tuple: Tuple) -> Vec<Tuple> {
+        let flow = format!("tcp,actions=ct(commit,nat({nat}))");
+        let flow: api::FlowMod = flow.parse().unwrap();
+        let Some([api::Action::Ct(ct)]) = flow.actions.as_deref() else { panic!("{flow:?}") };
+        candidates(&ct.nat.unwrap(), tuple, Seed(7), 12_345).collect()
+    }
+
+    #[test]
+    fn a_port_is_kept_if_it_may_be() {
+        let first = |nat: &str| of(nat, original(5000, 6))[0].ends();
+        let kept = first("src=1.2.3.4");
+        assert_eq!((kept.src, kept.src_port), ([1, 2, 3, 4].into(), 5000));
+        assert_eq!(first("src=1.2.3.4:4000-6000").src_port, 5000);
+        assert!((6000..=6010).contains(&first("src=1.2.3.4:6000-6010").src_port));
+        let dst = first("dst=1.2.3.4:8080");
+        assert_eq!((dst.dst, dst.dst_port, dst.src_port), ([1, 2, 3, 4].into(), 8080, 5000));
+        assert_eq!(first("dst=1.2.3.4").dst_port, 80);
+        assert_eq!(first("src=0.0.0.0").src, IpAddr::from([10, 0, 0, 1]));
+    }
+
+    #[test]
+    fn all_of_few_ports_are_tried_and_none_twice() {
+        let tried = of("src=1.2.3.4:6000-6010", original(5000, 6));
+        let ports: HashSet<_> = tried.iter().map(|tuple| tuple.ends().src_port).collect();
+        assert_eq!((tried.len(), ports), (11, (6000..=6010).collect()));
+    }
+
+    #[test]
+    fn low_ports_become_low_ports() {
+        let ports = |port| {
+            let tried = of("src=1.2.3.4", original(port, 17));
+            tried.iter().map(|tuple| tuple.ends().src_port).collect::<Vec<_>>()
+        };
+        assert!(ports(80).iter().all(|port| *port < 512));
+        assert!(ports(999).iter().all(|port| (600..1024).contains(port)));
+        assert!(ports(5000).len() > 200 && ports(5000).iter().all(|port| *port >= 1024));
+    }
+
+    #[test]
+    fn one_source_has_one_address_if_that_is_asked_for() {
+        let addresses = |nat: &str| -> HashSet<IpAddr> {
+            let to = |dst: u8| {
+                let ends = original(5000, 6).ends();
+                Tuple::new(Ends { dst: [192, 0, 2, dst].into(), ..ends }, 5).unwrap()
+            };
+            (0..40).map(|dst| of(nat, to(dst))[0].ends().src).collect()
+        };
+        assert!(addresses("src=1.2.3.4-1.2.3.11").len() > 4);
+        assert_eq!(addresses("src=1.2.3.4-1.2.3.11,persistent").len(), 1);
+    }
+
+    #[test]
+    fn of_a_query_the_identifier_changes() {
+        let ends = original(77, 1).ends();
+        let echo = Tuple::new(Ends { dst_port: 8 << 8, ..ends }, 5).unwrap();
+        let [kept, other, ..] = *of("src=1.2.3.4", echo) else { panic!() };
+        assert_eq!((kept.ends().src_port, kept.ends().dst_port), (77, 8 << 8));
+        assert!(other.ends().src_port != 77 && other.ends().dst_port == 8 << 8);
+        assert_eq!(of("dst=1.2.3.4", echo).len(), 1);
+    }
+}

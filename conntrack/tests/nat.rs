@@ -1,0 +1,119 @@
+//! Translation: what packets of a connection become, both ways, and when there is nothing left to
+//! give.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use api::{Action, FlowMod, Nat};
+use conntrack::{
+    Connections, Content, Direction, Ends, Judgement, Message, NotMade, Notes, Tuple, Verdict,
+};
+use packet::{Millis, Seed, udp};
+use proptest::prelude::*;
+
+/// As a flow says it.
+fn nat(text: &str) -> Nat {
+    let flow: FlowMod = format!("udp,actions=ct(commit,nat({text}))").parse().unwrap();
+    match flow.actions.as_deref() {
+        Some([Action::Ct(ct)]) => ct.nat.unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn datagram(src: [u8; 4], src_port: u16, dst: [u8; 4], dst_port: u16) -> Message {
+    let [src, dst] = [src, dst].map(IpAddr::from);
+    let ends = Ends { src, dst, src_port, dst_port, proto: udp::PROTO };
+    Message { tuple: Tuple::new(ends, 3).unwrap(), content: Content::Udp }
+}
+
+const SERVER: [u8; 4] = [192, 0, 2, 1];
+const NOW: Millis = Millis(1);
+
+/// What a datagram becomes, whose connection is kept.
+fn translated(connections: &Connections, message: &Message, nat: &Nat) -> Result<Tuple, NotMade> {
+    let id = connections.commit(message, Some(nat), &Notes::default(), NOW)?;
+    Ok(connections.translated(id, Direction::Original).unwrap())
+}
+
+#[test]
+fn what_answers_goes_back_where_the_question_came_from() {
+    let connections = Connections::new(10, 0, Seed(7));
+    let question = datagram([10, 0, 0, 1], 5000, SERVER, 53);
+    let becomes = translated(&connections, &question, &nat("src=198.51.100.1")).unwrap();
+    let outside = datagram([198, 51, 100, 1], 5000, SERVER, 53).tuple;
+    assert_eq!(becomes, outside);
+    let answer = Message { tuple: outside.reversed().unwrap(), content: Content::Udp };
+    let Judgement { verdict, direction, connection } = connections.judge(&answer, NOW);
+    assert_eq!((verdict, direction), (Verdict::Established, Direction::Reply));
+    let becomes = connections.translated(connection.unwrap(), direction);
+    assert_eq!(becomes, question.tuple.reversed());
+}
+
+#[test]
+fn each_has_a_port_of_its_own_until_there_is_none() {
+    let connections = Connections::new(100, 0, Seed(7));
+    let nat = nat("src=198.51.100.1:7000-7009");
+    let of = |n: u8| datagram([10, 0, 0, n], 5000, SERVER, 53);
+    let ports: HashSet<u16> =
+        (0..10).map(|n| translated(&connections, &of(n), &nat).unwrap().src_port()).collect();
+    assert_eq!(ports, (7000..=7009).collect());
+    assert_eq!(translated(&connections, &of(10), &nat), Err(NotMade::NoPort));
+    assert_eq!(connections.stats().without_port, 1);
+    // To another server they are all free.
+    let elsewhere = datagram([10, 0, 0, 10], 5000, [192, 0, 2, 2], 53);
+    assert!(translated(&connections, &elsewhere, &nat).is_ok());
+    // What has had its time is given anew, though nobody has looked at it yet.
+    let later = Millis(40_000);
+    let made = connections.commit(&of(10), Some(&nat), &Notes::default(), later);
+    assert!(made.is_ok(), "{made:?}");
+}
+
+#[test]
+fn a_connection_that_is_answered_like_another_is_not_made() {
+    let connections = Connections::new(100, 0, Seed(7));
+    let to_service = datagram([10, 0, 0, 1], 5000, [10, 96, 0, 1], 53);
+    let becomes = translated(&connections, &to_service, &nat("dst=192.0.2.1:53")).unwrap();
+    assert_eq!(becomes, datagram([10, 0, 0, 1], 5000, SERVER, 53).tuple);
+    let direct = datagram([10, 0, 0, 1], 5000, SERVER, 53);
+    let made = connections.commit(&direct, None, &Notes::default(), NOW);
+    assert_eq!(made, Err(NotMade::Exists));
+    // Unless it may have another port.
+    let becomes = translated(&connections, &direct, &nat("src=0.0.0.0")).unwrap();
+    assert_ne!(becomes.src_port(), 5000);
+    assert_eq!(becomes.src(), direct.tuple.src());
+}
+
+proptest! {
+    /// Against a plain list: whatever comes from outside has one place to go to, inside.
+    #[test]
+    fn no_two_get_one_tuple(
+        many in prop::collection::vec((0..4u8, 4998..5003u16, 0..3u8, 0..4usize), 1..80),
+    ) {
+        let connections = Connections::new(200, 0, Seed(7));
+        let nats = ["src=198.51.100.1", "src=198.51.100.1:5000-5002", "dst=192.0.2.7:80", "src=0.0.0.0"]
+            .map(nat);
+        let mut known = HashMap::new();
+        for (host, port, server, which) in many {
+            let message = datagram([10, 0, 0, host], port, [192, 0, 2, server], 53);
+            if connections.judge(&message, NOW).connection.is_some() {
+                continue;
+            }
+            if let Ok(becomes) = translated(&connections, &message, &nats[which]) {
+                let other = known.insert(becomes.reversed().unwrap(), message.tuple);
+                prop_assert_eq!(other, None);
+            }
+        }
+        for (answer, asked) in known {
+            let message = Message { tuple: answer, content: Content::Udp };
+            let Judgement { direction, connection, .. } = connections.judge(&message, NOW);
+            let back = connections.translated(connection.unwrap(), direction);
+            prop_assert_eq!(back, asked.reversed());
+        }
+    }
+}
