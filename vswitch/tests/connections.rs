@@ -1,0 +1,105 @@
+//! Connections of real stacks: who may begin one, and addresses that are not what they seem.
+
+#[path = "common/net.rs"]
+mod net;
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use net::{Daemon, POD, Result, bridge, host, stream, until_reached, v6};
+use testnet::{Host, TestNet};
+
+fn connect(from: &Host, to: SocketAddr) -> Result<std::io::Result<TcpStream>> {
+    Ok(from.inside(|| TcpStream::connect_timeout(&to, Duration::from_millis(1500)))?)
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn only_one_side_begins_connections() -> Result {
+    let net = TestNet::new()?;
+    let (a, b) = (host(&net, "a", 1)?, host(&net, "b", 2)?);
+    let family = |ip: &str| {
+        [
+            format!("table=0,priority=5,{ip},actions=ct(table=1)"),
+            format!("table=1,priority=9,{ip},in_port=1,ct_state=+trk+new,actions=ct(commit),2"),
+            format!("table=1,priority=8,{ip},in_port=1,ct_state=+trk+est,actions=2"),
+            format!("table=1,priority=8,{ip},in_port=2,ct_state=+trk+est+rpl,actions=1"),
+        ]
+    };
+    let mut flows: Vec<_> = [family("ip"), family("ipv6")].concat();
+    flows.extend(
+        ["arp", "icmp6,icmp_type=135", "icmp6,icmp_type=136"]
+            .map(|known| format!("table=0,priority=50,{known},actions=normal")),
+    );
+    let flows: Vec<_> = flows.iter().map(String::as_str).collect();
+    let daemon = Daemon::start(&net, &bridge(&flows, &[("a", POD), ("b", POD)]))?;
+    for (near, far) in [(a.address(), b.address()), (v6(&a), v6(&b))] {
+        until_reached(&a, far)?;
+        stream(&a, &b, far, 20)?;
+        let listeners = [(&a, near), (&b, far)]
+            .map(|(at, address)| at.inside(|| TcpListener::bind((address, 8080))));
+        let _listeners: Vec<_> = listeners.into_iter().collect::<Result<Vec<_>, _>>()?;
+        assert!(connect(&a, (far, 8080).into())?.is_ok(), "{far}");
+        let refused = connect(&b, (near, 8080).into())?.err().map(|error| error.kind());
+        assert_eq!(refused, Some(ErrorKind::TimedOut), "{near}");
+        assert_eq!(b.ping_with(near, 1, 56)?, 0, "{near}");
+    }
+    assert!(daemon.met("table=1,ip,in_port=2,ct_state=+trk+est+rpl")? > 0);
+    Ok(())
+}
+
+/// A source behind another address, and a service that is somewhere else.
+const NAT: [&str; 7] = [
+    "table=0,priority=9,arp,actions=normal",
+    "table=0,priority=5,tcp,in_port=1,nw_dst=10.0.0.50,actions=ct(commit,zone=1,nat(dst=10.0.0.2:8080),table=1)",
+    "table=0,priority=4,ip,in_port=1,actions=resubmit(,1)",
+    "table=0,priority=4,ip,in_port=2,actions=ct(zone=2,nat,table=2)",
+    "table=1,ip,actions=ct(commit,zone=2,nat(src=10.0.0.9:40000-40009)),output:2",
+    "table=2,ip,actions=ct(zone=1,nat,table=3)",
+    "table=3,ip,actions=output:1",
+];
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn behind_a_translation_real_stacks_notice_nothing() -> Result {
+    let net = TestNet::new()?;
+    let (a, b) = (host(&net, "a", 1)?, host(&net, "b", 2)?);
+    let daemon = Daemon::start(&net, &bridge(&NAT, &[("a", POD), ("b", POD)]))?;
+    // Nobody answers for addresses that no host has.
+    for (at, address, whose) in [(&a, "10.0.0.50", &b), (&b, "10.0.0.9", &a)] {
+        let mac = whose.run("cat /sys/class/net/eth0/address")?;
+        at.run(&format!("ip neigh replace {address} lladdr {} dev eth0", mac.trim()))?;
+    }
+    until_reached(&a, b.address())?;
+    let listener = b.inside(|| TcpListener::bind((b.address(), 8080)))??;
+    let service = (Ipv4Addr::new(10, 0, 0, 50), 80).into();
+    for to in [service, (b.address(), 8080).into()] {
+        let mut near = connect(&a, to)??;
+        let (mut far, seen) = listener.accept()?;
+        assert_eq!(seen.ip(), Ipv4Addr::new(10, 0, 0, 9), "{to}");
+        assert!((40_000..=40_009).contains(&seen.port()), "{to}: {seen}");
+        assert_eq!(near.peer_addr()?, to);
+        let sent: Vec<u8> = (0..1_000_000u32).map(|n| n.to_le_bytes()[0]).collect();
+        let write = std::thread::spawn({
+            let sent = sent.clone();
+            move || near.write_all(&sent).map(|()| near)
+        });
+        let mut received = vec![0; sent.len()];
+        far.read_exact(&mut received)?;
+        assert!(received == sent, "{to}");
+        let mut near = write.join().map_err(|_panic| "the writer has ended badly")??;
+        far.write_all(b"thanks")?;
+        near.read_exact(&mut received[..6])?;
+        assert_eq!(received[..6], *b"thanks");
+    }
+    // What a router or a host says about a packet is said to who has sent it.
+    let socket = a.inside(|| UdpSocket::bind((a.address(), 0)))??;
+    socket.connect((b.address(), 9999))?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    socket.send(b"is anybody there?")?;
+    let answer = socket.recv(&mut [0; 10]).map_err(|error| error.kind());
+    assert_eq!(answer, Err(ErrorKind::ConnectionRefused));
+    assert!(daemon.met("table=1,ip")? > 0);
+    Ok(())
+}
