@@ -151,7 +151,9 @@ impl Connection {
         }
         let before = self.known();
         let replied = before.replied || direction == Direction::Reply;
-        let assures = replied && !before.assured && direction == Direction::Original;
+        // Of other protocols nobody knows whether both sides are who they say.
+        let is_udp = matches!(content, Content::Udp);
+        let assures = is_udp && replied && !before.assured && direction == Direction::Original;
         if (replied, assures) != (before.replied, false) {
             let bits = if assures { REPLIED | ASSURED } else { REPLIED };
             self.known.fetch_or(bits, Ordering::Relaxed);

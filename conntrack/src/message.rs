@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use packet::icmp::{self, Icmp};
 use packet::ipv4::Ipv4;
 use packet::ipv6::{self, Ipv6};
-use packet::{Fragment, Headers, Key, Network, Transport, sctp, tcp, udp};
+use packet::udp::{self, Udp};
+use packet::{Fragment, Headers, Key, Network, Transport, sctp, tcp};
 
 use crate::query;
 use crate::quoted;
@@ -89,7 +90,12 @@ impl Message {
                 let segment = Segment::read(bytes, len).ok().ok_or(Untracked::Malformed)?;
                 (ports, Content::Tcp(segment))
             }
-            Transport::Udp => (ports, Content::Udp),
+            Transport::Udp => {
+                let (bytes, len) = transport()?;
+                let (udp, _) = Udp::split(bytes).ok().ok_or(Untracked::Malformed)?;
+                let fits = (udp::LEN..=len).contains(&udp.length());
+                fits.then_some((ports, Content::Udp)).ok_or(Untracked::Malformed)?
+            }
             Transport::Sctp => (ports, Content::Other),
             Transport::Icmp | Transport::Icmpv6 => {
                 let (bytes, len) = transport()?;
@@ -102,6 +108,7 @@ impl Message {
                 Self::read_query(icmp, is_ipv4)?
             }
             Transport::None if has_ports(key) => return Err(Untracked::Malformed),
+            Transport::None if says_nothing(key, headers) => return Err(Untracked::Unanswerable),
             Transport::None => ([0; 2], Content::Other),
         };
         let tuple = Tuple::of(key, ports, zone).ok_or(Untracked::NotIp)?;
@@ -134,6 +141,12 @@ fn end_of_packet(bytes: &[u8], headers: Headers, len: usize) -> usize {
         _ => Ipv6::split(bytes).ok().map(|(ip, _)| ipv6::LEN + ip.payload_len()),
     };
     says.map_or(len, |says| len.min(start + says))
+}
+
+/// Whether it is of IPv6 and has nothing behind its header (RFC 8200 §4.7).
+fn says_nothing(key: &Key, headers: Headers) -> bool {
+    const NOTHING: u64 = 59;
+    headers.network == Network::Ipv6 && key.word(Key::NW_PROTO) == NOTHING
 }
 
 /// Whether it is of a protocol whose header must be there.

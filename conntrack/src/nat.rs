@@ -122,7 +122,7 @@ fn halves(wide: u128) -> [u64; 2] {
     [wide >> 64, wide & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or(0))
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::HashSet;

@@ -12,13 +12,13 @@ use crate::tuple::{Ends, Tuple};
 pub(crate) fn tuple(bytes: &[u8], is_ipv4: bool, zone: u16) -> Option<Tuple> {
     let (src, dst, proto, rest) = if is_ipv4 {
         let (ip, _) = Ipv4::split(bytes).ok()?;
-        let is_whole = ip.version() == 4 && ip.fragment_offset() == 0;
+        let is_whole = ip.fragment_offset() == 0;
         let rest = bytes.get(ip.header_len()..).filter(|_| is_whole)?;
         (ip.src().into(), ip.dst().into(), ip.proto(), rest)
     } else {
         let (ip, rest) = Ipv6::split(bytes).ok()?;
         let upper = ipv6::skip_extensions(ip.next_header(), rest).ok()?;
-        let is_whole = ip.version() == 6 && !matches!(upper.fragment, Some((1.., _)));
+        let is_whole = !matches!(upper.fragment, Some((1.., _)));
         let rest = rest.get(upper.len..).filter(|_| is_whole)?;
         (ip.src().into(), ip.dst().into(), upper.proto, rest)
     };

@@ -90,6 +90,7 @@ impl Segment {
 
     /// Reads options up to the first that makes no sense: it ends them, as it does for endpoints.
     fn read_options(&mut self, mut options: &[u8]) {
+        let mut has_blocks = false;
         while let [kind, rest @ ..] = options {
             let (value, behind) = match (*kind, rest) {
                 (option::END, _) => return,
@@ -109,21 +110,24 @@ impl Segment {
             match (*kind, value) {
                 (option::SCALE, [scale]) => self.scale = Some((*scale).min(option::MAX_SCALE)),
                 (option::ALLOWS_SACK, []) => self.allows_sack = true,
-                (option::SACK, blocks) => self.read_blocks(blocks),
+                // Behind the first one that has some, none counts.
+                (option::SACK, blocks) if !has_blocks => has_blocks = self.read_blocks(blocks),
                 _ => {}
             }
             options = behind;
         }
     }
 
-    fn read_blocks(&mut self, blocks: &[u8]) {
-        let (blocks, []) = blocks.as_chunks::<8>() else { return };
+    /// Reads blocks; answers whether there were any.
+    fn read_blocks(&mut self, blocks: &[u8]) -> bool {
+        let (blocks, []) = blocks.as_chunks::<8>() else { return false };
         for [_, _, _, _, end @ ..] in blocks {
             let end = u32::from_be_bytes(*end);
             if before(self.sack, end) {
                 self.sack = end;
             }
         }
+        !blocks.is_empty()
     }
 }
 

@@ -30,4 +30,9 @@ impl<'a> Udp<'a> {
     pub const fn dst(self) -> u16 {
         u16::from_be_bytes([self.0[2], self.0[3]])
     }
+
+    /// Bytes of the datagram from this header on, as it says itself.
+    pub const fn length(self) -> usize {
+        u16::from_be_bytes([self.0[LENGTH], self.0[LENGTH + 1]]) as usize
+    }
 }

@@ -102,7 +102,13 @@ impl Edits {
 
     /// A checksum over words that are to be others.
     fn correct(&self, sum: u16, bytes: &[u8]) -> Option<u16> {
-        self.iter().try_fold(sum, |sum, (at, new)| Some(update(sum, half(bytes, at)?, new)))
+        self.correct_but(None, sum, bytes)
+    }
+
+    /// The same, if one of them is not counted.
+    fn correct_but(&self, uncounted: Option<usize>, sum: u16, bytes: &[u8]) -> Option<u16> {
+        let mut counted = self.iter().filter(|(at, _)| Some(*at) != uncounted);
+        counted.try_fold(sum, |sum, (at, new)| Some(update(sum, half(bytes, at)?, new)))
     }
 }
 
@@ -162,10 +168,9 @@ fn translate_quoted(
     };
     // Often only the ports are quoted.
     if let Some((at, old)) = sum_at.and_then(|at| Some((at, half(bytes, at)?))) {
-        // Of the header's own checksum the change is that of the addresses, once more: not counted.
-        let covered = edits.iter().filter(|(at, _)| *at != start + ipv4::CHECKSUM);
-        let sum =
-            covered.fold(Some(old), |sum, (at, new)| Some(update(sum?, half(bytes, at)?, new)))?;
+        // Of IPv4's own checksum the change is that of the addresses, once more: not counted.
+        let own = to.src.is_ipv4().then_some(start + ipv4::CHECKSUM);
+        let sum = edits.correct_but(own, old, bytes)?;
         edits.push(at, &sum.to_be_bytes());
     }
     // All of it is there, or nothing is changed.
@@ -193,7 +198,10 @@ mod tests {
 
     fn address(is_ipv4: bool, address: [u8; 4]) -> IpAddr {
         let address = std::net::Ipv4Addr::from(address);
-        if is_ipv4 { address.into() } else { address.to_ipv6_mapped().into() }
+        let [.., net, n] = address.octets();
+        // They differ in every word.
+        let word = u16::from(net) << 8 | u16::from(n) | 0x2000;
+        if is_ipv4 { address.into() } else { std::net::Ipv6Addr::from([word; 8]).into() }
     }
 
     /// A frame of a packet between two ends, of so many bytes.

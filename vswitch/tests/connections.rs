@@ -81,14 +81,13 @@ fn behind_a_translation_real_stacks_notice_nothing() -> Result {
         assert!((40_000..=40_009).contains(&seen.port()), "{to}: {seen}");
         assert_eq!(near.peer_addr()?, to);
         let sent: Vec<u8> = (0..1_000_000u32).map(|n| n.to_le_bytes()[0]).collect();
-        let write = std::thread::spawn({
-            let sent = sent.clone();
-            move || near.write_all(&sent).map(|()| near)
-        });
         let mut received = vec![0; sent.len()];
-        far.read_exact(&mut received)?;
+        std::thread::scope(|scope| -> Result {
+            let written = scope.spawn(|| near.write_all(&sent));
+            far.read_exact(&mut received)?;
+            Ok(written.join().map_err(|_panic| "the writer has ended badly")??)
+        })?;
         assert!(received == sent, "{to}");
-        let mut near = write.join().map_err(|_panic| "the writer has ended badly")??;
         far.write_all(b"thanks")?;
         near.read_exact(&mut received[..6])?;
         assert_eq!(received[..6], *b"thanks");

@@ -1,6 +1,8 @@
 //! Flows that ask what packets are to their connections, against the interpreter: through all passes
 //! and tiers, across changes.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
+
 mod common;
 #[path = "common/pipeline.rs"]
 mod generators;

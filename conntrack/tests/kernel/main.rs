@@ -6,19 +6,25 @@
     reason = "what a test's helpers cannot do fails the test"
 )]
 
+mod differs;
+mod ends;
+mod icmp;
+mod ip;
 mod oracle;
 mod ours;
+mod tcp;
 mod traffic;
+mod udp;
 
 use std::cell::{Cell, RefCell};
 
 use conntrack::Settings;
+use differs::differs;
 use oracle::Kernel;
 use ours::Ours;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
-use testnet::TestNet;
-use traffic::{Conversation, Event, events};
+use traffic::{Conversation, Event, conversations, errors, everything, segments};
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,86 +33,134 @@ enum Verdict {
     New,
     Established,
     Reply,
+    /// It is about a packet that the other side has sent: it goes as the first packet of its
+    /// connection did.
+    Related,
+    /// The same, the other way.
+    RelatedReply,
+    /// Nobody asks what it belongs to: only the kernel says so.
+    Untracked,
 }
+
+/// All of them, in order.
+const VERDICTS: [Verdict; 7] = [
+    Verdict::Invalid,
+    Verdict::New,
+    Verdict::Established,
+    Verdict::Reply,
+    Verdict::Related,
+    Verdict::RelatedReply,
+    Verdict::Untracked,
+];
 
 /// Packets judged by both, until they differ.
 fn judge(
     kernel: &mut Kernel,
     case: u32,
     events: &[Event],
-    mut each: impl FnMut(&Event, &Ours, Verdict, Verdict),
+    mut each: impl FnMut(&Event, &Ours, &Kernel, [Verdict; 2]),
 ) -> Result<(), TestCaseError> {
-    let (mut conversation, mut ours) = (Conversation::new(case), Ours::new(kernel.settings));
-    for (n, event) in events.iter().enumerate() {
+    let (mut conversation, mut ours) = (Conversation::new(case), Ours::new(kernel.settings()));
+    for (n, event) in events.iter().filter(|event| !differs(event)).enumerate() {
         let packet = conversation.packet(event);
-        let theirs = kernel.judge(event.from, &packet);
-        let verdict = ours.judge(event.from, &packet);
-        each(event, &ours, verdict, theirs);
+        let (theirs, theirs_is_assured) = kernel.judge(event.from, &packet);
+        let (verdict, is_assured) = ours.judge(&packet);
+        each(event, &ours, kernel, [verdict, theirs]);
         prop_assert_eq!(verdict, theirs, "packet {}", n);
+        if let Some(is_assured) = is_assured {
+            prop_assert_eq!(is_assured, theirs_is_assured, "assured by packet {}", n);
+        }
     }
     Ok(())
 }
 
-/// Lets both judge so many connections of some ten packets each: the same at every run, so that one
-/// fails for what has changed. `PROPTEST_CASES` makes them more, of which the kernel has room for
-/// 250 000, and `PROPTEST_RNG_SEED` others.
-fn judge_many(settings: Settings, cases: u32) -> u32 {
-    let net = TestNet::new().unwrap();
-    let kernel = RefCell::new(Kernel::of(&net, settings));
-    let mut config = Config { failure_persistence: None, ..Config::default() };
+/// How many packets there were of each verdict, in the order of [`VERDICTS`].
+type Counts = [u32; VERDICTS.len()];
+
+/// Lets both judge the packets of so many cases: the same at every run, so that one fails for what
+/// has changed. `PROPTEST_CASES` makes them more, and `PROPTEST_RNG_SEED` others.
+fn judge_many(settings: Settings, cases: u32, events: impl Strategy<Value = Vec<Event>>) -> Counts {
+    let kernel = RefCell::new(Kernel::of(settings));
+    let mut config =
+        Config { failure_persistence: None, max_shrink_time: 20_000, ..Config::default() };
     config.cases = config.cases.max(cases);
     if config.rng_seed == RngSeed::Random {
         config.rng_seed = RngSeed::Fixed(7);
     }
-    let (case, judged) = (Cell::new(0), Cell::new(0));
-    let result = TestRunner::new(config).run(&events(), |events| {
+    let (case, counts) = (Cell::new(0), Cell::new(Counts::default()));
+    let result = TestRunner::new(config).run(&events, |events| {
         case.set(case.get() + 1);
-        let each = |_: &Event, _: &Ours, _, _| judged.set(judged.get() + 1);
+        kernel.borrow_mut().make_room();
+        let each = |_: &Event, _: &Ours, _: &Kernel, [_, theirs]: [Verdict; 2]| {
+            let mut judged = counts.get();
+            judged[theirs as usize] += 1;
+            counts.set(judged);
+        };
         judge(&mut kernel.borrow_mut(), case.get(), &events, each)
     });
     if let Err(TestError::Fail(why, events)) = result {
-        panic!("{why}\n{}", told(&net, &mut kernel.borrow_mut(), case.get() + 1, &events));
+        panic!("{why}\n{}", told(settings, &events));
     }
-    judged.get()
+    println!("{:?} of {VERDICTS:?}", counts.get());
+    counts.get()
+}
+
+/// Asserts that there were enough packets of these verdicts for them to mean something.
+fn assert_many(counts: Counts, least: u32, verdicts: &[Verdict]) {
+    for verdict in verdicts {
+        let count = counts[*verdict as usize];
+        assert!(count >= least, "{count} packets are {verdict:?}");
+    }
 }
 
 #[test]
 #[ignore = "needs root and nft: run by cargo xtask test"]
 fn tcp_is_judged_as_by_the_kernel() {
-    let judged = judge_many(Settings::default(), 12_000);
-    assert!(judged >= 100_000, "{judged} packets");
+    let counts = judge_many(Settings::default(), 8000, segments());
+    assert_many(counts, 7000, &VERDICTS[..4]);
 }
 
 #[test]
 #[ignore = "needs root and nft: run by cargo xtask test"]
 fn who_is_liberal_is_as_liberal_as_the_kernel() {
-    judge_many(Settings { liberal: true, ..Settings::default() }, 4000);
+    judge_many(Settings { liberal: true, ..Settings::default() }, 3000, segments());
 }
 
 #[test]
 #[ignore = "needs root and nft: run by cargo xtask test"]
 fn who_picks_nothing_up_judges_as_the_kernel() {
-    judge_many(Settings { picks_up: false, ..Settings::default() }, 4000);
+    judge_many(Settings { picks_up: false, ..Settings::default() }, 3000, segments());
 }
 
-/// What both say of packets, with the states that they have then.
-fn told(net: &TestNet, kernel: &mut Kernel, case: u32, events: &[Event]) -> String {
+#[test]
+#[ignore = "needs root and nft: run by cargo xtask test"]
+fn conversations_are_told_from_each_other_as_by_the_kernel() {
+    let counts = judge_many(Settings::default(), 5000, conversations());
+    assert_many(counts, 4000, &VERDICTS[..4]);
+}
+
+#[test]
+#[ignore = "needs root and nft: run by cargo xtask test"]
+fn errors_are_related_to_what_they_are_to_the_kernel() {
+    let counts = judge_many(Settings::default(), 5000, errors());
+    assert_many(counts, 1500, &VERDICTS[..6]);
+}
+
+#[test]
+#[ignore = "needs root and nft: run by cargo xtask test"]
+fn both_families_are_judged_side_by_side_as_by_the_kernel() {
+    let counts = judge_many(Settings::default(), 2500, everything());
+    assert_many(counts, 700, &VERDICTS[..6]);
+}
+
+/// What both say of packets, with the connections that they have then.
+fn told(settings: Settings, events: &[Event]) -> String {
     let mut lines = Vec::new();
-    let each = |event: &Event, ours: &Ours, verdict, theirs| {
-        let state = kernel_state(net, case);
-        lines.push(format!("{event:?}: {verdict:?} {ours:?}; the kernel: {theirs:?} {state}"));
+    let each = |event: &Event, ours: &Ours, kernel: &Kernel, [verdict, theirs]: [Verdict; 2]| {
+        lines.push(format!("{event:?}: {verdict:?}, the kernel: {theirs:?}"));
+        lines.push(format!("  ours: {ours:?}\n  the kernel's: {}", kernel.connections()));
     };
     // That they differ is known.
-    let _ = judge(kernel, case, events, each);
+    let _ = judge(&mut Kernel::of(settings), 1, events, each);
     lines.join("\n")
-}
-
-/// The line that the kernel has of a case.
-fn kernel_state(net: &TestNet, case: u32) -> String {
-    let [_, high, middle, low] = case.to_be_bytes();
-    let address = format!("10.1.{high}.{middle} ");
-    let port = format!("port={} ", 1024 + u16::from(low));
-    let table = net.run("cat /proc/net/nf_conntrack").unwrap();
-    let line = table.lines().find(|line| line.contains(&address) && line.contains(&port));
-    line.unwrap_or("none").to_owned()
 }

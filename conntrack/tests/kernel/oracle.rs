@@ -1,129 +1,234 @@
 //! A namespace that forwards between two hosts. nftables notes in the DSCP of each packet what the
 //! kernel has made of it.
 
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::OwnedFd;
 
 use conntrack::Settings;
+use packet::ipv4::Ipv4;
+use packet::ipv6::Ipv6;
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, recv, sendto,
-    socket_with,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, eth, ipproto, recv,
+    sendto, socket_with,
 };
-use testnet::{Host, TestNet};
+use testnet::{Host, HostOptions, TestNet};
 
 use crate::Verdict;
-use crate::traffic::{ID, Sender};
+use crate::ends::{Family, NETWORKS, Sender};
 
 /// The kernel of a namespace with what is sent to it and what comes out.
 pub(crate) struct Kernel {
     /// As it was told to be.
-    pub(crate) settings: Settings,
+    settings: Settings,
+    /// Connections that it has at most.
+    made: u32,
     wires: [Wire; 2],
     _hosts: [Host; 2],
+    net: TestNet,
 }
 
-/// Sockets of a host: one sends whole packets, one is shown each packet of TCP that arrives.
+/// Sockets of a host, by family: two send whole packets, two are shown each packet that arrives.
 struct Wire {
-    sends: OwnedFd,
-    receives: OwnedFd,
+    sends: [OwnedFd; 2],
+    receives: [OwnedFd; 2],
 }
 
 /// What would end by itself.
-const TIMEOUTS: [&str; 10] = [
-    "syn_sent",
-    "syn_recv",
-    "established",
-    "fin_wait",
-    "close_wait",
-    "last_ack",
-    "time_wait",
-    "close",
-    "max_retrans",
-    "unacknowledged",
+const TIMEOUTS: [&str; 17] = [
+    "tcp_timeout_syn_sent",
+    "tcp_timeout_syn_recv",
+    "tcp_timeout_established",
+    "tcp_timeout_fin_wait",
+    "tcp_timeout_close_wait",
+    "tcp_timeout_last_ack",
+    "tcp_timeout_time_wait",
+    "tcp_timeout_close",
+    "tcp_timeout_max_retrans",
+    "tcp_timeout_unacknowledged",
+    "udp_timeout",
+    "udp_timeout_stream",
+    "icmp_timeout",
+    "icmpv6_timeout",
+    "gre_timeout",
+    "gre_timeout_stream",
+    "generic_timeout",
 ];
-/// As DSCP: 1 is invalid, 2 new, 3 established, 4 the same the other way.
-const RULES: &str = "table ip judge { chain forward { type filter hook forward priority 0; \
-    ct state invalid ip dscp set 1 accept; \
-    ct state new ip dscp set 2 accept; \
-    ct direction reply ip dscp set 4 accept; \
-    ct state established ip dscp set 3 accept; }; }";
+/// What the kernel says, as DSCP by its place: the first that holds is noted.
+const SAYINGS: [(&str, Verdict); 7] = [
+    ("state untracked", Verdict::Untracked),
+    ("state invalid", Verdict::Invalid),
+    ("state new", Verdict::New),
+    ("state related ct direction reply", Verdict::RelatedReply),
+    ("state related", Verdict::Related),
+    ("direction reply", Verdict::Reply),
+    ("state established", Verdict::Established),
+];
+/// The bit of the DSCP which says that the connection is assured.
+const ASSURED: u8 = 8;
 /// How often one looks for a packet that does not come: some seconds.
-const PATIENCE: u32 = 5_000_000;
+const PATIENCE: u32 = 3_000_000;
+/// The kernel has room for a few more.
+const MOST: u32 = 200_000;
 
 impl Wire {
     fn of(host: &Host) -> Self {
-        let open = |protocol: Protocol| {
+        let open = |family, kind, protocol: Protocol| {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            socket_with(AddressFamily::INET, SocketType::RAW, flags, Some(protocol)).unwrap()
+            socket_with(family, kind, flags, Some(protocol)).unwrap()
         };
-        let sockets = host.inside(|| [open(ipproto::RAW), open(ipproto::TCP)]);
-        let [sends, receives] = sockets.unwrap();
-        Self { sends, receives }
+        host.inside(|| Self {
+            sends: [AddressFamily::INET, AddressFamily::INET6]
+                .map(|family| open(family, SocketType::RAW, ipproto::RAW)),
+            receives: [eth::IP, eth::IPV6]
+                .map(|protocol| open(AddressFamily::PACKET, SocketType::DGRAM, protocol)),
+        })
+        .unwrap()
     }
+}
+
+/// Two hosts, and what lies between them: each has its network behind it, and all addresses of that
+/// are nobody's, so that nobody answers.
+fn hosts(net: &TestNet) -> [Host; 2] {
+    let hosts = [("a", 1), ("b", 2)].map(|(name, side)| {
+        let [v4, v6] = NETWORKS[side - 1];
+        let address_v6 = Some(format!("fd00:{side}::1/64"));
+        let options = HostOptions { address_v6, ..HostOptions::default() };
+        let host = net.host_with(name, &format!("10.0.{side}.1/24"), &options).unwrap();
+        let own = [
+            format!("sysctl -qw net.ipv6.conf.{name}.disable_ipv6=0"),
+            format!("ip address add 10.0.{side}.254/24 dev {name}"),
+            format!("ip address add fd00:{side}::fe/64 dev {name} nodad"),
+            format!("ip route add {v4} via 10.0.{side}.1"),
+            format!("ip route add {v6} via fd00:{side}::1"),
+        ];
+        own.iter().for_each(|command| drop(net.run(command).unwrap()));
+        let theirs = [
+            format!("ip route add default via 10.0.{side}.254"),
+            format!("ip route add default via fd00:{side}::fe"),
+        ];
+        theirs.iter().for_each(|command| drop(host.run(command).unwrap()));
+        introduce(net, &host, name, side);
+        host
+    });
+    let loose =
+        "net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.a.rp_filter=0 net.ipv4.conf.b.rp_filter=0";
+    let forwards = "net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1";
+    net.run(&format!("sysctl -qw {forwards} {loose}")).unwrap();
+    hosts
+}
+
+/// What notes verdicts.
+fn rules(family: &str) -> String {
+    let notes = SAYINGS.iter().zip(0..).map(|((says, _), n)| {
+        let sets = |dscp| format!("{family} dscp set {dscp} accept;");
+        let assured = n | ASSURED;
+        format!("ct {says} ct status assured {} ct {says} {} ", sets(assured), sets(n))
+    });
+    notes.collect()
+}
+
+/// Tells both ends of a wire each other's link-layer addresses: before they have made sure that
+/// their own IPv6 addresses are nobody else's, they do not ask.
+fn introduce(net: &TestNet, host: &Host, name: &str, side: usize) {
+    let known = |to, at, mac: String| {
+        format!("ip neighbour replace {to} dev {at} lladdr {} nud permanent", mac.trim())
+    };
+    let theirs = host.run("cat /sys/class/net/eth0/address").unwrap();
+    let own = net.run(&format!("cat /sys/class/net/{name}/address")).unwrap();
+    net.run(&known(format!("fd00:{side}::1"), name, theirs)).unwrap();
+    host.run(&known(format!("fd00:{side}::fe"), "eth0", own)).unwrap();
 }
 
 impl Kernel {
     /// Of a namespace without anything else.
-    pub(crate) fn of(net: &TestNet, settings: Settings) -> Self {
-        let loose = "net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0";
-        net.run(&format!("sysctl -qw net.ipv4.ip_forward=1 {loose}")).unwrap();
-        let host = |name: &str, side: u8| {
-            let host = net.host(name, &format!("10.0.{side}.1/24")).unwrap();
-            let commands = [
-                format!("ip address add 10.0.{side}.254/24 dev {name}"),
-                format!("ip route add 10.{side}.0.0/16 via 10.0.{side}.1"),
-            ];
-            commands.iter().for_each(|command| drop(net.run(command).unwrap()));
-            // All addresses of its network are its own, and it answers to none of them.
-            let silent = format!(
-                "table ip silent {{ chain output {{ type filter hook output priority 0; \
-                 meta l4proto tcp ip id != {ID} drop; }}; }}"
-            );
-            let commands = [
-                format!("sysctl -qw {loose}"),
-                format!("ip route add default via 10.0.{side}.254"),
-                format!("ip route add local 10.{side}.0.0/16 dev lo"),
-                format!("nft {silent}"),
-            ];
-            commands.iter().for_each(|command| drop(host.run(command).unwrap()));
-            host
-        };
-        let hosts = [host("a", 1), host("b", 2)];
-        net.run(&format!("nft {RULES}")).unwrap();
-        for timeout in TIMEOUTS {
-            let name = format!("net.netfilter.nf_conntrack_tcp_timeout_{timeout}");
-            net.run(&format!("sysctl -qw {name}=100000")).unwrap();
+    pub(crate) fn of(settings: Settings) -> Self {
+        let net = TestNet::new().unwrap();
+        let hosts = hosts(&net);
+        for family in ["ip", "ip6"] {
+            let rules = rules(family);
+            let chain =
+                format!("chain forward {{ type filter hook forward priority 0; {rules} }};");
+            net.run(&format!("nft table {family} judge {{ {chain} }}")).unwrap();
         }
+        let timeouts = TIMEOUTS.map(|name| format!("net.netfilter.nf_conntrack_{name}=100000"));
+        net.run(&format!("sysctl -qw {}", timeouts.join(" "))).unwrap();
         for (name, is_on) in [("be_liberal", settings.liberal), ("loose", settings.picks_up)] {
             let value = u8::from(is_on);
             net.run(&format!("sysctl -qw net.netfilter.nf_conntrack_tcp_{name}={value}")).unwrap();
         }
-        Self { settings, wires: [Wire::of(&hosts[0]), Wire::of(&hosts[1])], _hosts: hosts }
+        let wires = hosts.each_ref().map(Wire::of);
+        Self { settings, made: 0, wires, _hosts: hosts, net }
     }
 
-    /// What becomes of a packet.
-    pub(crate) fn judge(&mut self, from: Sender, packet: &[u8]) -> Verdict {
+    /// As it was told to be.
+    pub(crate) const fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// Begins anew if there is hardly any room left.
+    pub(crate) fn make_room(&mut self) {
+        if self.made > MOST {
+            *self = Self::of(self.settings);
+        }
+    }
+
+    /// What it knows of all connections.
+    pub(crate) fn connections(&self) -> String {
+        let table = self.net.run("cat /proc/net/nf_conntrack").unwrap();
+        let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+        lines.map(|line| format!("\n    {line}")).collect()
+    }
+
+    /// What becomes of a packet, and whether its connection is assured.
+    pub(crate) fn judge(&mut self, from: Sender, packet: &[u8]) -> (Verdict, bool) {
         let [a, b] = &self.wires;
         let (inner, outer) = match from {
             Sender::A => (a, b),
             Sender::B => (b, a),
         };
-        let to = SocketAddrV4::new([packet[16], packet[17], packet[18], packet[19]].into(), 0);
-        assert_eq!(sendto(&inner.sends, packet, SendFlags::empty(), &to).unwrap(), packet.len());
-        let mut bytes = [0; 2048];
-        // What else the kernel has to say has other addresses.
-        let mut comes = |_: u32| {
-            let received = recv(&outer.receives, &mut bytes, RecvFlags::empty());
-            let len = received.map_or(0, |(len, _)| len);
-            let is_it = len == packet.len() && bytes[12..20] == packet[12..20];
-            is_it.then(|| bytes[1] >> 2)
+        let (family, to) = destination(packet);
+        let sends = &inner.sends[family as usize];
+        let sent = match to {
+            SocketAddr::V4(to) => sendto(sends, packet, SendFlags::empty(), &to),
+            SocketAddr::V6(to) => sendto(sends, packet, SendFlags::empty(), &to),
         };
-        match (0..PATIENCE).find_map(&mut comes) {
-            Some(1) => Verdict::Invalid,
-            Some(2) => Verdict::New,
-            Some(3) => Verdict::Established,
-            Some(4) => Verdict::Reply,
-            other => panic!("{other:?} came out"),
-        }
+        assert_eq!(sent.unwrap(), packet.len());
+        let mut bytes = [0; 2048];
+        let comes = |_: u32| {
+            let received = recv(&outer.receives[family as usize], &mut bytes, RecvFlags::empty());
+            let bytes = &bytes[..received.map_or(0, |(len, _)| len)];
+            dscp_of_same(family, packet, bytes)
+        };
+        let Some(dscp) = (0..PATIENCE).find_map(comes) else {
+            panic!("nothing came out for {packet:02x?}");
+        };
+        let (_, verdict) = SAYINGS[usize::from(dscp & !ASSURED)];
+        self.made += u32::from(verdict == Verdict::New);
+        (verdict, dscp & ASSURED != 0)
     }
+}
+
+/// Where a packet goes.
+fn destination(packet: &[u8]) -> (Family, SocketAddr) {
+    if packet[0] >> 4 == 4 {
+        let (ip, _) = Ipv4::split(packet).unwrap();
+        (Family::V4, SocketAddrV4::new(ip.dst(), 0).into())
+    } else {
+        let (ip, _) = Ipv6::split(packet).unwrap();
+        (Family::V6, SocketAddrV6::new(ip.dst(), 0, 0, 0).into())
+    }
+}
+
+/// The DSCP of what is a packet that was sent, but for what routers change.
+fn dscp_of_same(family: Family, packet: &[u8], bytes: &[u8]) -> Option<u8> {
+    // From the addresses on nothing is changed; in front of them there are TTL and checksum.
+    let addresses = match family {
+        Family::V4 => 12,
+        Family::V6 => 8,
+    };
+    let is_same = bytes.len() == packet.len() && bytes[addresses..] == packet[addresses..];
+    is_same.then(|| match family {
+        Family::V4 => bytes[1] >> 2,
+        Family::V6 => bytes[0] << 4 >> 2 | bytes[1] >> 6,
+    })
 }

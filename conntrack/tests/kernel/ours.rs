@@ -1,68 +1,78 @@
-//! Our judgement: the connection between two ports, if there is one.
+//! Our judgement: the connections of one case.
 
 use std::fmt;
 
-use conntrack::{Direction, Fate, Known, Segment, Settings, Tcp};
+use conntrack::{
+    ConnectionId, Connections, Description, Direction, Judgement, Message, NotMade, Notes, Settings,
+};
+use packet::{Key, Millis, Seed, ethernet, parse};
 
 use crate::Verdict;
-use crate::traffic::Sender;
 
-pub(crate) struct Ours(Option<Connection>, Settings);
-
-struct Connection {
-    tcp: Tcp,
-    began: Sender,
-    known: Known,
+/// The connections of one case.
+pub(crate) struct Ours {
+    connections: Connections,
 }
 
 impl fmt::Debug for Ours {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tcp = self.0.as_ref().map(|connection| (connection.tcp.state(), connection.known));
-        write!(f, "{tcp:?}")
+        let described = self.connections.iter().filter_map(|id| self.connections.describe(id, NOW));
+        for connection in described {
+            let (tuple, known) = (connection.tuples.original, connection.known);
+            write!(f, "\n    {tuple:?} {:?} {known:?}", connection.state)?;
+        }
+        Ok(())
     }
 }
+
+/// Time stands still.
+const NOW: Millis = Millis(1);
+/// Connections that the packets of a case make at most.
+const ROOM: u32 = 64;
 
 impl Ours {
     /// No packet has come yet.
     pub(crate) fn new(settings: Settings) -> Self {
-        Self(None, settings)
+        Self { connections: Connections::new(ROOM, 0, Seed(7)).with_settings(settings) }
     }
 
-    pub(crate) fn judge(&mut self, from: Sender, packet: &[u8]) -> Verdict {
-        let header_len = usize::from(packet[0] & 0xf) * 4;
-        let segment = &packet[header_len..];
-        match Segment::read(segment, segment.len()) {
-            Ok(segment) => self.track(from, &segment),
-            Err(_) => Verdict::Invalid,
-        }
+    /// What becomes of a packet, and whether its connection is assured, if that is to be compared.
+    pub(crate) fn judge(&mut self, packet: &[u8]) -> (Verdict, Option<bool>) {
+        let Some(message) = read(packet) else { return (Verdict::Invalid, None) };
+        let Judgement { verdict, direction, connection } = self.connections.judge(&message, NOW);
+        let verdict = match (verdict, direction) {
+            (conntrack::Verdict::Invalid, _) => return (Verdict::Invalid, None),
+            (conntrack::Verdict::Related, Direction::Original) => Verdict::Related,
+            (conntrack::Verdict::Related, Direction::Reply) => Verdict::RelatedReply,
+            (_, Direction::Reply) => Verdict::Reply,
+            (conntrack::Verdict::Established, Direction::Original) => Verdict::Established,
+            (conntrack::Verdict::New, Direction::Original) => {
+                if connection.is_none() {
+                    let made = self.connections.commit(&message, None, &Notes::default(), NOW);
+                    // A reset has ended it.
+                    assert!(matches!(made, Ok(_) | Err(NotMade::BeginsNone)), "{made:?}");
+                }
+                Verdict::New
+            }
+        };
+        (verdict, connection.and_then(|id| self.is_assured(id)))
     }
 
-    fn track(&mut self, from: Sender, segment: &Segment) -> Verdict {
-        let settings = self.1;
-        let Some(Connection { tcp, began, known }) = &mut self.0 else {
-            let tcp = Tcp::open(segment, settings);
-            self.0 = tcp.map(|tcp| Connection { tcp, began: from, known: Known::default() });
-            return if self.0.is_some() { Verdict::New } else { Verdict::Invalid };
-        };
-        let direction = if from == *began { Direction::Original } else { Direction::Reply };
-        let verdict = match direction {
-            Direction::Reply => Verdict::Reply,
-            Direction::Original if known.replied => Verdict::Established,
-            Direction::Original => Verdict::New,
-        };
-        match tcp.track(direction, segment, *known, settings) {
-            Fate::Invalid => return Verdict::Invalid,
-            Fate::Reopens => {
-                self.0 = None;
-                return self.track(from, segment);
-            }
-            Fate::Ends => self.0 = None,
-            Fate::Ignored => known.replied |= direction == Direction::Reply,
-            Fate::Valid { assures } => {
-                known.assured |= assures;
-                known.replied |= direction == Direction::Reply;
-            }
-        }
-        verdict
+    fn is_assured(&self, id: ConnectionId) -> Option<bool> {
+        let Description { state, known, .. } = self.connections.describe(id, NOW)?;
+        // DIFFERS: of UDP only what was answered and has lasted two seconds is assured, of GRE what
+        // was answered and goes on, of other protocols nothing.
+        state.is_some().then_some(known.assured)
     }
+}
+
+/// What a packet says to connections.
+fn read(packet: &[u8]) -> Option<Message> {
+    let ethertype = if packet[0] >> 4 == 4 { ethernet::IPV4 } else { ethernet::IPV6 };
+    let mut frame = vec![0; ethernet::LEN];
+    frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
+    frame.extend(packet);
+    let mut key = Key::ZERO;
+    let headers = parse(&frame, frame.len(), &mut key).unwrap();
+    Message::read(&key, headers, &frame, frame.len(), 0).ok()
 }

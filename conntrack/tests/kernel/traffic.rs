@@ -1,192 +1,246 @@
-//! TCP packets as no endpoint alone would send them: mostly in order, sometimes anything.
+//! Packets of a few conversations between the same hosts, and what is said about them.
 
+use std::collections::HashMap;
 use std::fmt;
 
-use etherparse::{
-    IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, PacketBuilder, TcpOptionElement,
-};
+use packet::{tcp, udp};
+use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// The identification of all packets, by which those of the kernel are told from them.
-pub(crate) const ID: u16 = 7777;
+use crate::ends::{Ends, Family, Sender, ends, family, sender};
+use crate::icmp::{self, Error, Query, error, query};
+use crate::ip::{Extra, Ip, passing};
+use crate::tcp::{Flags, Numbers, Segment, ordered, segment};
+use crate::udp::{Datagram, datagram};
 
-/// Who sends a packet.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Sender {
-    A,
-    B,
-}
-
-/// A packet, by how it differs from what would be in order: so it means something whatever has been
-/// left out before it.
+/// A packet.
 #[derive(Clone)]
 pub(crate) struct Event {
     pub(crate) from: Sender,
-    flags: Flags,
-    data: u16,
-    seq: Number,
-    ack: Number,
-    window: u16,
-    scale: Option<u8>,
-    allows_sack: bool,
-    /// How far behind the acknowledgement something has arrived.
-    sack: Option<u32>,
+    pub(crate) ends: Ends,
+    pub(crate) what: What,
+    pub(crate) extra: Extra,
+    /// So much of what it carries is left.
+    pub(crate) cut: Option<usize>,
+}
+
+/// What a packet says.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    Tcp(Segment),
+    Udp(Datagram),
+    Query(Query),
+    Error(Box<Error>),
+    /// So many bytes of another protocol.
+    Other(u8, usize),
 }
 
 impl fmt::Debug for Event {
     /// On one line, without what is as usual: a failure is read by people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, flags, data, seq, ack, window, scale, allows_sack, sack } = self;
-        write!(f, "{from:?} {flags:?} {data} bytes, seq {seq:?}, ack {ack:?}, window {window}")?;
-        write!(f, ", scale {scale:?}, {}sack {sack:?}", if *allows_sack { "may " } else { "" })
+        let Self { from, ends, what, extra, cut } = self;
+        write!(f, "{from:?} of {ends:?}: {what:?}")?;
+        if *extra != Extra::Nothing {
+            write!(f, ", {extra:?}")?;
+        }
+        cut.map_or(Ok(()), |cut| write!(f, ", cut to {cut}"))
     }
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Flags {
-    Syn,
-    SynAck,
-    Ack,
-    Fin,
-    Rst,
-    RstAck,
-    /// What no endpoint sends.
-    Odd,
-}
-
-#[derive(Clone, Copy)]
-enum Number {
-    /// So far from the one in order.
-    Off(i32),
-    Zero,
-}
-
-impl fmt::Debug for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off(off) => write!(f, "{off:+}"),
-            Self::Zero => f.write_str("zero"),
+impl What {
+    const fn proto(&self, family: Family) -> u8 {
+        match (self, family) {
+            (Self::Tcp(_), _) => tcp::PROTO,
+            (Self::Udp(_), _) => udp::PROTO,
+            (Self::Query(_) | Self::Error(_), Family::V4) => packet::icmp::PROTO,
+            (Self::Query(_) | Self::Error(_), Family::V6) => packet::icmp::PROTO_V6,
+            (Self::Other(proto, _), _) => *proto,
         }
     }
 }
 
-fn number() -> impl Strategy<Value = Number> {
+/// What a case is mostly about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Theme {
+    Tcp,
+    Udp,
+    Queries,
+    Others,
+    Everything,
+}
+
+fn theme() -> impl Strategy<Value = Theme> {
+    let one = select(vec![Theme::Tcp, Theme::Udp, Theme::Queries, Theme::Others]);
+    prop_oneof![one, Just(Theme::Everything)]
+}
+
+/// What is said itself, not about a packet.
+fn said(family: Family, theme: Theme) -> impl Strategy<Value = What> {
+    let weight = |of| if theme == of { 12 } else { 1 };
     prop_oneof![
-        30 => Just(Number::Off(0)),
-        4 => select(vec![-1, 1, -500, 500, -1400, 1400]).prop_map(Number::Off),
-        2 => select(vec![-66_000, -66_001, -70_000, 65_535, 70_000]).prop_map(Number::Off),
-        1 => any::<i32>().prop_map(Number::Off),
-        1 => Just(Number::Zero),
+        weight(Theme::Tcp) => segment().prop_map(What::Tcp),
+        weight(Theme::Udp) => datagram().prop_map(What::Udp),
+        weight(Theme::Queries) => query(family).prop_map(What::Query),
+        weight(Theme::Others) => other(family),
     ]
 }
 
-fn event() -> impl Strategy<Value = Event> {
-    let flags = prop_oneof![
-        12 => Just(Flags::Ack),
-        3 => Just(Flags::Fin),
-        2 => Just(Flags::Syn),
-        2 => Just(Flags::SynAck),
-        1 => Just(Flags::Rst),
-        1 => Just(Flags::RstAck),
-        1 => Just(Flags::Odd),
+/// A packet of a protocol without ports; with bytes in it that are none: zeros.
+///
+/// DIFFERS: GRE of version 1 (RFC 2637) has the number of a call as port.
+fn other(family: Family) -> impl Strategy<Value = What> {
+    // That of the other family, one that is a header of IPv6, and some that are.
+    let own = match family {
+        Family::V4 => vec![packet::icmp::PROTO_V6, 0, 43, 51],
+        Family::V6 => vec![packet::icmp::PROTO, 43, 51, 60],
+    };
+    let proto = prop_oneof![
+        6 => Just(253),
+        2 => Just(47),
+        1 => select(vec![2, 4, 33, 41, 50, 59, 103, 136, 254, 255]),
+        1 => select(own),
     ];
-    let data = prop_oneof![3 => Just(0), 2 => select(vec![1, 500, 1400])];
-    let window = prop_oneof![4 => Just(65_535), 1 => select(vec![0, 1, 500, 8192])];
-    let from = prop_oneof![Just(Sender::A), Just(Sender::B)];
-    let scale = prop_oneof![2 => Just(None), 1 => select(vec![0, 7, 14, 15]).prop_map(Some)];
-    let sack = prop_oneof![6 => Just(None), 1 => select(vec![1, 500, 3000, 70_000]).prop_map(Some)];
-    (from, flags, data, number(), number(), window, scale, any::<bool>(), sack).prop_map(
-        |(from, flags, data, seq, ack, window, scale, allows_sack, sack)| {
-            let data = if matches!(flags, Flags::Ack | Flags::Fin) { data } else { 0 };
-            Event { from, flags, data, seq, ack, window, scale, allows_sack, sack }
-        },
-    )
+    (proto, prop_oneof![Just(0usize), 0..64usize]).prop_map(|(proto, len)| What::Other(proto, len))
 }
 
-/// Packets between two ports; most begin with a handshake, some with a SYN of both.
-pub(crate) fn events() -> impl Strategy<Value = Vec<Event>> {
+/// How much is left of packets: mostly all.
+fn cut() -> impl Strategy<Value = Option<usize>> {
+    prop_oneof![15 => Just(None), 1 => (0..64usize).prop_map(Some)]
+}
+
+/// Packets that say this between these.
+fn between(
+    ends: impl Strategy<Value = Ends>,
+    what: impl Strategy<Value = What>,
+    family: Family,
+) -> impl Strategy<Value = Event> {
+    (sender(), ends, what, passing(family), cut())
+        .prop_map(|(from, ends, what, extra, cut)| Event { from, ends, what, extra, cut })
+}
+
+/// Segments between two ports; most begin with a handshake, some with a SYN of both.
+pub(crate) fn segments() -> impl Strategy<Value = Vec<Event>> {
+    let events = |family| {
+        let one = between(Just(Ends::first(family)), segment().prop_map(What::Tcp), family);
+        (first(family), vec(one, 0..24)).prop_map(chained)
+    };
+    family().prop_flat_map(events)
+}
+
+/// What is said in a few conversations, about nothing else.
+pub(crate) fn conversations() -> impl Strategy<Value = Vec<Event>> {
+    let events = |(family, theme)| vec(between(ends(family), said(family, theme), family), 1..32);
+    (family(), theme()).prop_flat_map(events)
+}
+
+/// What is said in a few conversations, and what becomes of it.
+pub(crate) fn errors() -> impl Strategy<Value = Vec<Event>> {
+    let events = |(family, theme)| {
+        let said = move || between(ends(family), said(family, theme), family);
+        let errors = prop_oneof![3 => error(said(), family, 1), 1 => said()];
+        (first(family), vec(said(), 1..8), vec(errors, 1..12))
+            .prop_map(|(first, said, errors)| chained((chained((first, said)), errors)))
+    };
+    (family(), theme()).prop_flat_map(events)
+}
+
+/// Everything, of both families.
+pub(crate) fn everything() -> impl Strategy<Value = Vec<Event>> {
+    let events = |(family, theme)| {
+        let said = move || between(ends(family), said(family, theme), family);
+        prop_oneof![3 => said(), 2 => error(said(), family, 1)]
+    };
+    let beginning = family().prop_flat_map(first);
+    let rest = theme().prop_flat_map(move |theme| {
+        vec(prop_oneof![events((Family::V4, theme)), events((Family::V6, theme))], 1..32)
+    });
+    (beginning, rest).prop_map(chained)
+}
+
+/// Some behind others; what they quote has mostly been said before.
+fn chained((mut events, rest): (Vec<Event>, Vec<Event>)) -> Vec<Event> {
+    for event in rest {
+        events.push(icmp::recalling(&events, event));
+    }
+    events
+}
+
+/// The first segments of a connection, if it begins in order.
+fn first(family: Family) -> impl Strategy<Value = Vec<Event>> {
     use Sender::{A, B};
-    let some = prop::collection::vec(event(), 1..24);
-    let opened = behind([(A, Flags::Syn), (B, Flags::SynAck), (A, Flags::Ack)]);
-    let both = behind([(A, Flags::Syn), (B, Flags::Syn), (A, Flags::SynAck)]);
-    prop_oneof![3 => some, 6 => opened, 1 => both]
+    let opened = behind(family, [A, B, A], [Flags::Syn, Flags::SynAck, Flags::Ack]);
+    let both = behind(family, [A, B, A], [Flags::Syn, Flags::Syn, Flags::SynAck]);
+    prop_oneof![3 => Just(Vec::new()), 6 => opened, 1 => both]
 }
 
-/// Packets behind three that are in order.
-fn behind(first: [(Sender, Flags); 3]) -> impl Strategy<Value = Vec<Event>> {
-    let ordered = [event(), event(), event()];
-    (ordered, prop::collection::vec(event(), 0..24)).prop_map(move |(ordered, rest)| {
-        let [seq, ack] = [Number::Off(0); 2];
-        let ordered = ordered.into_iter().zip(first);
-        ordered
-            .map(|(event, (from, flags))| Event { from, flags, data: 0, seq, ack, ..event })
-            .chain(rest)
-            .collect()
+fn behind(
+    family: Family,
+    from: [Sender; 3],
+    flags: [Flags; 3],
+) -> impl Strategy<Value = Vec<Event>> {
+    ordered(flags).prop_map(move |segments| {
+        let event = |(from, segment)| {
+            let (what, ends) = (What::Tcp(segment), Ends::first(family));
+            Event { from, ends, what, extra: Extra::Nothing, cut: None }
+        };
+        from.into_iter().zip(segments).map(event).collect()
     })
 }
 
-/// Two ports that talk.
+/// What has been said so far.
 pub(crate) struct Conversation {
     case: u32,
-    /// The number that each side would send next.
-    next: [u32; 2],
+    numbers: HashMap<Ends, Numbers>,
 }
 
 impl Conversation {
     /// One that nobody else has had.
     pub(crate) fn new(case: u32) -> Self {
-        // One of the two soon begins anew at zero.
-        Self { case, next: [0xffff_f000, 7_000_000] }
+        Self { case, numbers: HashMap::new() }
     }
 
     /// The packet of an event, from its IP header on.
     pub(crate) fn packet(&mut self, event: &Event) -> Vec<u8> {
-        let (own, other) = (event.from as usize, 1 - event.from as usize);
-        let at = |base: u32, number| match number {
-            Number::Off(off) => base.wrapping_add_signed(off),
-            Number::Zero => 0,
-        };
-        let (seq, ack) = (at(self.next[own], event.seq), at(self.next[other], event.ack));
-        if matches!(event.seq, Number::Off(0)) {
-            let numbered = matches!(event.flags, Flags::Syn | Flags::SynAck | Flags::Fin);
-            let len = u32::from(event.data) + u32::from(numbered);
-            self.next[own] = self.next[own].wrapping_add(len);
+        let (ip, mut payload) = self.parts(event);
+        payload.truncate(event.cut.unwrap_or(usize::MAX));
+        if !matches!(&event.what, What::Udp(datagram) if datagram.is_unsealed()) {
+            ip.seal(&mut payload);
         }
-        let [_, high, middle, low] = self.case.to_be_bytes();
-        let (a, b) = ([10, 1, high, middle], [10, 2, high, middle]);
-        let (a_port, b_port) = (1024 + u16::from(low), 80);
-        let (src, dst, src_port, dst_port) = match event.from {
-            Sender::A => (a, b, a_port, b_port),
-            Sender::B => (b, a, b_port, a_port),
-        };
-        let mut header = Ipv4Header::new(0, 64, IpNumber::TCP, src, dst).unwrap();
-        header.identification = ID;
-        let ip = IpHeaders::Ipv4(header, Ipv4Extensions::default());
-        let builder = PacketBuilder::ip(ip).tcp(src_port, dst_port, seq, event.window);
-        let builder = match event.flags {
-            Flags::Syn => builder.syn(),
-            Flags::SynAck => builder.syn().ack(ack),
-            Flags::Ack => builder.ack(ack),
-            Flags::Fin => builder.fin().ack(ack),
-            Flags::Rst => builder.rst(),
-            Flags::RstAck => builder.rst().ack(ack),
-            Flags::Odd => builder.syn().fin(),
-        };
-        let mut options = Vec::new();
-        if matches!(event.flags, Flags::Syn | Flags::SynAck) {
-            options.extend(event.scale.map(TcpOptionElement::WindowScale));
-            options.extend(
-                event.allows_sack.then_some(TcpOptionElement::SelectiveAcknowledgementPermitted),
-            );
-        } else if let Some(behind) = event.sack {
-            let end = ack.wrapping_add(behind);
-            let block = (end.wrapping_sub(1), end);
-            options.push(TcpOptionElement::SelectiveAcknowledgement(block, [None; 3]));
+        if let What::Tcp(segment) = &event.what {
+            self.numbers.entry(event.ends).or_default().advance(event.from, segment);
         }
-        let builder = builder.options(&options).unwrap();
-        let mut bytes = Vec::new();
-        builder.write(&mut bytes, &vec![0; usize::from(event.data)]).unwrap();
-        bytes
+        ip.packet(&payload)
+    }
+
+    /// A packet as it is quoted: what it carries is cut, and it does not say so.
+    fn quoted(&self, event: &Event) -> Vec<u8> {
+        let (ip, payload) = self.parts(event);
+        let mut packet = ip.packet(&payload);
+        let header_len = packet.len() - payload.len();
+        packet.truncate(header_len + event.cut.unwrap_or(payload.len()));
+        packet
+    }
+
+    /// The head of a packet, and what it carries.
+    fn parts(&self, event: &Event) -> (Ip, Vec<u8>) {
+        let Event { from, ends, what, extra, .. } = event;
+        let ip = Ip {
+            src: ends.address(*from, self.case),
+            dst: ends.address(from.other(), self.case),
+            proto: what.proto(ends.family),
+            extra: *extra,
+        };
+        let payload = match what {
+            What::Tcp(segment) => {
+                let numbers = self.numbers.get(ends).copied().unwrap_or_default();
+                segment.bytes(*from, ends, numbers)
+            }
+            What::Udp(datagram) => datagram.bytes(*from, ends),
+            What::Query(query) => query.bytes(ends),
+            What::Error(error) => error.bytes(&self.quoted(&error.quoted)),
+            What::Other(_, len) => vec![0; *len],
+        };
+        (ip, payload)
     }
 }

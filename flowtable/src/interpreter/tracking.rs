@@ -11,7 +11,7 @@ use crate::connect::Connect;
 use crate::frozen::Tracked;
 
 /// Who tracks the connections of an interpreter's packets.
-pub trait Tracker: fmt::Debug {
+pub trait Tracker: fmt::Debug + Send {
     /// Finds out what a packet is. `before` is what it has answered in that zone for this packet, if
     /// it was asked.
     fn connect(

@@ -170,7 +170,8 @@ impl Tracker for Plain {
             let (judged, translation) = (u64::MAX, Vec::new());
             return Ok(Found { tracked, judged, translation, identifier: None });
         };
-        let before = before.and_then(|number| self.judgements.get(number as usize)).copied();
+        let before =
+            before.and_then(|number| self.judgements.get(usize::try_from(number).ok()?)).copied();
         let before = before
             .filter(|judgement| judgement.connection.is_some_and(|id| self.connections.has(id)));
         let mut judgement = before.unwrap_or_else(|| self.connections.judge(&message, now));
