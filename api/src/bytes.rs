@@ -134,6 +134,23 @@ impl FromStr for HexBytes {
     }
 }
 
+/// A number of 128 bits, which JSON's are not, in hexadecimal digits: `#[serde(with = "as_hex")]`.
+pub(crate) mod as_hex {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(number: &u128, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&format_args!("{number:#x}"))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<u128, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        let digits = text.strip_prefix("0x").filter(|digits| !digits.starts_with('+'));
+        let number = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
+        number.ok_or_else(|| D::Error::custom("expected hexadecimal digits behind `0x`"))
+    }
+}
+
 /// The bytes of a packet in base64, for where there are many: `#[serde(with = "as_base64")]`.
 pub(crate) mod as_base64 {
     use base64::prelude::{BASE64_STANDARD, Engine as _};

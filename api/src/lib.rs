@@ -11,6 +11,7 @@
 //! The crate starts no thread and reads no clock; but for the [`Client`] it opens nothing.
 
 mod action;
+mod bits;
 mod bytes;
 mod change;
 mod client;
@@ -38,6 +39,7 @@ pub use action::{
     Multipath, MultipathAlgorithm, OutPort, PacketInReason, Sample, SampleDirection, Subfield,
     UnknownPacketInReason,
 };
+pub use bits::{Bits, InvalidBits};
 pub use bytes::{HexBytes, InvalidHex};
 pub use change::{Change, PacketOut};
 pub use client::{Capture, Client, ClientError, DEFAULT_SOCKET, Watch};

@@ -5,6 +5,7 @@
 //! says otherwise.
 
 mod cache;
+mod connections;
 mod detrace;
 mod drops;
 mod events;
@@ -26,6 +27,9 @@ use crate::request::{Direction, PortKind, PortVlan};
 use crate::table::TableMiss;
 
 pub use cache::{Behind, CacheEntries, CacheEntry, CacheFlushed, Tier};
+pub use connections::{
+    Connection, ConnectionKind, ConnectionTuple, Connections, CtCounts, CtFlushed,
+};
 pub use detrace::{Detrace, Passed, PassedBucket, PassedGroup, Rest};
 pub use drops::{LastDrop, LastDrops, PassedFlow};
 pub use events::{Event, FlowRemoved, PacketIn, RemovedReason, Sampled, WatchedFlow, WatchedPort};

@@ -3,6 +3,7 @@
 //!
 //! Where a bridge may be named it may be left out as long as there is only one.
 
+mod connections;
 mod events;
 mod groups;
 mod port;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::bytes::HexBytes;
 use crate::reply::{Cursor, Tier};
 
+pub use connections::{ConnectionFilter, CtDump, CtFlush, CtStats, TupleFilter};
 pub use events::{EventsWatch, FlowWatch, PacketResume, RemovedFlows};
 pub use groups::{GroupDump, GroupFeatures, MeterDump, MeterFeatures, TableChange};
 pub use port::{

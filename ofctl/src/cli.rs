@@ -4,6 +4,7 @@
 mod bundle;
 mod capture;
 mod compare;
+mod connection;
 mod fdb;
 mod flow;
 mod group;
@@ -26,6 +27,9 @@ pub use bundle::{BundleArgs, BundleCommand, PacketOutArgs, SaveArgs};
 pub use capture::{CaptureArgs, DirectionName};
 pub use compare::{
     CompareCommand, DiffFlowsArgs, ParseFileArgs, ParseFlowArgs, ParseGroupArgs, ReplaceFlowsArgs,
+};
+pub use connection::{
+    ConnectionCommand, CtFlushZoneArgs, CtStatsArgs, DumpConntrackArgs, FlushConntrackArgs,
 };
 pub use fdb::{FdbAddArgs, FdbCommand, FdbDelArgs};
 pub use flow::{AddFlowsArgs, DelFlowsArgs, DumpFlowsArgs, FlowArgs, FlowCommand, ModFlowsArgs};
@@ -134,7 +138,8 @@ that it is not known.
 Whoever knows Open vSwitch finds ofproto/trace in `trace`, ofproto/detrace in
 `detrace`, fdb/show in `fdb show`, dpctl/dump-flows in `dump-cache`,
 dpif-netdev/pmd-perf-show in `worker-stats`, dpif-netdev/pmd-rxq-show in
-`rxq-show`, memory/show in `memory` and revalidator/purge in `cache-flush`.
+`rxq-show`, memory/show in `memory`, revalidator/purge in `cache-flush` and
+dpctl/ct-stats-show in `ct-stats`.
 
 Examples:
   ofctl show                                 what bridges and ports there are
@@ -421,6 +426,10 @@ Examples:
   ofctl fdb flush br0")]
     #[command(subcommand)]
     Fdb(FdbCommand),
+
+    /// Connections.
+    #[command(flatten)]
+    Connection(ConnectionCommand),
 
     /// Tell what happens: flows that come, change and end, and ports
     #[command(override_usage = "ofctl monitor [OPTIONS] [BRIDGE] [WHAT]...")]

@@ -12,6 +12,7 @@ mod cache;
 mod capture;
 mod change;
 mod compare;
+mod connections;
 mod desk;
 mod detrace;
 mod drops;
@@ -129,6 +130,7 @@ fn run(command: Command, desk: &mut Desk) -> Result<()> {
         Command::Fdb(FdbCommand::Del(args)) => fdb::remove(&args, desk),
         Command::Fdb(FdbCommand::Flush(args)) => fdb::flush(args, desk),
         Command::Fdb(FdbCommand::Stats(args)) => fdb::stats(args, desk),
+        Command::Connection(command) => connections::run(command, desk),
         Command::Monitor(args) => monitor::run(&args, desk),
         Command::Capture(args) => capture::run(args, desk),
         Command::Version => version::run(desk),

@@ -2,6 +2,7 @@
 //! changes.
 
 mod cache;
+mod connections;
 mod detrace;
 mod drops;
 mod events;
@@ -56,6 +57,11 @@ fn hear<T>(worker: usize, answer: &Receiver<T>) -> Result<T, Failure> {
 
 /// Entries on a page at most.
 const PAGE: usize = 2_000;
+/// Entries on the page that is asked for.
+fn page_of(limit: Option<u32>) -> usize {
+    limit.map_or(PAGE, |limit| usize::try_from(limit).unwrap_or(PAGE)).clamp(1, PAGE)
+}
+
 /// Bytes of text on a page, by and large: a line has room for four times as much.
 const PAGE_WEIGHT: usize = 4 << 20;
 

@@ -272,6 +272,8 @@ const fn only_looks(request: &Request) -> bool {
             | Request::FdbShow(_)
             | Request::FlowAggregate(_)
             | Request::FdbStats(_)
+            | Request::CtDump(_)
+            | Request::CtStats(_)
             | Request::WorkerHistograms(_)
             | Request::MemoryShow(_)
             | Request::LimitsShow(_)

@@ -25,6 +25,8 @@ use crate::ports::{Entry, Ports};
 
 /// How often there is something to be done that nobody has asked for.
 const TICK: Duration = Duration::from_secs(5);
+/// Places of connections that are looked at in one go: some milliseconds' worth.
+const SWEPT: u32 = 100_000;
 
 /// The state behind the control socket.
 #[derive(Debug)]
@@ -161,6 +163,9 @@ impl Control {
             Request::FdbStats(stats) => {
                 Reply::FdbStats(self.station_stats(stats.bridge.as_deref())?)
             }
+            Request::CtDump(dump) => Reply::CtDump(self.dump_connections(&dump)?),
+            Request::CtFlush(flush) => Reply::CtFlush(self.flush_connections(&flush)),
+            Request::CtStats(stats) => Reply::CtStats(self.connection_stats(&stats)),
             Request::WorkerHistograms(_) => Reply::WorkerHistograms(self.histograms()),
             Request::MemoryShow(_) => Reply::MemoryShow(self.memory()?),
             Request::LimitsShow(_) => Reply::LimitsShow(self.limits()),
@@ -224,6 +229,8 @@ impl Control {
         self.end_flows();
         self.paused.forget(self.clock.now());
         self.age_stations();
+        // Workers that sleep do not.
+        self.crew.connections().sweep(SWEPT, self.clock.millis());
         let now = self.clock.now();
         self.ports.sample(now);
         if now.saturating_sub(self.retried) >= TICK {

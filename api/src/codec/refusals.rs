@@ -98,6 +98,26 @@ fn a_wrong_member_is_named() {
             "source.port.direction",
             "`source.port.direction`: unknown variant `up`, expected one of `rx`, `tx`, `both`",
         ),
+        ("ct.flush", r#"{"zone":5}"#, "zone", "`zone`: unknown field `zone`, expected `filter`"),
+        (
+            "ct.flush",
+            r#"{"filter":{"zoen":5}}"#,
+            "filter.zoen",
+            "`filter.zoen`: unknown field `zoen`, expected one of `zone`, `mark`, `labels`, \
+             `original`, `reply`",
+        ),
+        (
+            "ct.dump",
+            r#"{"filter":{"original":{"src":"10.0.0.256"}}}"#,
+            "filter.original.src",
+            "`filter.original.src`: invalid IP address syntax",
+        ),
+        (
+            "ct.dump",
+            r#"{"filter":{"mark":"1/0x1ffffffff"}}"#,
+            "filter.mark",
+            "`filter.mark`: `1/0x1ffffffff` is no number of 32 bits such as 1, 0x1 or 0x1/0xff",
+        ),
         (
             "port.add",
             r#"{"name":7,"type":"null"}"#,

@@ -18,6 +18,32 @@ pub(super) fn port_add(kind: request::PortKind) -> Request {
     request::PortAdd { bridge: br0(), name: "p".to_owned(), number: Some(7), kind, vlan }.into()
 }
 
+/// A filter of everything, although no connection is like this.
+fn ct_dump() -> request::CtDump {
+    use request::TupleFilter;
+    let original = TupleFilter {
+        src: "10.0.0.1".parse().ok(),
+        proto: Some(6),
+        dst_port: Some(80),
+        ..TupleFilter::default()
+    };
+    let reply = TupleFilter {
+        dst: "fd00::1".parse().ok(),
+        icmp_id: Some(7),
+        icmp_type: Some(0),
+        icmp_code: Some(0),
+        ..TupleFilter::default()
+    };
+    let filter = request::ConnectionFilter {
+        zone: Some(5),
+        mark: "1/255".parse().ok(),
+        labels: "0x123456789abcdef0123".parse().ok(),
+        original,
+        reply,
+    };
+    request::CtDump { filter, after: Some(reply::Cursor("5/7".to_owned())), limit: Some(10) }
+}
+
 /// Requests of every method, with the parameters they cross the socket with.
 pub(super) fn requests() -> Vec<(Request, &'static str)> {
     use request::{
@@ -203,6 +229,27 @@ pub(super) fn requests() -> Vec<(Request, &'static str)> {
             r#"{"bridge":"br0","vlan":0,"mac":"02:00:00:00:00:01"}"#,
         ),
         (request::FdbStats { bridge: br0() }.into(), r#"{"bridge":"br0"}"#),
+        (
+            ct_dump().into(),
+            concat!(
+                r#"{"filter":{"zone":5,"mark":"0x1/0xff","labels":"0x123456789abcdef0123","#,
+                r#""original":{"src":"10.0.0.1","proto":6,"dst_port":80},"#,
+                r#""reply":{"dst":"fd00::1","icmp_id":7,"icmp_type":0,"icmp_code":0}},"#,
+                r#""after":"5/7","limit":10}"#,
+            ),
+        ),
+        (request::CtDump::default().into(), "{}"),
+        (
+            request::CtFlush { filter: ct_dump().filter }.into(),
+            concat!(
+                r#"{"filter":{"zone":5,"mark":"0x1/0xff","labels":"0x123456789abcdef0123","#,
+                r#""original":{"src":"10.0.0.1","proto":6,"dst_port":80},"#,
+                r#""reply":{"dst":"fd00::1","icmp_id":7,"icmp_type":0,"icmp_code":0}}}"#,
+            ),
+        ),
+        (request::CtFlush::default().into(), "{}"),
+        (request::CtStats { kinds: true }.into(), r#"{"kinds":true}"#),
+        (request::CtStats::default().into(), "{}"),
         (request::RxqShow {}.into(), "{}"),
         (request::FdbShow::default().into(), "{}"),
         (request::FdbFlush { bridge: br0() }.into(), r#"{"bridge":"br0"}"#),

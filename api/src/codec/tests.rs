@@ -299,6 +299,66 @@ fn sums_and_sizes_round_trip() {
 }
 
 #[test]
+fn connections_round_trip() {
+    use crate::method::Reply as R;
+    let original = reply::ConnectionTuple {
+        src: "10.0.0.1".parse().unwrap(),
+        dst: "10.0.0.2".parse().unwrap(),
+        proto: 6,
+        src_port: Some(40000),
+        dst_port: Some(80),
+        icmp_id: None,
+        icmp_type: None,
+        icmp_code: None,
+    };
+    let connection = reply::Connection {
+        zone: 5,
+        original,
+        reply: reply::ConnectionTuple {
+            icmp_id: Some(1),
+            icmp_type: Some(2),
+            icmp_code: Some(3),
+            ..original
+        },
+        mark: u32::MAX,
+        labels: u128::MAX,
+        state: Some("ESTABLISHED".to_owned()),
+        replied: true,
+        assured: false,
+        timeout_ms: 432_000_000,
+    };
+    let next = Some(reply::Cursor("7".to_owned()));
+    let page = reply::Connections { connections: vec![connection.clone()], next };
+    let sent = send::<request::CtDump>(&page, R::CtDump);
+    let first = r#"{"connections":[{"zone":5,"original":{"src":"10.0.0.1","dst":"10.0.0.2","#;
+    assert!(sent.starts_with(first), "{sent}");
+    assert!(sent.contains(r#""labels":"0xffffffffffffffffffffffffffffffff","state":"#), "{sent}");
+    // What is told of a connection chooses it.
+    let told = serde_json::to_string(&original).unwrap();
+    let line = format!(
+        r#"{{"jsonrpc":"2.0","method":"ct.flush","params":{{"filter":{{"original":{told}}}}}}}"#
+    );
+    let Request::CtFlush(flush) = decode_request(&line).unwrap().request else { panic!() };
+    assert_eq!((flush.filter.original.src, flush.filter.reply.src), (Some(original.src), None));
+    send::<request::CtFlush>(&reply::CtFlushed { connections: 3 }, R::CtFlush);
+    let kind = reply::ConnectionKind { proto: 17, state: None, connections: u64::MAX };
+    let counts = reply::CtCounts {
+        connections: 1,
+        limit: 2,
+        bytes: 3,
+        made: 4,
+        expired: 5,
+        full: 6,
+        clashed: 7,
+        without_port: 8,
+        invalid: 9,
+        kinds: Some(vec![kind]),
+    };
+    send::<request::CtStats>(&counts, R::CtStats);
+    send::<request::CtStats>(&reply::CtCounts { kinds: None, ..counts }, R::CtStats);
+}
+
+#[test]
 fn last_drops_round_trip() {
     let flow: FlowMod = "cookie=5,priority=7,tcp,actions=output:2".parse().unwrap();
     let drop = reply::LastDrop {

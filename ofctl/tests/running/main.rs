@@ -10,6 +10,7 @@ mod bundles;
 mod capture;
 mod commands;
 mod compare;
+mod connections;
 mod detrace;
 mod errors;
 mod files;

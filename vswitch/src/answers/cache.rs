@@ -8,7 +8,7 @@ use api::{Failure, request};
 use flowtable::{Aside, AsideId, BridgeId, Step};
 use packet::Key;
 
-use super::{PAGE, PAGE_WEIGHT, bad_cursor, hear};
+use super::{PAGE_WEIGHT, bad_cursor, hear, page_of};
 use crate::control::Control;
 use crate::describe::{self, Names, Vocabulary};
 use crate::desk::Order;
@@ -27,8 +27,7 @@ impl Control {
             None => (0, 0),
             Some(cursor) => split(cursor).ok_or_else(bad_cursor)?,
         };
-        let limit =
-            dump.limit.map_or(PAGE, |limit| usize::try_from(limit).unwrap_or(PAGE)).clamp(1, PAGE);
+        let limit = page_of(dump.limit);
         let mut entries = Vec::new();
         let weigh = |entry: &CacheEntry| entry.matching.len() + entry.actions.len();
         // Each worker's tiers, one after the other.

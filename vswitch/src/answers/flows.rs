@@ -4,7 +4,7 @@ use api::reply::{Aggregate, Cursor, Flows, TableStats, Tables};
 use api::{Action, Failure, FlowFilter, FlowMod, Match, TableMiss, request, text};
 use flowtable::{BridgeId, Overflow, Rule, Step};
 
-use super::{PAGE, PAGE_WEIGHT, bad_cursor};
+use super::{PAGE_WEIGHT, bad_cursor, page_of};
 use crate::control::Control;
 use crate::describe::{Names, flow_stats};
 use crate::ledger::{self, Place};
@@ -14,8 +14,7 @@ impl Control {
         let bridge = self.bridge(dump.bridge.as_deref())?;
         let filter = self.filter(bridge, dump.filter.as_deref().unwrap_or(""))?;
         let after = dump.after.as_ref().map(|cursor| place_of(bridge, cursor)).transpose()?;
-        let limit =
-            dump.limit.map_or(PAGE, |limit| usize::try_from(limit).unwrap_or(PAGE)).clamp(1, PAGE);
+        let limit = page_of(dump.limit);
         self.ledger.fold(self.crew.paths(), &self.tables);
         let sums = self.ledger.sums(self.crew.paths());
         let mut matching = ledger::flows(&self.tables, bridge, after)

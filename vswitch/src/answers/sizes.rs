@@ -25,7 +25,8 @@ impl Control {
             rules.fold((0, 0), |(count, bytes), rule| (count + 1, bytes + weigh(rule)));
         let macs = || self.tables.bridges().map(|(_, bridge)| &bridge.macs);
         let sights = (self.viewers * self.crew.members().len() * RING) as u64;
-        let (clients, connections) = self.connections;
+        let (clients, client_bytes) = self.connections;
+        let connections = self.crew.connections();
         let uses = vec![
             of("frames", frames * FRAME_SIZE as u64, frames, "frames"),
             of("flows", rules as u64, flows, "flows"),
@@ -52,7 +53,8 @@ impl Control {
                 self.ports.iter().count() as u64,
                 "ports",
             ),
-            of("connections", connections as u64, clients as u64, "clients"),
+            of("connections", connections.bytes() as u64, connections.len() as u64, "connections"),
+            of("clients", client_bytes as u64, clients as u64, "clients"),
             of("events", self.events.waiting() as u64, self.events.len() as u64, "listeners"),
         ];
         Ok(Memory { uses, resident: resident() })
@@ -79,6 +81,7 @@ impl Control {
         let pools: u64 = self.crew.members().iter().map(|one| one.counters.free_frames.get()).sum();
         let frames = self.depot.memory().frames() as u64;
         let used = frames.saturating_sub(self.depot.len() as u64 + pools);
+        let connections = self.crew.connections();
         vec![
             switch(
                 "bridges",
@@ -97,6 +100,12 @@ impl Control {
                 frames,
                 used,
                 "packets are dropped as no-frames, or not received: rx errors",
+            ),
+            switch(
+                "connections",
+                connections.most() as u64,
+                connections.len() as u64,
+                "half-open ones go from 95 % on, then packets are dropped as ct-full",
             ),
             switch(
                 "clients",

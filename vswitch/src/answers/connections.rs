@@ -1,0 +1,159 @@
+//! Connections that are tracked.
+
+use std::collections::BTreeMap;
+
+use api::reply::{
+    Connection, ConnectionKind, ConnectionTuple, Connections, CtCounts, CtFlushed, Cursor,
+};
+use api::request::{ConnectionFilter, CtDump, CtFlush, CtStats, TupleFilter};
+use api::{Bits, Failure};
+use conntrack::{ConnectionId, Description, State, Stats, Tuple};
+use packet::icmp;
+
+use super::{bad_cursor, page_of};
+use crate::control::Control;
+
+impl Control {
+    /// A page of connections. Cost: a look at each, up to the end of the page.
+    pub(crate) fn dump_connections(&self, dump: &CtDump) -> Result<Connections, Failure> {
+        let first = match &dump.after {
+            None => 0,
+            Some(cursor) => behind(cursor).ok_or_else(bad_cursor)?,
+        };
+        let mut meant = self.connections_like(&dump.filter, first).peekable();
+        let page: Vec<_> = meant.by_ref().take(page_of(dump.limit)).collect();
+        let last = page.last().filter(|_| meant.peek().is_some());
+        let next = last.map(|(id, _)| Cursor(id.place().to_string()));
+        let connections = page.iter().map(|(_, one)| connection(one)).collect();
+        Ok(Connections { connections, next })
+    }
+
+    /// Forgets connections. Cost: a look at all.
+    pub(crate) fn flush_connections(&self, flush: &CtFlush) -> CtFlushed {
+        let connections = self.crew.connections();
+        let meant = self.connections_like(&flush.filter, 0);
+        let forgotten = meant.filter(|(id, _)| connections.remove(*id)).count();
+        self.crew.end_short_cuts();
+        CtFlushed { connections: forgotten as u64 }
+    }
+
+    pub(crate) fn connection_stats(&self, stats: &CtStats) -> CtCounts {
+        let connections = self.crew.connections();
+        let Stats { made, expired, full, clashed, without_port, invalid } = connections.stats();
+        CtCounts {
+            connections: connections.len() as u64,
+            limit: connections.most() as u64,
+            bytes: connections.bytes() as u64,
+            made,
+            expired,
+            full,
+            clashed,
+            without_port,
+            invalid,
+            kinds: stats.kinds.then(|| self.kinds()),
+        }
+    }
+
+    /// All connections, counted by protocol and state.
+    fn kinds(&self) -> Vec<ConnectionKind> {
+        let mut counts = BTreeMap::new();
+        for (_, one) in self.connections_like(&ConnectionFilter::default(), 0) {
+            // By its number, so that states come in their order.
+            let state = State::ALL.iter().position(|state| one.state == Some(*state));
+            *counts.entry((one.tuples.original.proto(), state)).or_default() += 1;
+        }
+        let kind = |((proto, state), connections): ((u8, Option<usize>), u64)| ConnectionKind {
+            proto,
+            state: state.and_then(|number| State::ALL.get(number)).map(|state| name(*state)),
+            connections,
+        };
+        counts.into_iter().map(kind).collect()
+    }
+
+    /// The connections that a filter takes, from a place on.
+    fn connections_like<'a>(
+        &'a self,
+        filter: &'a ConnectionFilter,
+        first: u32,
+    ) -> impl Iterator<Item = (ConnectionId, Description)> + 'a {
+        let (connections, now) = (self.crew.connections(), self.clock.millis());
+        connections.iter_from(first).filter_map(move |id| {
+            let described = connections.describe(id, now)?;
+            takes(filter, &described).then_some((id, described))
+        })
+    }
+}
+
+/// The first place behind a page.
+fn behind(Cursor(last): &Cursor) -> Option<u32> {
+    last.parse::<u32>().ok()?.checked_add(1)
+}
+
+fn name(state: State) -> String {
+    state.name().to_owned()
+}
+
+/// A connection, as it is told.
+fn connection(one: &Description) -> Connection {
+    let Description { tuples, state, known, mark, label, left } = one;
+    Connection {
+        zone: tuples.original.zone(),
+        original: told(&tuples.original),
+        reply: told(&tuples.reply),
+        mark: *mark,
+        labels: *label,
+        state: state.map(name),
+        replied: known.replied,
+        assured: known.assured,
+        timeout_ms: (*left).into(),
+    }
+}
+
+/// A tuple, as it is told: only TCP, UDP and SCTP have ports, and only ICMP has queries.
+fn told(tuple: &Tuple) -> ConnectionTuple {
+    let (has_ports, is_icmp) =
+        (tuple.has_ports(), matches!(tuple.proto(), icmp::PROTO | icmp::PROTO_V6));
+    let [kind, code] = tuple.dst_port().to_be_bytes();
+    ConnectionTuple {
+        src: tuple.src(),
+        dst: tuple.dst(),
+        proto: tuple.proto(),
+        src_port: has_ports.then(|| tuple.src_port()),
+        dst_port: has_ports.then(|| tuple.dst_port()),
+        icmp_id: is_icmp.then(|| tuple.src_port()),
+        icmp_type: is_icmp.then_some(kind),
+        icmp_code: is_icmp.then_some(code),
+    }
+}
+
+/// Whether a filter takes a connection.
+fn takes(filter: &ConnectionFilter, one: &Description) -> bool {
+    let ConnectionFilter { zone, mark, labels, original, reply } = filter;
+    zone.is_none_or(|zone| zone == one.tuples.original.zone())
+        && mark.is_none_or(|bits: Bits<_>| bits.are_in(one.mark))
+        && labels.is_none_or(|bits: Bits<_>| bits.are_in(one.label))
+        && takes_tuple(original, &one.tuples.original)
+        && takes_tuple(reply, &one.tuples.reply)
+}
+
+fn takes_tuple(filter: &TupleFilter, tuple: &Tuple) -> bool {
+    /// Whether what is asked for is there and no other.
+    fn is<T: PartialEq>(asked: Option<T>, there: Option<T>) -> bool {
+        asked.is_none() || asked == there
+    }
+    if filter.is_empty() {
+        return true;
+    }
+    let there = told(tuple);
+    is(filter.src, Some(there.src))
+        && is(filter.dst, Some(there.dst))
+        && is(filter.proto, Some(there.proto))
+        && is(filter.src_port, there.src_port)
+        && is(filter.dst_port, there.dst_port)
+        && is(filter.icmp_id, there.icmp_id)
+        && is(filter.icmp_type, there.icmp_type)
+        && is(filter.icmp_code, there.icmp_code)
+}
+
+#[cfg(test)]
+mod tests;
