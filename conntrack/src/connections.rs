@@ -401,12 +401,12 @@ impl Connections {
     ///
     /// Cost: some ten nanoseconds a place, which are read in order; some hundred for each that goes.
     pub fn sweep(&self, most: u32, now: Millis) {
-        let is_pressed = self.len() > self.table.most() / 20 * 19;
-        let round = if is_pressed { HASTY_ROUND } else { ROUND };
+        let is_crowded = self.table.is_crowded();
+        let round = if is_crowded || self.table.is_short() { HASTY_ROUND } else { ROUND };
         let now = wrapped(now);
         let count = self.due(round, most, now);
         if count > 0 {
-            let is_over = |connection: &Connection| is_pressed && !connection.known().assured;
+            let is_over = |connection: &Connection| is_crowded && !connection.known().assured;
             let gone = self.table.sweep(count, now, is_over);
             self.tally.expired.fetch_add(gone.into(), Ordering::Relaxed);
         }

@@ -11,6 +11,8 @@ pub(crate) struct Places {
     free: AtomicU64,
     /// Places beyond this were never in use.
     used: AtomicU32,
+    /// Places that are not free.
+    taken: AtomicU32,
 }
 
 /// No place.
@@ -18,12 +20,18 @@ const NONE: u32 = u32::MAX;
 
 impl Places {
     pub(crate) fn new(most: u32) -> Self {
-        Self { most, free: AtomicU64::new(u64::from(NONE)), used: AtomicU32::new(0) }
+        let free = AtomicU64::new(u64::from(NONE));
+        Self { most, free, used: AtomicU32::new(0), taken: AtomicU32::new(0) }
     }
 
     /// How many have ever been in use.
     pub(crate) fn used(&self) -> u32 {
         self.used.load(Ordering::Acquire)
+    }
+
+    /// How many are not free.
+    pub(crate) fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Takes a place. `next` says which one is free behind another.
@@ -32,10 +40,14 @@ impl Places {
             let (count, place) = split(head);
             (place != NONE).then(|| join(count.wrapping_add(1), next(place)))
         };
-        match self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, take) {
+        let taken = match self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, take) {
             Ok(head) => Some(split(head).1),
             Err(_) => self.take_fresh(),
+        };
+        if taken.is_some() {
+            self.taken.fetch_add(1, Ordering::Relaxed);
         }
+        taken
     }
 
     /// Takes a place that was never in use.
@@ -51,6 +63,7 @@ impl Places {
             set_next(first);
             Some(join(count, place))
         };
+        self.taken.fetch_sub(1, Ordering::Relaxed);
         // It always succeeds.
         let _ = self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, give);
     }
@@ -80,6 +93,8 @@ mod tests {
         assert_eq!([take(), take()], [Some(0), Some(1)]);
         give(0);
         give(1);
+        assert_eq!(places.taken(), 0);
         assert_eq!([take(), take(), take(), take()], [Some(1), Some(0), Some(2), None]);
+        assert_eq!(places.taken(), 3);
     }
 }

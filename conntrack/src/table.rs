@@ -113,6 +113,16 @@ impl Table {
         self.live.load(Ordering::Relaxed) as usize
     }
 
+    /// Whether there are nearly as many as there may be.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.live.load(Ordering::Relaxed) > self.most / 20 * 19
+    }
+
+    /// Whether hardly any place is free: of what has gone, some may not be free again yet.
+    pub(crate) fn is_short(&self) -> bool {
+        self.places.iter().any(|places| places.taken() > self.most / 20 * 19)
+    }
+
     /// How many places have ever been in use.
     pub(crate) fn used(&self) -> u32 {
         self.places.iter().map(Places::used).sum()

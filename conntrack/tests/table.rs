@@ -168,6 +168,26 @@ fn under_pressure_those_go_first_that_nobody_has_answered() {
 }
 
 #[test]
+fn after_a_flood_there_was_no_room_for_what_had_gone_already() {
+    const MOST: u16 = 2000;
+    let connections = Connections::new(MOST.into(), 0, Seed(7));
+    let commit = |n: u16, now| {
+        let [from, to] = [n % 200, 200 + n / 200].map(|n| u8::try_from(n).unwrap());
+        connections.commit(&datagram(from, to, false), None, &Notes::default(), Millis(now))
+    };
+    assert!((0..MOST).all(|n| commit(n, 0).is_ok()));
+    // A second later there is room for as many as come, and it stays so.
+    let refused: usize = (1..400u16)
+        .map(|step| {
+            let now = u64::from(step) * 10;
+            connections.sweep(MOST.into(), Millis(now));
+            usize::from(step > 100 && commit(MOST + step, now).is_err())
+        })
+        .sum();
+    assert_eq!(refused, 0);
+}
+
+#[test]
 fn threads_never_make_two_connections_of_one() {
     const THREADS: usize = 4;
     let connections = Connections::new(64, THREADS, Seed(7));
