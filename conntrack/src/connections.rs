@@ -242,8 +242,8 @@ impl Connections {
             Fate::Valid { .. } | Fate::Ignored | Fate::Ends => Verdict::Established,
         };
         if fate == Fate::Ends {
-            self.table.remove(id);
-            return Some(Judgement { verdict, direction, connection: None });
+            // This packet is still one of it.
+            connection.prolong(0, now);
         }
         Some(Judgement { verdict, direction, connection: Some(id) })
     }
@@ -340,11 +340,12 @@ impl Connections {
     /// Writes notes to a connection, if it is still there.
     pub fn note(&self, id: ConnectionId, notes: &Notes) {
         let Some(connection) = self.table.get(id) else { return };
-        if notes.mark.1 != 0 {
-            connection.set_mark(notes.mark.0, notes.mark.1);
+        let ((mark, mark_bits), (label, label_bits)) = (notes.mark, notes.label);
+        if (connection.mark() ^ mark) & mark_bits != 0 {
+            connection.set_mark(mark, mark_bits);
         }
-        if notes.label.1 != 0 {
-            connection.set_label(notes.label.0, notes.label.1);
+        if label_bits != 0 && (connection.label() ^ label) & label_bits != 0 {
+            connection.set_label(label, label_bits);
         }
     }
 
@@ -424,7 +425,7 @@ impl Connections {
         let (passed, last) = (passed.min(round), now.wrapping_sub(passed.min(round)));
         let places = u64::from(self.table.used()) * u64::from(passed) / u64::from(round) + 1;
         let count = places.min(most.into());
-        let done = u32::try_from(u64::from(passed) * count / places).unwrap_or(passed).max(1);
+        let done = u32::try_from(u64::from(passed) * count / places).unwrap_or(passed);
         let after = last.wrapping_add(done);
         // Of several threads one does it.
         let is_ours = self

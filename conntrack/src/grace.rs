@@ -54,9 +54,10 @@ impl Grace {
 
     /// The moment before which everything that was taken away can be used anew.
     pub(crate) fn over(&self) -> Moment {
+        // First: who begins while the others are asked may see what goes from now on.
+        let now = self.now.load(Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let began = self.began.iter().map(|began| began.load(Ordering::SeqCst));
-        let oldest = began.filter(|began| *began != AWAY).min();
-        Moment(oldest.unwrap_or_else(|| self.now.load(Ordering::SeqCst)))
+        Moment(began.filter(|began| *began != AWAY).fold(now, u64::min))
     }
 }

@@ -34,7 +34,8 @@ pub(crate) fn candidates(
     let others = (0..count.min(TRIES)).filter_map(move |n| {
         // By a step that meets all of few, and is spread over many.
         let (least, _) = ports?;
-        let place = if count > TRIES { start.wrapping_add(n * (count / TRIES)) } else { start + n };
+        let step = if count > TRIES { count / TRIES } else { 1 };
+        let place = start.wrapping_add(n * step);
         u16::try_from(u64::from(least) + place % count).ok()
     });
     kept.chain(others).filter_map(move |port| {

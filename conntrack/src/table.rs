@@ -115,12 +115,12 @@ impl Table {
 
     /// Whether there are nearly as many as there may be.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.live.load(Ordering::Relaxed) > self.most / 20 * 19
+        self.live.load(Ordering::Relaxed) > self.most - self.most / 20
     }
 
     /// Whether hardly any place is free: of what has gone, some may not be free again yet.
     pub(crate) fn is_short(&self) -> bool {
-        self.places.iter().any(|places| places.taken() > self.most / 20 * 19)
+        self.places.iter().any(|places| places.taken() > self.most - self.most / 20)
     }
 
     /// How many places have ever been in use.
@@ -410,6 +410,27 @@ mod model {
             }
             table.grace.end(0);
             thread.join().unwrap();
+        });
+    }
+
+    /// The moment was read behind the members: one that began in between was not seen.
+    #[test]
+    fn a_place_was_free_while_a_member_began() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let table = Arc::new(Table::new(1, 1, Seed(7)));
+            let id = insert(&table, tuple(1, 9), tuple(9, 1)).unwrap();
+            let [remover, sweeper] = [Arc::clone(&table), Arc::clone(&table)];
+            let removes = thread::spawn(move || remover.remove(id));
+            let sweeps = thread::spawn(move || sweeper.sweep(1, 0, |_| false));
+            table.grace.begin(0);
+            if table.find(&tuple(1, 9)).is_some() {
+                assert!(insert(&table, tuple(2, 9), tuple(9, 2)).is_err());
+            }
+            table.grace.end(0);
+            removes.join().unwrap();
+            sweeps.join().unwrap();
         });
     }
 }

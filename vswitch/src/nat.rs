@@ -9,7 +9,7 @@ use flowtable::Op;
 use packet::checksum::update;
 use packet::ipv4::Ipv4;
 use packet::ipv6::Ipv6;
-use packet::{Headers, Memory, Packet, icmp, ipv4, ipv6, tcp, udp};
+use packet::{Headers, Memory, Packet, icmp, ipv4, ipv6, sctp, tcp, udp};
 
 use crate::act::{write, write_covered};
 
@@ -154,7 +154,7 @@ fn translate_quoted(
             edits.push(transport + ID, &to.src_port.to_be_bytes());
             (to.proto == icmp::PROTO_V6).then_some(transport + icmp::CHECKSUM)
         }
-        proto => {
+        proto @ (tcp::PROTO | udp::PROTO | sctp::PROTO) => {
             edits.push(transport, &to.dst_port.to_be_bytes());
             edits.push(transport + 2, &to.src_port.to_be_bytes());
             match proto {
@@ -165,12 +165,17 @@ fn translate_quoted(
                 _ => None,
             }
         }
+        _ => None,
     };
     // Often only the ports are quoted.
     if let Some((at, old)) = sum_at.and_then(|at| Some((at, half(bytes, at)?))) {
         // Of IPv4's own checksum the change is that of the addresses, once more: not counted.
         let own = to.src.is_ipv4().then_some(start + ipv4::CHECKSUM);
-        let sum = edits.correct_but(own, old, bytes)?;
+        let sum = match edits.correct_but(own, old, bytes)? {
+            // To UDP zero is none (RFC 768).
+            0 if to.proto == udp::PROTO => u16::MAX,
+            sum => sum,
+        };
         edits.push(at, &sum.to_be_bytes());
     }
     // All of it is there, or nothing is changed.

@@ -87,6 +87,7 @@ impl Tracker {
             judgement = self.commit(&message, judgement, connect, now)?;
         }
         if connect.nat.is_some()
+            && judgement.verdict != Verdict::Invalid
             && let Some(id) = judgement.connection
             && let Some(to) = self.connections.translated(id, judgement.direction)
             && to != message.tuple
@@ -128,7 +129,11 @@ impl Tracker {
                     let (verdict, direction) = (Verdict::New, Direction::Original);
                     return Ok(Judgement { verdict, direction, connection: Some(id) });
                 }
-                Err(NotMade::BeginsNone) => return Ok(judgement),
+                // The connection that it belonged to has made room for nothing.
+                Err(NotMade::BeginsNone) => {
+                    let (verdict, direction) = (Verdict::Invalid, Direction::Original);
+                    return Ok(Judgement { verdict, direction, connection: None });
+                }
                 Err(NotMade::Full) => return Err(DropReason::CtFull),
                 Err(NotMade::NoPort) => return Err(DropReason::CtNoPort),
                 Err(NotMade::Exists) => {

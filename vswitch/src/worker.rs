@@ -216,6 +216,9 @@ impl Worker {
         }
         if worked {
             self.end_short_cuts_if_learned();
+        } else {
+            // Others wait for who holds something, however long it is until the next packet.
+            self.way.tracker.rest();
         }
         self.tell_news();
         worked |= self.way.outputs.serve(now, &mut self.way.pool);

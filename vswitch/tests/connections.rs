@@ -92,6 +92,12 @@ fn behind_a_translation_real_stacks_notice_nothing() -> Result {
         near.read_exact(&mut received[..6])?;
         assert_eq!(received[..6], *b"thanks");
     }
+    // Nor that nobody is there: a reset ends the connection, and is one of its packets.
+    drop(listener);
+    for to in [service, (b.address(), 8080).into()] {
+        let refused = connect(&a, to)?.err().map(|error| error.kind());
+        assert_eq!(refused, Some(ErrorKind::ConnectionRefused), "{to}");
+    }
     // What a router or a host says about a packet is said to who has sent it.
     let socket = a.inside(|| UdpSocket::bind((a.address(), 0)))??;
     socket.connect((b.address(), 9999))?;

@@ -10,7 +10,7 @@ mod generators;
 use std::net::IpAddr;
 
 use api::{Action, Ct, CtZone, Field, FlowMod, Match, Nat, NatChoice, NatRange, OutPort, Subfield};
-use common::{Bench, Options};
+use common::{Bench, CONNECTIONS, Options};
 use flowtable::VlanMode;
 use generators::{LAST, Text, any_pipeline_flow};
 use packet::{Key, compose, ethernet, icmp, tcp, udp};
@@ -255,5 +255,26 @@ proptest! {
         steps in vec(any_step(), 1..12),
     ) {
         run(&flows, &steps, Options { sessions: 8, megaflows: 8 })?;
+    }
+}
+
+#[test]
+fn a_worker_without_packets_held_back_what_had_gone() {
+    let vlans = vec![VlanMode::Trunk(Vec::new()); 4];
+    let mut bench = Bench::new(&vlans, Options::default());
+    bench.flow_mods(&["ip,actions=ct(commit),output:2".parse().unwrap()]);
+    let packet = |port: u32| {
+        let key = format!("udp,nw_src=10.0.0.1,nw_ttl=64,tp_src={port}");
+        compose(&api::text::packet(&key, &api::NoNames).unwrap(), 60)
+    };
+    for first in [1, 1001] {
+        (first..first + CONNECTIONS).for_each(|port| bench.put(1, &packet(port)));
+        bench.turn();
+        assert_eq!((bench.take().len(), bench.drops()), (CONNECTIONS as usize, Vec::new()));
+        bench.connections.iter().for_each(|id| assert!(bench.connections.remove(id)));
+        for _ in 0..30 {
+            bench.now += std::time::Duration::from_secs(1);
+            bench.turn();
+        }
     }
 }

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use api::{DropReason, FlowMod, GroupMod, MeterMod, PortFlags, TableMod};
+use conntrack::Connections;
 use flowtable::interpreter::{Fate, Interpreter};
 use flowtable::{
     BridgeId, GroupSerial, Limits, PathReader, PortView, Step, Tables, VlanMode, paths,
@@ -137,6 +138,7 @@ pub(crate) struct Bench {
     pub(crate) desk: Arc<Desk>,
     pub(crate) depot: Arc<Depot>,
     pub(crate) counters: Arc<WorkerCounters>,
+    pub(crate) connections: Arc<Connections>,
     pub(crate) reader: PathReader,
     pub(crate) ports: Vec<(Wires, Arc<Account>)>,
     pub(crate) literal: Interpreter,
@@ -251,6 +253,7 @@ impl Bench {
         let desk = Arc::new(Desk::new().unwrap());
         let counters = Arc::new(WorkerCounters::default());
         let (paths, reader) = paths(options.megaflows, Seed(99));
+        let connections = Arc::new(Connections::new(CONNECTIONS, 1, Seed(3)));
         let worker = Worker::new(Setup {
             desk: Arc::clone(&desk),
             tables: Arc::clone(&tables),
@@ -264,7 +267,7 @@ impl Bench {
             cpu: None,
             generation,
             teller: vswitch::news::news().0,
-            tracker: Tracker::alone(CONNECTIONS, Seed(3)),
+            tracker: Tracker::new(Arc::clone(&connections), 0),
         })
         .unwrap();
         Self {
@@ -273,6 +276,7 @@ impl Bench {
             desk,
             depot,
             counters,
+            connections,
             reader,
             ports: Vec::new(),
             literal,

@@ -49,7 +49,10 @@ impl Plain {
                 direction: Direction::Original,
                 connection: Some(id),
             }),
-            Err(NotMade::BeginsNone) => Ok(judgement),
+            Err(NotMade::BeginsNone) => {
+                let (verdict, direction) = (Verdict::Invalid, Direction::Original);
+                Ok(Judgement { verdict, direction, connection: None })
+            }
             Err(NotMade::Full) => Err(DropReason::CtFull),
             Err(NotMade::NoPort) => Err(DropReason::CtNoPort),
             Err(NotMade::Exists) => Err(DropReason::CtClash),
@@ -181,7 +184,8 @@ impl Tracker for Plain {
         self.judgements.push(judgement);
         let judged = self.judgements.len() as u64 - 1;
         let tracked = self.told(message.tuple, connect.zone, judgement);
-        let answer = self.answer(judgement).filter(|_| connect.nat.is_some());
+        let translates = connect.nat.is_some() && judgement.verdict != Verdict::Invalid;
+        let answer = self.answer(judgement).filter(|_| translates);
         let translation = answer.map(|answer| translation(&answer)).unwrap_or_default();
         let is_query = matches!(message.content, Content::Question | Content::Answer);
         let identifier = answer.filter(|_| is_query).map(|answer| answer.src_port());
