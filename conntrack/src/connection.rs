@@ -6,6 +6,7 @@ use bytemuck::Zeroable;
 use crate::Direction;
 use crate::grace::Moment;
 use crate::message::Content;
+use crate::quick::Ack;
 use crate::shared_tcp::SharedTcp;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::tcp::{Fate, Known, Settings, State, Tcp};
@@ -23,6 +24,8 @@ pub(crate) struct Connection {
     tcp: SharedTcp,
     /// What is [`Known`] of other protocols' than TCP.
     known: AtomicU32,
+    /// How often what was noted about it has changed.
+    version: AtomicU32,
     mark: AtomicU32,
     /// Even, or odd while the label is being written.
     label_version: AtomicU32,
@@ -45,7 +48,9 @@ pub(crate) enum Stage {
 }
 
 /// One use of a place: the stage word of a connection that lives.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(not(loom), derive(Zeroable))]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[repr(transparent)]
 pub(crate) struct Use(u32);
 
 const STAGE: u32 = 0b11;
@@ -162,7 +167,86 @@ impl Connection {
         (Fate::Valid { assures }, before)
     }
 
+    /// Takes a packet of a settled connection if it changes nothing which anybody is told; answers
+    /// whether it was one. If not, nothing has changed.
+    #[inline]
+    pub(crate) fn pass(
+        &self,
+        direction: Direction,
+        content: &Content,
+        settings: Settings,
+        timeouts: &Timeouts,
+        now: u32,
+    ) -> bool {
+        let seconds = match content {
+            Content::Tcp(segment) => match self.tcp.pass(direction, segment, settings) {
+                Some(tcp) => tcp.timeout(segment.kind, timeouts),
+                None => return false,
+            },
+            // It stays settled.
+            content => timeout(content, true, timeouts),
+        };
+        self.prolong(seconds, now);
+        true
+    }
+
+    /// The same for an acknowledgement as nearly all are.
+    #[inline]
+    pub(crate) fn pass_ack(
+        &self,
+        direction: Direction,
+        ack: &Ack,
+        timeouts: &Timeouts,
+        now: u32,
+    ) -> bool {
+        let is_owed = self.tcp.pass_ack(direction, ack);
+        if let Some(is_owed) = is_owed {
+            self.prolong(timeouts.established(is_owed), now);
+        }
+        is_owed.is_some()
+    }
+
+    /// Whether [`Connection::pass_ack`] would take it.
+    #[inline]
+    pub(crate) fn would_pass_ack(&self, direction: Direction, ack: &Ack) -> bool {
+        self.tcp.would_pass_ack(direction, ack)
+    }
+
+    /// Whether [`Connection::pass`] would take it.
+    pub(crate) fn would_pass(
+        &self,
+        direction: Direction,
+        content: &Content,
+        settings: Settings,
+    ) -> bool {
+        match content {
+            Content::Tcp(segment) => self.tcp.would_pass(direction, segment, settings),
+            _ => true,
+        }
+    }
+
+    /// Whether packets that go this way find nothing new, if they are as usual.
+    pub(crate) fn is_settled(&self, direction: Direction) -> bool {
+        if self.tcp.is_there() {
+            return self.tcp.is_settled();
+        }
+        let Known { replied, assured } = self.known();
+        replied && (assured || direction == Direction::Reply)
+    }
+
+    /// How often what was noted about it has changed.
+    #[inline]
+    pub(crate) fn version(&self) -> u32 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// What was noted about it has changed.
+    fn is_noted(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
     /// From now on it may be silent for so many seconds.
+    #[inline]
     pub(crate) fn prolong(&self, seconds: u32, now: u32) {
         let deadline = now.wrapping_add(seconds.min(MOST_SECONDS) * 1000);
         if self.deadline.load(Ordering::Relaxed) != deadline {
@@ -187,6 +271,7 @@ impl Connection {
         let set = |mark| Some(mark & !bits | value & bits);
         // It always succeeds.
         let _ = self.mark.fetch_update(Ordering::AcqRel, Ordering::Acquire, set);
+        self.is_noted();
     }
 
     /// The label, as some thread has written it.
@@ -217,6 +302,7 @@ impl Connection {
             half.store(half.load(Ordering::Relaxed) & !bits | value & bits, Ordering::Release);
         }
         self.label_version.store(version.wrapping_add(2), Ordering::Release);
+        self.is_noted();
     }
 }
 

@@ -4,12 +4,14 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use api::Nat;
-use packet::{Millis, Seed};
+use packet::{Headers, Millis, Seed, Transport};
 
 use crate::Direction;
 use crate::connection::{Connection, timeout};
-use crate::message::{Content, Message};
+use crate::message::{Content, Message, is_datagram, transport};
 use crate::nat;
+use crate::quick::Ack;
+use crate::standing::Standing;
 use crate::table::{Beginning, ConnectionId, NotMade, Table, Tuples};
 use crate::tcp::{Fate, Known, Settings, State, Tcp};
 use crate::timeouts::Timeouts;
@@ -80,6 +82,8 @@ pub struct Seen {
     pub mark: u32,
     /// Its label.
     pub label: u128,
+    /// How often the two have changed.
+    pub version: u32,
 }
 
 /// A connection, spelled out.
@@ -367,8 +371,116 @@ impl Connections {
     /// What the packets of a connection are told about it, if it is still there.
     pub fn seen(&self, id: ConnectionId) -> Option<Seen> {
         let (tuples, connection) = (self.table.tuples(id)?, self.table.get(id)?);
+        // First: if they change meanwhile, that shows.
+        let version = connection.version();
         let (mark, label) = (connection.mark(), connection.label());
-        Some(Seen { tuples, mark, label })
+        Some(Seen { tuples, mark, label, version })
+    }
+
+    /// How a connection stands of which this was seen, if further packets that go this way will find
+    /// the same.
+    pub fn standing(
+        &self,
+        id: ConnectionId,
+        direction: Direction,
+        seen: &Seen,
+    ) -> Option<Standing> {
+        let is_settled = self.table.get(id)?.is_settled(direction);
+        is_settled.then(|| Standing::new(id, direction, seen.version))
+    }
+
+    /// Fetches what taking a packet begins with.
+    #[inline]
+    pub fn prefetch_standing(&self, standing: &Standing) {
+        self.table.prefetch_place(standing.id().place());
+    }
+
+    /// Whether a connection is as it stood.
+    #[inline]
+    pub fn stands(&self, standing: &Standing, now: Millis) -> bool {
+        self.standing_still(standing, wrapped(now)).is_some()
+    }
+
+    /// Whether [`Connections::take`] would take a packet.
+    pub fn would_take(&self, standing: &Standing, content: &Content, now: Millis) -> bool {
+        let connection = self.standing_still(standing, wrapped(now));
+        let would = |connection: &Connection| {
+            connection.would_pass(standing.direction(), content, self.settings)
+        };
+        connection.is_some_and(would)
+    }
+
+    /// Takes a packet of a connection of which is known how it stands, if it finds what others have
+    /// found; answers whether it did. If not, nothing has changed: it may be judged.
+    ///
+    /// Cost: one line of memory, which other threads may write.
+    #[inline]
+    pub fn take(&self, standing: &Standing, content: &Content, now: Millis) -> bool {
+        let now = wrapped(now);
+        let Some(connection) = self.standing_still(standing, now) else { return false };
+        let (direction, settings) = (standing.direction(), self.settings);
+        connection.pass(direction, content, settings, &self.timeouts, now)
+    }
+
+    /// The same for a packet as nearly all are; others are not taken. It is read as
+    /// [`Content::of_flow`] would. Several connections all take it, or none.
+    #[inline]
+    pub fn take_usual(
+        &self,
+        standings: &[Standing],
+        headers: Headers,
+        bytes: &[u8],
+        len: usize,
+        now: Millis,
+    ) -> bool {
+        let now = wrapped(now);
+        let Ok((bytes, len)) = transport(headers, bytes, len) else { return false };
+        match headers.transport {
+            Transport::Tcp => {
+                Ack::read(bytes, len).is_some_and(|ack| self.take_ack(standings, &ack, now))
+            }
+            Transport::Udp => is_datagram(bytes, len) && self.take_datagram(standings, now),
+            _ => false,
+        }
+    }
+
+    #[inline]
+    fn take_ack(&self, standings: &[Standing], ack: &Ack, now: u32) -> bool {
+        let [first, others @ ..] = standings else { return false };
+        let Some(connection) = self.standing_still(first, now) else { return false };
+        let would = |one: &Standing| {
+            let connection = self.standing_still(one, now);
+            connection.is_some_and(|connection| connection.would_pass_ack(one.direction(), ack))
+        };
+        if !others.iter().all(would)
+            || !connection.pass_ack(first.direction(), ack, &self.timeouts, now)
+        {
+            return false;
+        }
+        for one in others {
+            if let Some(connection) = self.table.get(one.id()) {
+                // In a race it may not pass after all: then it is as if it had come before others.
+                connection.pass_ack(one.direction(), ack, &self.timeouts, now);
+            }
+        }
+        true
+    }
+
+    #[inline]
+    fn take_datagram(&self, standings: &[Standing], now: u32) -> bool {
+        let stands = standings.iter().all(|one| self.standing_still(one, now).is_some());
+        if stands {
+            let all = standings.iter().filter_map(|one| self.table.get(one.id()));
+            all.for_each(|connection| connection.prolong(self.timeouts.udp_stream, now));
+        }
+        stands
+    }
+
+    #[inline]
+    fn standing_still(&self, standing: &Standing, now: u32) -> Option<&Connection> {
+        let connection = self.table.get(standing.id())?;
+        let stands = standing.is_of(connection.version()) && connection.left(now).is_some();
+        stands.then_some(connection)
     }
 
     /// Takes a connection away; answers whether it was still there.

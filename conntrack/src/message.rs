@@ -59,6 +59,20 @@ pub enum Untracked {
     Unanswerable,
 }
 
+impl Content {
+    /// Reads a whole packet of TCP or UDP, of which `headers` are known. `bytes` begin where it does,
+    /// and hold its headers; `len` is how long it is.
+    #[inline]
+    pub fn of_flow(headers: Headers, bytes: &[u8], len: usize) -> Result<Self, Untracked> {
+        let (bytes, len) = transport(headers, bytes, len)?;
+        if headers.transport == Transport::Tcp {
+            let segment = Segment::read(bytes, len).ok().ok_or(Untracked::Malformed)?;
+            return Ok(Self::Tcp(segment));
+        }
+        is_datagram(bytes, len).then_some(Self::Udp).ok_or(Untracked::Malformed)
+    }
+}
+
 impl Message {
     /// Reads a packet of which `key` and `headers` are known ([`packet::parse`]). `bytes` begin where
     /// it does, and hold its headers; `len` is how long it is.
@@ -75,27 +89,13 @@ impl Message {
         if headers.fragment != Fragment::No {
             return Err(Untracked::Fragment);
         }
-        let transport = || {
-            let (start, end) = (usize::from(headers.l4), end_of_packet(bytes, headers, len));
-            let bytes = bytes.get(start..).ok_or(Untracked::Malformed)?;
-            Ok((bytes, end.checked_sub(start).ok_or(Untracked::Malformed)?))
-        };
+        let transport = || transport(headers, bytes, len);
         let ports = [Key::TP_SRC, Key::TP_DST].map(|span| {
             // A field of sixteen bits.
             u16::try_from(key.word(span)).unwrap_or(0)
         });
         let (ports, content) = match headers.transport {
-            Transport::Tcp => {
-                let (bytes, len) = transport()?;
-                let segment = Segment::read(bytes, len).ok().ok_or(Untracked::Malformed)?;
-                (ports, Content::Tcp(segment))
-            }
-            Transport::Udp => {
-                let (bytes, len) = transport()?;
-                let (udp, _) = Udp::split(bytes).ok().ok_or(Untracked::Malformed)?;
-                let fits = (udp::LEN..=len).contains(&udp.length());
-                fits.then_some((ports, Content::Udp)).ok_or(Untracked::Malformed)?
-            }
+            Transport::Tcp | Transport::Udp => (ports, Content::of_flow(headers, bytes, len)?),
             Transport::Sctp => (ports, Content::Other),
             Transport::Icmp | Transport::Icmpv6 => {
                 let (bytes, len) = transport()?;
@@ -132,7 +132,26 @@ impl Message {
     }
 }
 
+/// Whether a datagram of UDP begins here that is `len` bytes long, or shorter if it says so.
+#[inline]
+pub(crate) fn is_datagram(bytes: &[u8], len: usize) -> bool {
+    Udp::split(bytes).is_ok_and(|(udp, _)| (udp::LEN..=len).contains(&udp.length()))
+}
+
+/// What IP carries in these bytes of a frame, and how long it is.
+#[inline]
+pub(crate) fn transport(
+    headers: Headers,
+    bytes: &[u8],
+    len: usize,
+) -> Result<(&[u8], usize), Untracked> {
+    let (start, end) = (usize::from(headers.l4), end_of_packet(bytes, headers, len));
+    let bytes = bytes.get(start..).ok_or(Untracked::Malformed)?;
+    Ok((bytes, end.checked_sub(start).ok_or(Untracked::Malformed)?))
+}
+
 /// Where the packet of IP ends that begins in these bytes of a frame: what follows is padding.
+#[inline]
 fn end_of_packet(bytes: &[u8], headers: Headers, len: usize) -> usize {
     let start = usize::from(headers.l3);
     let bytes = bytes.get(start..).unwrap_or_default();

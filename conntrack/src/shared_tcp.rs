@@ -10,6 +10,7 @@
 use bytemuck::Zeroable;
 
 use crate::Direction;
+use crate::quick::{self, Ack};
 use crate::segment::{Kind, Segment, before};
 use crate::sync::{AtomicU64, Ordering};
 use crate::tcp::{Fate, Known, Last, Settings, State, Tcp};
@@ -81,6 +82,61 @@ impl SharedTcp {
         }
     }
 
+    /// Takes a segment from the middle of a connection, if it leads nowhere else; answers with the
+    /// connection as it is then. If it does, nothing has changed.
+    pub(crate) fn pass(
+        &self,
+        direction: Direction,
+        segment: &Segment,
+        settings: Settings,
+    ) -> Option<Tcp> {
+        for _ in 0..TRIES {
+            let before = self.words();
+            let (tcp, known) = before.pass(direction, segment, settings)?;
+            if self.replace(&before, &Words::of(&tcp, known)) {
+                return Some(tcp);
+            }
+        }
+        None
+    }
+
+    /// Takes an acknowledgement as nearly all are; answers whether anything that was sent has not been
+    /// acknowledged then. If it is none of those, nothing has changed.
+    #[inline]
+    pub(crate) fn pass_ack(&self, direction: Direction, ack: &Ack) -> Option<bool> {
+        for _ in 0..TRIES {
+            let before = self.words();
+            let (after, is_owed) = quick::track(&before, direction, ack)?;
+            if self.replace(&before, &after) {
+                return Some(is_owed);
+            }
+        }
+        None
+    }
+
+    /// Whether [`SharedTcp::pass_ack`] would take it.
+    #[inline(never)]
+    pub(crate) fn would_pass_ack(&self, direction: Direction, ack: &Ack) -> bool {
+        quick::track(&self.words(), direction, ack).is_some()
+    }
+
+    /// Whether [`SharedTcp::pass`] would take it.
+    pub(crate) fn would_pass(
+        &self,
+        direction: Direction,
+        segment: &Segment,
+        settings: Settings,
+    ) -> bool {
+        self.words().pass(direction, segment, settings).is_some()
+    }
+
+    /// Whether both sides have shown that it is established.
+    pub(crate) fn is_settled(&self) -> bool {
+        let (tcp, known) = self.get();
+        is_settled(&tcp, known)
+    }
+
+    #[inline]
     fn words(&self) -> Words {
         let read = |word: &AtomicU64| word.load(Ordering::Acquire);
         let short = read(&self.short);
@@ -89,6 +145,7 @@ impl SharedTcp {
     }
 
     /// Writes what has changed; answers whether nobody else has changed the state meanwhile.
+    #[inline]
     fn replace(&self, before: &Words, after: &Words) -> bool {
         for side in [Direction::Original, Direction::Reply].map(|side| side as usize) {
             let ([old_ends, old_rest], [ends, rest]) = (before.sides[side], after.sides[side]);
@@ -107,6 +164,7 @@ impl SharedTcp {
 }
 
 /// Writes a word, or what is wider of it and what another thread has written meanwhile.
+#[inline]
 fn widen(place: &AtomicU64, old: u64, new: u64, wider: fn(u64, u64) -> u64) {
     if old == new {
         return;
@@ -137,10 +195,88 @@ const fn later(one: u32, other: u32) -> u32 {
 
 /// The words as one thread has read them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Words {
-    short: u64,
-    last: u64,
-    sides: [[u64; 2]; 2],
+pub(crate) struct Words {
+    pub(crate) short: u64,
+    pub(crate) last: u64,
+    pub(crate) sides: [[u64; 2]; 2],
+}
+
+/// Where what is short lies in its word.
+pub(crate) mod short {
+    use crate::segment::Kind;
+    use crate::tcp::State;
+
+    const THERE: u64 = 1 << 55;
+    const STATE: u32 = 51;
+    const KIND: u32 = 48;
+    const CHALLENGING: u64 = 1 << 45;
+    const REPLIED: u64 = 1 << 44;
+    const ASSURED: u64 = 1 << 43;
+    const OPENING: u64 = 1 << 42;
+    /// Both sides have acknowledged something.
+    const ACKS: u64 = 0x88;
+    /// Something that a side has sent has not been acknowledged, and which way the last segment went:
+    /// what changes with nearly every segment.
+    const RESTLESS: u64 = 0x11 | 1 << 47;
+
+    /// What is the same while nothing happens but data and acknowledgements.
+    pub(crate) const USUAL: u64 = THERE
+        | (State::Established as u64) << STATE
+        | (Kind::Ack as u64) << KIND
+        | REPLIED
+        | ASSURED
+        | ACKS;
+    /// The bits that say whether it is so.
+    pub(crate) const USUAL_MASK: u64 = USUAL | 0xf << STATE | 0x7 << KIND | CHALLENGING | OPENING;
+
+    /// By how many bits the windows of a side are shifted.
+    #[expect(clippy::cast_possible_truncation, reason = "four bits")]
+    pub(crate) const fn shift(word: u64, side: usize) -> u32 {
+        (word >> (16 - 6 * side)) as u32 & 0xf
+    }
+
+    /// Whether a side takes selective acknowledgements.
+    pub(crate) const fn takes_sack(side: usize) -> u64 {
+        1 << (14 - 6 * side)
+    }
+
+    /// Whether the state is one in which what is restless is kept beside the end of the last segment,
+    /// where nothing else is then.
+    const fn is_calm(word: u64) -> bool {
+        word & USUAL_MASK == USUAL
+    }
+
+    /// Takes what is restless out of the word, and puts it into that of the last segment.
+    pub(super) fn calmed(word: u64, last: u64) -> (u64, u64) {
+        if !is_calm(word) {
+            return (word, last);
+        }
+        let [end, _] = super::split(last);
+        let owed = [0, 1].map(|side| word >> (4 - 4 * side) & 1 == 1);
+        let direction = word >> 47 & 1;
+        (word & !RESTLESS, super::join([end, rest(direction, owed)]))
+    }
+
+    /// The opposite.
+    pub(super) const fn restless(word: u64, last: u64) -> (u64, u64) {
+        if !is_calm(word) {
+            return (word, last);
+        }
+        let [end, rest] = super::split(last);
+        let rest = rest as u64;
+        (word | (rest & 1) << 47 | (rest >> 1 & 1) << 4 | rest >> 2 & 1, super::join([end, 0]))
+    }
+
+    /// What is restless, beside the end of the last segment.
+    pub(crate) fn rest(direction: u64, [one, other]: [bool; 2]) -> u32 {
+        u32::from(direction == 1) | u32::from(one) << 1 | u32::from(other) << 2
+    }
+
+    /// Whether something that a side has sent has not been acknowledged, beside the end of the last
+    /// segment.
+    pub(crate) const fn is_owed(last: u64, side: usize) -> bool {
+        last >> (1 + side) & 1 == 1
+    }
 }
 
 impl Words {
@@ -171,17 +307,30 @@ impl Words {
         let words = |side: &Side| {
             [join([side.end, side.max_end]), join([side.max_window, side.max_ack.unwrap_or(0)])]
         };
-        Self {
-            short: short.0,
-            last: join([last.end, last.ack]),
-            sides: sides.each_ref().map(words),
-        }
+        let (short, last) = short::calmed(short.0, join([last.end, last.ack]));
+        Self { short, last, sides: sides.each_ref().map(words) }
+    }
+
+    /// What is known behind a segment from the middle of a connection, if it is one.
+    fn pass(
+        &self,
+        direction: Direction,
+        segment: &Segment,
+        settings: Settings,
+    ) -> Option<(Tcp, Known)> {
+        let (mut tcp, known) = self.read();
+        let passes = segment.kind == Kind::Ack
+            && is_settled(&tcp, known)
+            && tcp.track(direction, segment, known, settings) == Fate::Valid { assures: false }
+            && is_settled(&tcp, known);
+        passes.then_some((tcp, known))
     }
 
     fn read(&self) -> (Tcp, Known) {
-        let mut short = Unpacker(self.short);
+        let (short, last) = short::restless(self.short, self.last);
+        let mut short = Unpacker(short);
         // In the opposite order.
-        let [end, ack] = split(self.last);
+        let [end, ack] = split(last);
         let mut sides = self.sides.map(|[ends, rest]| {
             let ([end, max_end], [max_window, ack]) = (split(ends), split(rest));
             Side { end, max_end, max_window, max_ack: Some(ack), ..Side::default() }
@@ -209,6 +358,10 @@ impl Words {
         let last = Last { kind, direction, end, ack, opening, is_challenging };
         (Tcp { state, sides, last, is_simultaneous }, Known { replied, assured })
     }
+}
+
+const fn is_settled(tcp: &Tcp, known: Known) -> bool {
+    matches!(tcp.state, State::Established) && known.replied && known.assured
 }
 
 /// Bits that are put beside each other.
@@ -240,12 +393,12 @@ impl Unpacker {
     }
 }
 
-const fn join([high, low]: [u32; 2]) -> u64 {
+pub(crate) const fn join([high, low]: [u32; 2]) -> u64 {
     (high as u64) << 32 | low as u64
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the halves of a word")]
-const fn split(word: u64) -> [u32; 2] {
+pub(crate) const fn split(word: u64) -> [u32; 2] {
     [(word >> 32) as u32, word as u32]
 }
 
@@ -280,6 +433,45 @@ mod tests {
     }
 
     proptest! {
+        /// As all the others are judged, or not at all.
+        #[test]
+        fn what_is_usual_is_judged_as_anything_else(
+            first in any_segment(),
+            segments in prop::collection::vec((any_direction(), any_segment()), 0..40),
+            acks in prop::collection::vec((any_direction(), any_segment()), 40),
+        ) {
+            let settings = Settings::default();
+            let Some(tcp) = Tcp::open(&first, settings) else { return Ok(()) };
+            let shared = SharedTcp::default();
+            shared.begin(&tcp, Known { replied: true, assured: true });
+            let acks = acks.into_iter().map(|(direction, segment)| {
+                let kind = if segment.kind == Kind::Syn { Kind::Ack } else { segment.kind };
+                (direction, Segment { kind, has_ack: true, ..segment })
+            });
+            for (direction, segment) in segments.into_iter().chain(acks) {
+                let Segment { seq, end, ack, sack, window, .. } = segment;
+                let words = shared.words();
+                if segment.kind == Kind::Ack && segment.has_ack {
+                    let quick = quick::track(&words, direction, &Ack { seq, end, ack, sack, window });
+                    let plain = words.pass(direction, &segment, settings);
+                    if let Some((after, is_owed)) = quick {
+                        let (tcp, known) = plain.unwrap();
+                        prop_assert_eq!(after, Words::of(&tcp, known));
+                        prop_assert_eq!(is_owed, tcp.sides.iter().any(|side| side.is_owed));
+                    } else if let Some((tcp, _)) = plain {
+                        // The first of a side, or one that is not believed.
+                        let (before, _) = words.read();
+                        let usual = before.last.kind == Kind::Ack
+                            && !before.last.is_challenging
+                            && before.last.opening.is_none()
+                            && before.sides.iter().all(|side| side.max_ack.is_some() && side.max_window > 0);
+                        prop_assert!(!usual || tcp.sides.iter().any(|side| side.is_guessed));
+                    }
+                }
+                shared.track(direction, &segment, settings);
+            }
+        }
+
         #[test]
         fn six_words_say_all_of_a_connection(
             first in any_segment(),

@@ -18,7 +18,9 @@ use crate::tcp::Tcp;
 use crate::tuple::Tuple;
 
 /// A connection, as long as it lives.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[cfg_attr(not(loom), derive(bytemuck::Zeroable))]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[repr(C)]
 pub struct ConnectionId {
     place: u32,
     is_use: Use,
@@ -353,6 +355,14 @@ impl Table {
     #[inline]
     pub(crate) fn prefetch(&self, tuple: &Tuple) {
         self.index.prefetch(tuple.hash(self.seed));
+    }
+
+    /// Fetches what every packet of a connection needs.
+    #[inline]
+    pub(crate) fn prefetch_place(&self, place: u32) {
+        if let Some(connection) = self.connections.get(place as usize) {
+            packet::memory::prefetch(connection);
+        }
     }
 }
 

@@ -124,6 +124,7 @@ pub(crate) struct Last {
     pub(crate) direction: Direction,
     /// Of the last acknowledgement that fitted, if nothing was ignored behind it.
     pub(crate) end: u32,
+    /// What the last segment acknowledges, if it was ignored.
     pub(crate) ack: u32,
     /// What its sender would be if it had been believed: a SYN that was not.
     pub(crate) opening: Option<Side>,
@@ -169,7 +170,7 @@ impl Tcp {
         if segment.kind == Kind::Ack
             && opened.check(Original, segment, settings.liberal) == Fit::Within
         {
-            opened.last = Last::of(Original, segment);
+            opened.last = Last { ack: 0, ..Last::of(Original, segment) };
         }
         Some(opened)
     }
@@ -244,11 +245,8 @@ impl Tcp {
                 }
             }
         }
-        let Last { end, ack, .. } = self.last;
-        self.last = match kind {
-            Kind::Ack if is_exact => Last::of(direction, segment),
-            _ => Last { end, ack, ..Last::of(direction, segment) },
-        };
+        let end = if kind == Kind::Ack && is_exact { segment.end } else { self.last.end };
+        self.last = Last { end, ack: 0, ..Last::of(direction, segment) };
         self.state = new;
         if old != new && new == State::FinWait {
             self.side_mut(direction).closed_first = true;

@@ -20,6 +20,15 @@ pub struct Timeouts {
     pub other: u32,
 }
 
+impl Timeouts {
+    /// Of TCP that is established, by whether something that was sent is not acknowledged.
+    #[inline]
+    pub(crate) fn established(&self, is_owed: bool) -> u32 {
+        let timeout = self.tcp[State::Established as usize];
+        if is_owed { timeout.min(self.tcp_unacknowledged) } else { timeout }
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {

@@ -139,6 +139,21 @@ impl Tuple {
         }
     }
 
+    /// Both addresses as a packet has them, source first; IPv4's take the first eight bytes.
+    pub fn octets(&self) -> [u8; 32] {
+        let mut octets = [0; 32];
+        for (place, word) in octets.as_chunks_mut::<8>().0.iter_mut().zip(self.addresses) {
+            *place = word.to_be_bytes();
+        }
+        octets
+    }
+
+    /// Both ports as a packet has them, source first.
+    pub fn port_octets(&self) -> [u8; 4] {
+        let ([a, b], [c, d]) = (self.src_port().to_be_bytes(), self.dst_port().to_be_bytes());
+        [a, b, c, d]
+    }
+
     /// What it is made of, but for the zone.
     pub fn ends(&self) -> Ends {
         Ends {

@@ -54,7 +54,7 @@ pub(crate) enum Fit {
 }
 
 /// Acknowledgements may be so old in any case.
-const OLD_ACK: u32 = 66_000;
+pub(crate) const OLD_ACK: u32 = 66_000;
 
 impl Side {
     /// The side that sent a SYN which begins a connection.

@@ -105,6 +105,42 @@ pub fn update_partial32(partial: u16, old: u32, new: u32) -> u16 {
     !update32(!partial, old, new)
 }
 
+/// What a checksum changes by when words that it covers do (RFC 1624 §3): a sum, folded.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Delta(pub u16);
+
+impl Delta {
+    /// Of whole words, as many `new` ones as `old`. What stays as it is counts for nothing.
+    pub fn of(old: &[u8], new: &[u8]) -> Self {
+        let words = old.as_chunks::<2>().0.iter().zip(new.as_chunks::<2>().0);
+        let changed = words.filter(|(old, new)| old != new);
+        let sum = changed.map(|(old, new)| {
+            u64::from(!u16::from_be_bytes(*old)) + u64::from(u16::from_be_bytes(*new))
+        });
+        Self(fold(sum.sum()))
+    }
+
+    /// Both changes together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(fold32(u32::from(self.0) + u32::from(other.0)))
+    }
+
+    /// A checksum after the change.
+    #[inline]
+    #[must_use]
+    pub fn on(self, checksum: u16) -> u16 {
+        !fold32(u32::from(!checksum) + u32::from(self.0))
+    }
+
+    /// A partial checksum ([`crate::Checksum::Partial`]) after the change.
+    #[inline]
+    #[must_use]
+    pub fn on_partial(self, partial: u16) -> u16 {
+        !self.on(!partial)
+    }
+}
+
 #[inline]
 fn fold32(sum: u32) -> u16 {
     let sum = (sum >> 16) + (sum & 0xffff);
@@ -144,6 +180,27 @@ mod tests {
             cuts.sort_unstable();
             let sum = cuts.windows(2).fold(Sum::default(), |sum, cut| sum.bytes(&bytes[cut[0]..cut[1]]));
             prop_assert_eq!(sum.finish(), plain(&bytes));
+        }
+
+        /// Word by word, or all at once.
+        #[test]
+        fn a_delta_is_all_updates_together(
+            old: [u8; 12],
+            new: [u8; 12],
+            keeps: [bool; 6],
+            sum: u16,
+        ) {
+            let mut new = new;
+            for (n, _) in keeps.iter().enumerate().filter(|(_, keeps)| **keeps) {
+                new[2 * n..][..2].copy_from_slice(&old[2 * n..][..2]);
+            }
+            let delta = Delta::of(&old[..8], &new[..8]).and(Delta::of(&old[8..], &new[8..]));
+            let words = old.as_chunks::<2>().0.iter().zip(new.as_chunks::<2>().0);
+            let plain = words.clone().filter(|(old, new)| old != new).fold(sum, |sum, (old, new)| {
+                update(sum, u16::from_be_bytes(*old), u16::from_be_bytes(*new))
+            });
+            prop_assert_eq!(delta.on(sum), plain);
+            prop_assert_eq!(!delta.on_partial(!sum), plain);
         }
 
         #[test]

@@ -71,8 +71,8 @@ impl Plain {
         };
         let seen = judgement.connection.and_then(|id| self.connections.seen(id));
         let tuples = Tuples { original: tuple, reply: tuple.reversed().unwrap() };
-        let seen = seen.unwrap_or(Seen { tuples, mark: 0, label: 0 });
-        let Seen { tuples: Tuples { original, reply }, mark, label } = seen;
+        let seen = seen.unwrap_or(Seen { tuples, mark: 0, label: 0, version: 0 });
+        let Seen { tuples: Tuples { original, reply }, mark, label, .. } = seen;
         let is_src_other =
             (original.src(), own_port(&original)) != (reply.dst(), other_port(&reply));
         let is_dst_other = original.dst() != reply.src()

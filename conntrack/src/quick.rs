@@ -1,0 +1,109 @@
+//! The segment that nearly all are: an acknowledgement, perhaps with data, in a connection that has
+//! long been established, and that fits.
+//!
+//! What comes of it is what [`Tcp::track`](crate::tcp::Tcp::track) comes to, found out on the six words
+//! as they are. Whatever else a segment is, is left to that.
+
+use packet::tcp::{self, Tcp};
+
+use crate::Direction;
+use crate::segment::before;
+use crate::shared_tcp::{Words, join, short, split};
+use crate::window::OLD_ACK;
+
+/// What an acknowledgement says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Ack {
+    /// Its first sequence number.
+    pub(crate) seq: u32,
+    /// The one behind its data.
+    pub(crate) end: u32,
+    /// What it acknowledges.
+    pub(crate) ack: u32,
+    /// The same, with what it acknowledges selectively.
+    pub(crate) sack: u32,
+    /// The window it offers, unscaled.
+    pub(crate) window: u16,
+}
+
+impl Ack {
+    /// Reads a segment of `len` bytes that begins here, if it is an acknowledgement that says nothing
+    /// else: no SYN, FIN or RST, nor options but timestamps.
+    #[inline]
+    pub(crate) fn read(bytes: &[u8], len: usize) -> Option<Self> {
+        const FLAGS: u16 = tcp::FIN | tcp::SYN | tcp::RST | tcp::ACK;
+        /// Two bytes of nothing, and the kind and length of timestamps (RFC 7323 appendix A).
+        const STAMPS: [u8; 4] = [1, 1, 8, 10];
+        let (tcp, options) = Tcp::split(bytes).ok()?;
+        let says_more = match tcp.header_len() {
+            tcp::LEN => false,
+            32 => options.first_chunk() != Some(&STAMPS) || options.len() < 12,
+            _ => true,
+        };
+        let data = u32::try_from(len.checked_sub(tcp.header_len())?).ok()?;
+        if says_more || tcp.flags() & FLAGS != tcp::ACK {
+            return None;
+        }
+        let (seq, ack) = (tcp.seq(), tcp.ack());
+        Some(Self { seq, end: seq.wrapping_add(data), ack, sack: ack, window: tcp.window() })
+    }
+}
+
+/// What is known behind an acknowledgement, if it is one that nearly all are; and whether something that
+/// was sent has not been acknowledged then.
+#[expect(clippy::inline_always, reason = "its result is six words, which need not be written down")]
+#[inline(always)]
+pub(crate) fn track(words: &Words, direction: Direction, segment: &Ack) -> Option<(Words, bool)> {
+    if words.short & short::USUAL_MASK != short::USUAL {
+        return None;
+    }
+    let (own, other) = (direction as usize, direction.reversed() as usize);
+    let Ack { seq, end, ack, mut sack, window } = *segment;
+    if words.short & short::takes_sack(other) == 0 {
+        sack = ack;
+    }
+    let ([own_end, own_max_end], [own_window, own_ack]) = split_side(words.sides[own]);
+    let ([other_end, other_max_end], [other_window, other_ack]) = split_side(words.sides[other]);
+    // What has sent nothing that we know of has to be met first.
+    let is_met = own_window != 0 && other_window != 0;
+    // The four bounds of `window.rs`.
+    let oldest = other_end.wrapping_sub(own_window.max(OLD_ACK)).wrapping_sub(1);
+    let kept = own_end.wrapping_sub(other_window).wrapping_sub(1);
+    let fits = before(seq, own_max_end.wrapping_add(1))
+        & before(kept, end)
+        & before(sack, other_end.wrapping_add(1))
+        & before(oldest, sack);
+    if !(is_met & fits) {
+        return None;
+    }
+    let window = u32::from(window) << short::shift(words.short, own);
+    let may_send = sack.wrapping_add(window);
+    let is_longer = before(own_end, end);
+    let is_wider = before(other_max_end.wrapping_sub(1), may_send);
+    let beyond = if before(own_max_end, end) { end.wrapping_sub(own_max_end) } else { 0 };
+    let mut is_owed = [0, 1].map(|side| short::is_owed(words.last, side));
+    is_owed[own] |= is_longer;
+    is_owed[other] &= ack != other_end;
+    let mut new = *words;
+    new.last = join([end, short::rest(direction as u64, is_owed)]);
+    new.sides[own] = [
+        join([if is_longer { end } else { own_end }, own_max_end]),
+        join([
+            own_window.max(window.wrapping_add(sack.wrapping_sub(ack))),
+            if before(own_ack, ack) { ack } else { own_ack },
+        ]),
+    ];
+    new.sides[other] = [
+        // To a closed window one byte may be sent: a probe (RFC 9293 §3.8.6.1).
+        join([
+            other_end,
+            if is_wider { may_send.wrapping_add(u32::from(window == 0)) } else { other_max_end },
+        ]),
+        join([other_window.wrapping_add(beyond), other_ack]),
+    ];
+    Some((new, is_owed[0] || is_owed[1]))
+}
+
+const fn split_side([ends, rest]: [u64; 2]) -> ([u32; 2], [u32; 2]) {
+    (split(ends), split(rest))
+}
