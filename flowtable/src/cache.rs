@@ -15,6 +15,7 @@ use std::sync::Arc;
 use packet::{Key, Millis, PortId};
 
 use crate::asides::Asides;
+use crate::compose::Room;
 use crate::credit::Credit;
 use crate::eras::Eras;
 use crate::frozen::{Aside, Frozen};
@@ -110,9 +111,9 @@ pub struct Cache {
     /// The ports by their switch-wide number.
     ports: Vec<Option<Arc<PortView>>>,
     megaflows: Megaflows,
-    programs: Programs,
-    paths: Paths,
-    asides: Asides,
+    pub(crate) programs: Programs,
+    pub(crate) paths: Paths,
+    pub(crate) asides: Asides,
     translation: Translation,
     /// The asides of the last translation, which is a user of them; of all since [`Cache::hold`].
     adopted: Vec<AsideId>,
@@ -121,6 +122,8 @@ pub struct Cache {
     told: u64,
     /// For the walk that only gives credit.
     scratch: Translation,
+    /// For passes that are made one.
+    pub(crate) room: Room,
     /// Changes that concerned a megaflow, or may have.
     epoch: u32,
     eras: Eras,
@@ -144,6 +147,7 @@ impl Cache {
             holds: false,
             told: 0,
             scratch: Translation::new(),
+            room: Room::new(),
             ports: Vec::new(),
             epoch: 1,
             eras: Eras::new(),
@@ -363,12 +367,9 @@ impl Cache {
         packets: u64,
         bytes: u64,
         now: Millis,
-    ) -> Found {
+    ) -> Resolved {
         self.stats.passes += 1;
-        match self.resolve_from(From::Pass(behind), key, Credit { packets, bytes, now }) {
-            Resolved::Cached(_, found) => found,
-            Resolved::Once => Found::Once,
-        }
+        self.resolve_from(From::Pass(behind), key, Credit { packets, bytes, now })
     }
 
     /// The number of what a packet goes on with that was not frozen here; `None` if there is no room.
@@ -454,7 +455,7 @@ fn release(programs: &mut Programs, paths: &mut Paths, asides: &mut Asides, gone
 }
 
 /// One user less of a program; without users it uses no asides.
-fn release_program(programs: &mut Programs, asides: &mut Asides, program: ProgramId) {
+pub(crate) fn release_program(programs: &mut Programs, asides: &mut Asides, program: ProgramId) {
     if programs.has_one_user(program) && programs.exactly(program).iter().any(has_aside) {
         let used = programs.exactly(program).iter().filter_map(|op| op.aside());
         used.for_each(|aside| asides.release(aside));

@@ -73,6 +73,8 @@ struct Origin {
     taught: u64,
     basis: Basis,
     stations: [Option<(BridgeId, Version)>; Translation::STATIONS],
+    /// Whether its packets are to be tracked.
+    tracks: bool,
 }
 
 const NO_ORIGIN: Origin = Origin {
@@ -80,6 +82,7 @@ const NO_ORIGIN: Origin = Origin {
     taught: 0,
     basis: Basis::NOTHING,
     stations: [None; Translation::STATIONS],
+    tracks: false,
 };
 
 /// What a megaflow that is gone had in use.
@@ -100,7 +103,7 @@ pub enum Lead {
     All(MegaflowId),
     /// By the one mask that is in use.
     One(MaskId),
-    /// By one of several masks, or none yet.
+    /// By one of several masks, or none yet; or their connections are tracked.
     Many,
 }
 
@@ -212,6 +215,8 @@ impl Megaflows {
     /// How packets of `port` find their megaflow.
     pub fn lead(&self, port: PortId) -> Lead {
         match self.ports.get(port) {
+            // Several passes are shorter as one.
+            Some(PortUse { tracking: 1.., .. }) => Lead::Many,
             // A mask that looks at nothing but where packets come from has one megaflow a port.
             Some(PortUse { masks, flows: 1, newest, .. })
                 if *newest != GONE && self.mask(masks[0].mask).words() == [0] =>
@@ -417,6 +422,11 @@ impl Megaflows {
         (from, &origin.basis, origin.stations.iter().flatten().copied())
     }
 
+    /// Whether a megaflow's packets are to be tracked.
+    pub fn tracks(&self, flow: MegaflowId) -> bool {
+        self.origins[flow.0 as usize].tracks
+    }
+
     /// Notes that a megaflow rests on this translation, of `generation`, as it is now.
     pub fn renew(&mut self, flow: MegaflowId, generation: u64, translation: &Translation) {
         let mut stations = [None; Translation::STATIONS];
@@ -424,7 +434,8 @@ impl Megaflows {
             *place = Some(*station);
         }
         let Translation { taught, basis, .. } = *translation;
-        self.origins[flow.0 as usize] = Origin { generation, taught, basis, stations };
+        let tracks = translation.tracks();
+        self.origins[flow.0 as usize] = Origin { generation, taught, basis, stations, tracks };
         let Entry { port, mask, .. } = self.entries[flow.0 as usize];
         if let Some(family) = self.family_of(PortId(port), MaskId(mask)) {
             family.rest_on(&basis);
@@ -473,13 +484,21 @@ impl Megaflows {
             *place = value;
         }
         self.next_serial = self.next_serial.wrapping_add(1).max(1);
-        self.count(port, mask, number, key, &translation.basis);
+        self.count(port, mask, number, key, translation);
         self.renew(MegaflowId(number), stamp.generation, translation);
         Ok(MegaflowId(number))
     }
 
     /// Counts a megaflow among those of its port and its mask.
-    fn count(&mut self, port: PortId, mask: MaskId, number: u32, key: &Key, basis: &Basis) {
+    fn count(
+        &mut self,
+        port: PortId,
+        mask: MaskId,
+        number: u32,
+        key: &Key,
+        translation: &Translation,
+    ) {
+        let basis = &translation.basis;
         self.masks.enter(mask);
         let is_first = match self.family_of(port, mask) {
             Some(family) => {
@@ -496,6 +515,7 @@ impl Megaflows {
         };
         let Some(own) = self.ports.get_mut(port) else { return };
         own.flows += 1;
+        own.tracking += u32::from(translation.tracks());
         own.newest = number;
         match own.masks.iter_mut().find(|own| own.mask == mask) {
             Some(own) => own.flows += 1,
@@ -512,10 +532,9 @@ impl Megaflows {
         self.index.remove(hash, flow.0);
         self.masks.leave(MaskId(mask));
         self.free.push(flow.0);
-        let port = PortId(port);
-        if let Some(family) =
-            self.ports.get_mut(port).and_then(|own| own.forget(MaskId(mask), flow))
-        {
+        let (port, tracks) = (PortId(port), self.origins[flow.0 as usize].tracks);
+        let own = self.ports.get_mut(port);
+        if let Some(family) = own.and_then(|own| own.forget(MaskId(mask), flow, tracks)) {
             self.families.remove(family);
         }
         Gone { program, path, pass: PortUses::pass(port) }

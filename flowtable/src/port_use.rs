@@ -18,6 +18,8 @@ pub(crate) struct PortUse {
     pub(crate) masks: Vec<MaskOfPort>,
     /// Its megaflows.
     pub(crate) flows: u32,
+    /// Those of them whose packets are to be tracked.
+    pub(crate) tracking: u32,
     /// The megaflow that was added last, or [`GONE`].
     pub(crate) newest: u32,
 }
@@ -68,7 +70,12 @@ impl PortUses {
             None => (&mut self.ports, usize::from(port.0), Self::MASKS),
         };
         while uses.len() <= at {
-            uses.push(PortUse { masks: Vec::with_capacity(masks), flows: 0, newest: 0 });
+            uses.push(PortUse {
+                masks: Vec::with_capacity(masks),
+                flows: 0,
+                tracking: 0,
+                newest: 0,
+            });
         }
     }
 
@@ -103,8 +110,14 @@ impl PortUses {
 
 impl PortUse {
     /// Forgets a megaflow of this mask. Answers with the mask's family if it was the last of it.
-    pub(crate) fn forget(&mut self, mask: MaskId, flow: MegaflowId) -> Option<FamilyId> {
+    pub(crate) fn forget(
+        &mut self,
+        mask: MaskId,
+        flow: MegaflowId,
+        tracks: bool,
+    ) -> Option<FamilyId> {
         self.flows -= 1;
+        self.tracking -= u32::from(tracks);
         if self.newest == flow.0 {
             self.newest = GONE;
         }

@@ -83,6 +83,15 @@ impl Translation {
         self.stations.len() <= Self::STATIONS
     }
 
+    /// Whether it ends where a packet's connection is asked for.
+    pub(crate) fn tracks(&self) -> bool {
+        let asks = |aside: &Aside| {
+            let Aside::Frozen(frozen) = aside else { return false };
+            matches!(frozen.decision, Decision::Connect(_))
+        };
+        self.asides.iter().any(asks)
+    }
+
     /// The answer for a port that belongs to no bridge.
     pub(crate) fn close(&mut self) {
         self.path.clear();

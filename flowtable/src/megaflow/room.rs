@@ -29,6 +29,11 @@ impl Megaflows {
     ) -> Result<Place, NoRoom> {
         let mask = self.mask_for(port, looked)?;
         let hash = self.hash(mask, key);
+        // It may be there already, where the packet has met an outdated one first: of two, changes
+        // would find only one.
+        if let Some(twin) = self.find(mask, hash, None, key) {
+            gone(self.remove(twin));
+        }
         let own = self.ports.get(port).ok_or(NoRoom)?;
         let has_share = own.flows as usize >= self.entries.len() / 4 * 3;
         let is_full = self.free.is_empty() && self.origins.len() >= self.entries.len();
