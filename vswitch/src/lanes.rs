@@ -1,6 +1,7 @@
 //! Packets that go through a step of their way together, so that each step asks for the memory that
 //! the next one needs.
 
+use conntrack::Connections;
 use flowtable::{Found, MaskId, MegaflowId, Megaflows};
 use packet::{Headers, Key, Memory, Packet, parse};
 
@@ -28,6 +29,8 @@ pub(crate) struct Lanes {
     pub(crate) agreed: [bool; LANES],
     /// What is known of each, as far as it has been looked up.
     pub(crate) found: [Option<Found>; LANES],
+    /// Whether that is by a session with ties.
+    pub(crate) tied: [bool; LANES],
 }
 
 impl Lanes {
@@ -43,6 +46,7 @@ impl Lanes {
             guesses: [None; LANES],
             agreed: [false; LANES],
             found: [None; LANES],
+            tied: [false; LANES],
         }
     }
 
@@ -63,8 +67,7 @@ impl Lanes {
     /// Hashes the keys, fetches the megaflows they will most likely meet, and compares.
     #[inline]
     pub(crate) fn find_guesses(&mut self, megaflows: &Megaflows, mask: MaskId, lanes: usize) {
-        let Self { keys, hashes, guesses, agreed, want_sessions, .. } = self;
-        *want_sessions = false;
+        let Self { keys, hashes, guesses, agreed, .. } = self;
         megaflows.hash_all(mask, &keys[..lanes], hashes);
         let (hashes, guesses) = (&hashes[..lanes], &mut guesses[..lanes]);
         megaflows.guess_all(mask, hashes, guesses);
@@ -89,7 +92,12 @@ impl Lanes {
 
     /// Finds out which packets can have a session, and fetches those they will most likely meet.
     #[inline]
-    pub(crate) fn guess_sessions(&mut self, sessions: &Sessions, lanes: usize) {
+    pub(crate) fn guess_sessions(
+        &mut self,
+        sessions: &Sessions,
+        connections: &Connections,
+        lanes: usize,
+    ) {
         let Self { keys, headers, who, session_guesses, hashes, want_sessions, .. } = self;
         *want_sessions = true;
         let seed = sessions.seed();
@@ -104,6 +112,11 @@ impl Lanes {
         // The hash of a packet that can have none is that of some other: its guess is not asked for.
         for (guess, hash) in session_guesses[..lanes].iter_mut().zip(&*hashes) {
             *guess = sessions.guess(*hash);
+        }
+        if sessions.has_tied() {
+            for guess in &session_guesses[..lanes] {
+                sessions.prefetch_connections(*guess, connections);
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{DropReason, PacketInReason};
-use flowtable::{Aside, AsideId, Cache, Decision, Found, Metered, Op, PASSES, Show};
+use flowtable::{Aside, AsideId, Cache, Decision, Found, Metered, Op, PASSES, Resolved, Show};
 use packet::{FramePool, Headers, Key, Kind, Memory, Millis, Packet, PortId, parse, vlan};
 
 use crate::account::Account;
@@ -18,15 +18,21 @@ use crate::act::{Exit, Verdict, act};
 use crate::news::{Held, Teller};
 use crate::outputs::Outputs;
 use crate::tracking::{Findings, Tracker};
+use crate::trail::Trail;
 use crate::worth::Worth;
 
 /// Room for programs that are carried out within each other: while one is, the caches may change.
 #[derive(Debug)]
-pub(crate) struct Scratch([Vec<Op>; PASSES + 1]);
+pub(crate) struct Scratch {
+    ops: [Vec<Op>; PASSES + 1],
+    /// The way of the packet, if somebody wants to know it.
+    pub(crate) trail: Trail,
+}
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        Self(std::array::from_fn(|_| Vec::with_capacity(Op::MOST)))
+        let ops = std::array::from_fn(|_| Vec::with_capacity(Op::MOST));
+        Self { ops, trail: Trail::new() }
     }
 }
 
@@ -117,7 +123,10 @@ impl Passes<'_> {
             };
             match self.next(packet, aside) {
                 Ok(next) => (found, headers) = next,
-                Err(verdict) => break verdict,
+                Err(verdict) => {
+                    self.scratch.trail.lose();
+                    break verdict;
+                }
             }
             self.depth += 1;
         };
@@ -148,7 +157,13 @@ impl Passes<'_> {
         let tracked = &self.findings.tracked;
         let key = frozen.key(&parsed, tracked, self.ingress.0, aside.0, outcome);
         let Worth { packets, bytes } = self.worth;
-        Ok((self.cache.resume(aside, &key, packets, bytes, self.millis), headers))
+        let resolved = self.cache.resume(aside, &key, packets, bytes, self.millis);
+        self.scratch.trail.pass(resolved, |flow| self.cache.megaflows().serial(flow));
+        let found = match resolved {
+            Resolved::Cached(_, found) => found,
+            Resolved::Once => Found::Once,
+        };
+        Ok((found, headers))
     }
 
     /// Whether the meters of what is shown let a packet pass.
@@ -177,7 +192,7 @@ impl Passes<'_> {
         pool: &mut FramePool,
         account: &Account,
     ) -> Verdict {
-        let mut ops = std::mem::take(&mut self.scratch.0[self.depth]);
+        let mut ops = std::mem::take(&mut self.scratch.ops[self.depth]);
         ops.clear();
         match found {
             Found::Cached(program, path) => {
@@ -188,7 +203,7 @@ impl Passes<'_> {
             Found::Once => ops.extend_from_slice(self.cache.once()),
         }
         let verdict = act(&ops, packet, headers, self.memory, pool, account, self);
-        self.scratch.0[self.depth] = ops;
+        self.scratch.ops[self.depth] = ops;
         verdict
     }
 
@@ -201,7 +216,7 @@ impl Passes<'_> {
         if frozen.forgets {
             self.findings = Findings::default();
         }
-        Ok(match &frozen.decision {
+        let outcome = match &frozen.decision {
             Decision::Meter(slot) => {
                 let meter = self.cache.tables().meter(*slot);
                 let meter = meter.ok_or(Verdict::Drop(DropReason::NoSuchMeter))?;
@@ -217,10 +232,9 @@ impl Passes<'_> {
             Decision::Select(selector) => selector.choose(&parsed),
             Decision::Connect(connect) => {
                 let (findings, memory) = (&mut self.findings, self.memory);
-                self.tracker
-                    .connect(findings, connect, packet, memory, self.millis)
-                    .map(|()| 0)
-                    .map_err(Verdict::Drop)?
+                let turn = self.tracker.connect(findings, connect, packet, memory, self.millis);
+                self.scratch.trail.turn(&turn.map_err(Verdict::Drop)?);
+                return Ok(0);
             }
             Decision::Pause(show) => {
                 let (show, frozen) = (Arc::clone(show), Arc::clone(frozen));
@@ -231,7 +245,10 @@ impl Passes<'_> {
                 return Err(Verdict::Consume);
             }
             Decision::Nothing => 0,
-        })
+        };
+        // It may come to something else for another packet.
+        self.scratch.trail.lose();
+        Ok(outcome)
     }
 }
 
@@ -289,6 +306,7 @@ impl Exit for Passes<'_> {
     ) {
         // What is found out about a copy concerns it alone.
         let findings = self.findings;
+        self.scratch.trail.lose();
         let verdict = match self.next(&mut copy, aside) {
             Ok((found, headers)) => {
                 self.depth += 1;

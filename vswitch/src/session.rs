@@ -11,150 +11,30 @@
 //! the middle of a connection. A tuple that is seen once gets none: the second packet makes it, so
 //! that a scan of random tuples throws no real session out.
 //!
+//! **Several passes as one.** Where flows ask for a packet's connection, it takes several passes. Of
+//! what settled connections go through a session is made as well: it does what all passes do, and is
+//! tied to the connections (`ties.rs`). Each takes every packet of the session, and looks whether it
+//! lies in the windows; a packet that would change more than that takes its passes, and so do all as
+//! soon as what flows are told of a connection has changed.
+//!
 //! **When it is right.** A session of the worker's current epoch is. An older one asks its
-//! megaflow; if that is gone or no longer right, the packet goes the long way, and the session is
+//! megaflows; if one is gone or no longer right, the packet goes the long way, and the session is
 //! made anew.
 
-use std::num::NonZeroU64;
-
 use bytemuck::Zeroable;
-use flowtable::{Cache, Found, Index, MegaflowId, PathId, ProgramId, Serial};
+use conntrack::Connections;
+use flowtable::{
+    Cache, Composed, Found, Index, MegaflowId, NotComposed, PathId, ProgramId, Serial,
+};
 use packet::memory::prefetch;
-use packet::{Headers, Key, Millis, PortId, Seed, Span, ethernet, tcp};
+use packet::{Key, Millis, PortId, Seed};
 
 use crate::dump::{Entry, Identity};
-
-/// What tells one session from another, but for the addresses: ports, ingress, protocol and family
-/// of a packet that can have one.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Who(NonZeroU64);
-
-impl Who {
-    /// Of a packet; `None` if no session is made for its kind.
-    #[inline]
-    pub fn of(key: &Key, headers: Headers) -> Option<Self> {
-        // Fields of one word together: in whole, with both headers, and a TTL that can be
-        // decremented. Only TCP has flags.
-        const PLAIN: u64 =
-            Key::HAS_NETWORK.in_word(1) | Key::HAS_TRANSPORT.in_word(1) | Key::TTL_LEFT.in_word(1);
-        const LOOKED: u64 = PLAIN | Key::NW_FRAG.in_word(u64::MAX);
-        const ENDS: u64 = Key::TCP_FLAGS.in_word((tcp::FIN | tcp::SYN | tcp::RST) as u64);
-        let is_plain = key[Key::NW_FRAG.word()] & LOOKED == PLAIN && !headers.options;
-        if !is_plain || key[Key::TCP_FLAGS.word()] & ENDS != 0 {
-            return None;
-        }
-        let family = if key.word(Key::ETH_TYPE) == u64::from(ethernet::IPV4) { 4 } else { 6 };
-        let ports = key[Key::TP_DST.word()] >> 32 << 32;
-        let ingress = key[Key::INGRESS.word()] & Key::INGRESS.in_word(u64::MAX);
-        NonZeroU64::new(ports | ingress | key.word(Key::NW_PROTO) << 8 | family).map(Self)
-    }
-
-    const fn is_ipv4(self) -> bool {
-        self.0.get() & 0xff == 4
-    }
-
-    /// The hash of a packet's tuple.
-    #[inline]
-    pub fn hash(self, key: &Key, seed: Seed) -> u64 {
-        match self.is_ipv4() {
-            true => seed.hash([self.0.get(), key[4]]),
-            false => seed.hash([self.0.get(), key[7], key[8], key[9], key[10]]),
-        }
-    }
-}
-
-/// What tells one session from another.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Zeroable)]
-#[repr(C)]
-struct SessionKey {
-    /// [`Who`]; never 0.
-    who: u64,
-    /// Both addresses; IPv4's take the first word.
-    addresses: [u64; 4],
-}
-
-impl SessionKey {
-    fn new(who: Who, key: &Key) -> Self {
-        let addresses = match who.is_ipv4() {
-            true => [key[4], 0, 0, 0],
-            false => [key[7], key[8], key[9], key[10]],
-        };
-        Self { who: who.0.get(), addresses }
-    }
-
-    /// Whether it is that of a packet.
-    #[inline]
-    fn is(&self, who: Who, key: &Key) -> bool {
-        let [a, b, c, d] = self.addresses;
-        let differ = match who.is_ipv4() {
-            true => a ^ key[4],
-            false => (a ^ key[7]) | (b ^ key[8]) | (c ^ key[9]) | (d ^ key[10]),
-        };
-        self.who == who.0.get() && differ == 0
-    }
-
-    /// The port its packets come in by.
-    fn ingress(&self) -> u16 {
-        // 16 bits of `who`.
-        ((self.who >> 16) & 0xffff) as u16
-    }
-
-    /// The tuple as part of a flow's key, and the bits of the key that it is.
-    fn spelled(&self) -> (Key, Key) {
-        let (is_ipv4, proto) = (self.who & 0xff == 4, (self.who >> 8) & 0xff);
-        let ethertype = if is_ipv4 { ethernet::IPV4 } else { ethernet::IPV6 };
-        let mut key = Key::ZERO
-            .with(Key::INGRESS, self.ingress())
-            .with(Key::ETH_TYPE, ethertype)
-            .with(Key::NW_PROTO, proto)
-            .with(Key::TP_SRC, self.who >> 48)
-            .with(Key::TP_DST, (self.who >> 32) & 0xffff);
-        let mut mask = Key::ZERO;
-        for span in [Key::ETH_TYPE, Key::NW_PROTO, Key::TP_SRC, Key::TP_DST] {
-            mask.set_all(span);
-        }
-        let words = if is_ipv4 { 4..5 } else { 7..11 };
-        for (word, value) in words.zip(self.addresses) {
-            (key[word], mask[word]) = (value, u64::MAX);
-        }
-        (key, mask)
-    }
-
-    /// The hash of its tuple: [`Who::hash`].
-    fn hash(&self, seed: Seed) -> u64 {
-        let [a, b, c, d] = self.addresses;
-        if self.who & 0xff == 4 {
-            seed.hash([self.who, a])
-        } else {
-            seed.hash([self.who, a, b, c, d])
-        }
-    }
-}
-
-/// The words of a key that a session compares beside its own key, as far as they were looked at.
-const REST: [usize; 4] = [1, 2, 5, 6];
-
-/// What every packet that can have a session agrees in, so that it need not be compared.
-const IMPLIED: [Span; 8] = [
-    Key::ETH_TYPE,
-    Key::NW_PROTO,
-    Key::NW_FRAG,
-    Key::HAS_NETWORK,
-    Key::HAS_TRANSPORT,
-    Key::TTL_LEFT,
-    Key::TP_SRC,
-    Key::TP_DST,
-];
-
-/// The bits that a session of this packet compares, if what was `looked` at lets it have one: the
-/// tuple, and whatever else was looked at.
-pub fn compared(key: &Key, headers: Headers, looked: &Key) -> Option<Key> {
-    let (_, tuple) = SessionKey::new(Who::of(key, headers)?, key).spelled();
-    rest_of(looked, key)?;
-    let mut mask = *looked;
-    mask.words_mut().iter_mut().zip(tuple.words()).for_each(|(word, bits)| *word |= bits);
-    Some(mask)
-}
+use crate::ties::{Met, Ties};
+use crate::trail::Trail;
+pub use crate::who::Who;
+pub(crate) use crate::who::compared;
+use crate::who::{REST, SessionKey, rest_of};
 
 /// A session: the line that every hit reads, and the one that is read if more than the 5-tuple
 /// counts.
@@ -167,13 +47,16 @@ struct Session {
     path: PathId,
     flow: MegaflowId,
     serial: Serial,
-    /// Seconds of its last hit; the upper bit says that there is a rest to compare.
+    /// Seconds of its last hit; the upper bits say whether there is a rest to compare, and whether it
+    /// has ties.
     used: u32,
     rest_mask: [u64; REST.len()],
     rest: [u64; REST.len()],
 }
 
 const HAS_REST: u32 = 1 << 31;
+const HAS_TIES: u32 = 1 << 30;
+const SECONDS: u32 = HAS_TIES - 1;
 
 impl Session {
     fn entry(&self, identity: Identity, cache: &Cache) -> Entry {
@@ -185,7 +68,7 @@ impl Session {
         let port = PortId(self.key.ingress());
         key.set(Key::IN_PORT, cache.port(port).map_or(0, |port| port.number));
         mask.set_all(Key::IN_PORT);
-        let used = self.used & !HAS_REST;
+        let used = self.used & SECONDS;
         let (program, path) = (self.program, self.path);
         Entry { identity, behind: None, port, key, mask, program, path, used }
     }
@@ -211,6 +94,10 @@ pub struct SessionStats {
 pub struct Sessions {
     index: Index,
     sessions: Box<[Session]>,
+    /// Of each, if it has some. How many have, and which places may.
+    ties: Box<[Ties]>,
+    tied: u32,
+    highest_tied: u32,
     /// Places that were in use and are free again.
     free: Vec<u32>,
     /// Places beyond this were never in use.
@@ -232,7 +119,8 @@ impl Sessions {
     /// Bytes of what has been in use at some time.
     pub fn bytes(&self) -> usize {
         let seen = size_of_val(&*self.seen);
-        self.next as usize * size_of::<Session>() + self.index.bytes() + seen
+        let ties = self.highest_tied as usize * size_of::<Ties>();
+        self.next as usize * size_of::<Session>() + ties + self.index.bytes() + seen
     }
 
     /// Room for `most` sessions. Memory is taken as it is touched.
@@ -240,6 +128,9 @@ impl Sessions {
         Self {
             index: Index::new(most as usize),
             sessions: bytemuck::allocation::zeroed_slice_box(most as usize),
+            ties: bytemuck::allocation::zeroed_slice_box(most as usize),
+            tied: 0,
+            highest_tied: 0,
             free: Vec::with_capacity(most as usize),
             next: 0,
             seen: bytemuck::allocation::zeroed_slice_box(
@@ -313,8 +204,27 @@ impl Sessions {
         let guess = self.index.guess(hash).unwrap_or(0);
         if let Some(session) = self.sessions.get(guess as usize) {
             prefetch(session);
+            if self.tied > 0 {
+                prefetch(&self.ties[guess as usize]);
+            }
         }
         guess
+    }
+
+    /// Fetches the connections of the session at a place that [`Sessions::guess`] has said a while ago.
+    #[inline]
+    pub(crate) fn prefetch_connections(&self, guess: u32, connections: &Connections) {
+        let Some(session) = self.sessions.get(guess as usize) else { return };
+        if session.used & HAS_TIES != 0 {
+            let standings = self.ties[guess as usize].standings();
+            standings.iter().for_each(|standing| connections.prefetch_standing(standing));
+        }
+    }
+
+    /// Whether some sessions have ties.
+    #[inline]
+    pub(crate) const fn has_tied(&self) -> bool {
+        self.tied > 0
     }
 
     /// What the packet's session says, if it has one and that is right. `guess` is what
@@ -323,9 +233,22 @@ impl Sessions {
     pub fn lookup(
         &mut self,
         who: Who,
+        place: (u64, u32),
+        key: &Key,
+        cache: &mut Cache,
+    ) -> Option<Found> {
+        self.meet(who, place, key, cache, |_| Met::Unusual)
+    }
+
+    /// The same of a packet that is there: `meet` says what becomes of it if its session has ties.
+    #[inline]
+    pub(crate) fn meet(
+        &mut self,
+        who: Who,
         (hash, guess): (u64, u32),
         key: &Key,
         cache: &mut Cache,
+        meet: impl FnOnce(&Ties) -> Met,
     ) -> Option<Found> {
         let is_it = |at: &u32| {
             self.sessions.get(*at as usize).is_some_and(|session| session.key.is(who, key))
@@ -341,17 +264,35 @@ impl Sessions {
             self.stats.misses += 1;
             return None;
         }
+        let ties = (session.used & HAS_TIES != 0).then(|| &self.ties[at as usize]);
         if session.epoch != cache.epoch() {
-            if !cache.is_right(session.flow, session.serial) {
+            if !cache.is_right(session.flow, session.serial)
+                || !ties.is_none_or(|ties| ties.are_right(cache))
+            {
                 self.remove(at, hash, cache);
                 self.stats.misses += 1;
                 return None;
             }
             session.epoch = cache.epoch();
         }
-        if session.used & !HAS_REST != self.seconds {
-            session.used = session.used & HAS_REST | self.seconds;
+        match ties.map_or(Met::Taken, meet) {
+            Met::Taken => {}
+            Met::Unusual => {
+                self.stats.misses += 1;
+                return None;
+            }
+            Met::Untied => {
+                self.remove(at, hash, cache);
+                self.stats.misses += 1;
+                return None;
+            }
+        }
+        if session.used & SECONDS != self.seconds {
+            session.used = session.used & !SECONDS | self.seconds;
             cache.touch(session.flow, session.serial, self.now);
+            if let Some(ties) = ties {
+                ties.touch(cache, self.now);
+            }
         }
         self.stats.hits += 1;
         Some(Found::Cached(session.program, session.path))
@@ -364,34 +305,80 @@ impl Sessions {
             return;
         }
         let looked = *cache.megaflows().matching(flow).1;
-        let Some((rest_mask, rest)) = rest_of(&looked, key) else {
+        let (program, path) = cache.megaflows().result(flow);
+        cache.retain(program, path);
+        let serial = cache.megaflows().serial(flow);
+        self.keep(
+            (who, hash, key),
+            (flow, serial),
+            &Composed { program, path, looked },
+            None,
+            cache,
+        );
+    }
+
+    /// Makes a session of several passes, if they can be one.
+    pub(crate) fn learn_trail(
+        &mut self,
+        (who, hash, key): (Who, u64, &Key),
+        trail: &Trail,
+        cache: &mut Cache,
+    ) {
+        let (Some(ties), [first, ..]) = (Ties::of(trail, key), trail.passes()) else { return };
+        match cache.compose(trail.passes(), trail.to().is_some()) {
+            Ok(composed) => self.keep((who, hash, key), *first, &composed, Some(&ties), cache),
+            Err(NotComposed::Outdated) => {}
+            Err(NotComposed::Unfit) => self.stats.unfit += 1,
+            Err(NotComposed::NoRoom) => self.stats.refused += 1,
+        }
+    }
+
+    /// Keeps a session, which is a user of its program and its path already.
+    fn keep(
+        &mut self,
+        (who, hash, key): (Who, u64, &Key),
+        (flow, serial): (MegaflowId, Serial),
+        &Composed { program, path, ref looked }: &Composed,
+        ties: Option<&Ties>,
+        cache: &mut Cache,
+    ) {
+        let Some((rest_mask, rest)) = rest_of(looked, key) else {
             self.stats.unfit += 1;
-            return;
+            return cache.release(program, path);
         };
         let sessions = &self.sessions;
         if let Some(old) = self.index.find(hash, |at| sessions[at as usize].key.is(who, key)) {
+            let Session { program: its, used, .. } = sessions[old as usize];
+            let is_tied = ties.filter(|_| its == program && used & HAS_TIES != 0);
+            if is_tied.is_some_and(|ties| self.ties[old as usize].are(ties)) {
+                // An unusual packet has taken its passes.
+                return cache.release(program, path);
+            }
             self.remove(old, hash, cache);
         }
         let Some(at) = self.make_room(hash, cache) else {
             self.stats.refused += 1;
-            return;
+            return cache.release(program, path);
         };
         if self.index.insert(hash, at).is_err() {
             self.free.push(at);
             self.stats.refused += 1;
-            return;
+            return cache.release(program, path);
         }
-        let (program, path) = cache.megaflows().result(flow);
-        cache.retain(program, path);
         let has_rest = if rest_mask == [0; REST.len()] { 0 } else { HAS_REST };
+        let has_ties = if ties.is_some() { HAS_TIES } else { 0 };
+        if let Some(ties) = ties {
+            self.ties[at as usize] = *ties;
+            (self.tied, self.highest_tied) = (self.tied + 1, self.highest_tied.max(at + 1));
+        }
         self.sessions[at as usize] = Session {
             key: SessionKey::new(who, key),
             epoch: cache.epoch(),
             program,
             path,
             flow,
-            serial: cache.megaflows().serial(flow),
-            used: has_rest | self.seconds,
+            serial,
+            used: has_rest | has_ties | self.seconds,
             rest_mask,
             rest,
         };
@@ -399,7 +386,7 @@ impl Sessions {
     }
 
     /// Whether a tuple of this hash was seen before; from now on it was.
-    fn is_seen_again(&mut self, hash: u64) -> bool {
+    pub(crate) fn is_seen_again(&mut self, hash: u64) -> bool {
         let at = usize::try_from(hash).unwrap_or(0) & (self.seen.len() - 1);
         let (tag, seen) = (hash >> 48 | 1, &mut self.seen[at]);
         // Of one alone, two tuples that lead to one place would keep each other from ever being seen.
@@ -415,7 +402,7 @@ impl Sessions {
     fn make_room(&mut self, hash: u64, cache: &mut Cache) -> Option<u32> {
         let is_full = self.free.is_empty() && self.next as usize >= self.sessions.len();
         if is_full || self.index.is_crowded(hash) {
-            let used = |at: &u32| self.sessions[*at as usize].used & !HAS_REST;
+            let used = |at: &u32| self.sessions[*at as usize].used & SECONDS;
             let oldest = self.index.rivals(hash).min_by_key(used)?;
             if used(&oldest) >= self.seconds {
                 return None;
@@ -435,6 +422,7 @@ impl Sessions {
         self.index.remove(hash, at);
         cache.release(session.program, session.path);
         session.key.who = 0;
+        self.tied -= u32::from(session.used & HAS_TIES != 0);
         self.free.push(at);
     }
 
@@ -458,7 +446,7 @@ impl Sessions {
         for _ in 0..STEPS.min(self.next) {
             self.hand = if self.hand < self.next { self.hand } else { 0 };
             let session = &self.sessions[self.hand as usize];
-            let idle = self.seconds.saturating_sub(session.used & !HAS_REST) >= Self::IDLE;
+            let idle = self.seconds.saturating_sub(session.used & SECONDS) >= Self::IDLE;
             if session.key.who != 0 && idle {
                 let hash = session.key.hash(self.seed);
                 self.remove(self.hand, hash, cache);
@@ -479,28 +467,8 @@ impl Session {
     }
 }
 
-/// What must be compared beside the session's key: mask and values. `None` if it does not fit.
-fn rest_of(looked: &Key, key: &Key) -> Option<([u64; REST.len()], [u64; REST.len()])> {
-    let mut mask = *looked;
-    for span in IMPLIED {
-        mask.set(span, 0u8);
-    }
-    for word in [0, 4, 7, 8, 9, 10] {
-        mask[word] = 0;
-    }
-    let rest_mask = REST.map(|word| mask[word]);
-    for word in REST {
-        mask[word] = 0;
-    }
-    mask.is_zero().then(|| {
-        let mut rest = REST.map(|word| key[word]);
-        rest.iter_mut().zip(&rest_mask).for_each(|(value, mask)| *value &= mask);
-        (rest_mask, rest)
-    })
-}
-
 fn seconds(now: Millis) -> u32 {
-    u32::try_from(now.0 / 1000).unwrap_or(u32::MAX) & !HAS_REST
+    u32::try_from(now.0 / 1000).unwrap_or(u32::MAX) & SECONDS
 }
 
 #[cfg(test)]

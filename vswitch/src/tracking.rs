@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use api::{DropReason, ct_state};
 use conntrack::{
-    ConnectionId, Connections, Direction, Judgement, Message, NotMade, Notes, Seen, Tuple, Tuples,
-    Verdict,
+    ConnectionId, Connections, Content, Direction, Judgement, Message, NotMade, Notes, Seen,
+    Standing, Tuple, Tuples, Verdict,
 };
 use flowtable::{Connect, Tracked};
 use packet::{Headers, Key, Memory, Millis, Packet, Seed, parse};
@@ -30,6 +30,17 @@ pub(crate) struct Findings {
     pub(crate) tracked: Tracked,
     /// What it is, in the zone where it was judged last: a connection takes a packet once.
     judged: Option<(u16, Judgement)>,
+}
+
+/// What has come of asking for a packet's connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Turn {
+    /// How its connection stands, if packets like this one will find the same.
+    pub(crate) standing: Option<Standing>,
+    /// Whether the connection has taken the packet before.
+    pub(crate) again: bool,
+    /// What the packet has become, if it is translated.
+    pub(crate) to: Option<Tuple>,
 }
 
 impl Findings {
@@ -76,12 +87,13 @@ impl Tracker {
         packet: &mut Packet,
         memory: &Memory,
         now: Millis,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Turn, DropReason> {
         let Some((message, headers)) = read(packet, memory, connect.zone) else {
             *findings = Findings::again(invalid(connect.zone));
-            return Ok(());
+            return Ok(Turn::default());
         };
         let known = self.known(findings, connect.zone);
+        let mut turn = Turn { again: known.is_some(), ..Turn::default() };
         let mut judgement = known.unwrap_or_else(|| self.connections.judge(&message, now));
         if connect.commit && judgement.verdict != Verdict::Invalid {
             judgement = self.commit(&message, judgement, connect, now)?;
@@ -93,10 +105,23 @@ impl Tracker {
             && to != message.tuple
         {
             translate(packet, headers, &message, &to, memory);
+            turn.to = Some(to);
+        }
+        let seen = judgement.connection.and_then(|id| self.connections.seen(id));
+        if let (Some(id), Some(seen), Verdict::Established) =
+            (judgement.connection, &seen, judgement.verdict)
+            && matches!(message.content, Content::Tcp(_) | Content::Udp)
+        {
+            turn.standing = self.connections.standing(id, judgement.direction, seen);
         }
         findings.judged = Some((connect.zone, judgement));
-        findings.tracked = self.told(&message.tuple, judgement, connect);
-        Ok(())
+        findings.tracked = told(&message.tuple, judgement, connect, seen);
+        Ok(turn)
+    }
+
+    /// All connections.
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// What a packet is, if that was found out in this zone and its connection is still there.
@@ -157,25 +182,24 @@ impl Tracker {
         }
         !makes_room
     }
+}
 
-    /// What flows see of it.
-    fn told(&self, own: &Tuple, judgement: Judgement, connect: &Connect) -> Tracked {
-        let mut bits = ct_state::TRK
-            | match judgement.verdict {
-                Verdict::Invalid => return invalid(connect.zone),
-                Verdict::New => ct_state::NEW,
-                Verdict::Established => ct_state::EST,
-                Verdict::Related => ct_state::REL,
-            };
-        if judgement.direction == Direction::Reply {
-            bits |= ct_state::RPL;
-        }
-        let seen = judgement.connection.and_then(|id| self.connections.seen(id));
-        let Some(Seen { tuples, mark, label }) = seen else {
-            return words(bits, connect.zone, own, 0, 0);
+/// What flows see of a packet, of whose connection this was seen.
+fn told(own: &Tuple, judgement: Judgement, connect: &Connect, seen: Option<Seen>) -> Tracked {
+    let mut bits = ct_state::TRK
+        | match judgement.verdict {
+            Verdict::Invalid => return invalid(connect.zone),
+            Verdict::New => ct_state::NEW,
+            Verdict::Established => ct_state::EST,
+            Verdict::Related => ct_state::REL,
         };
-        words(bits | translations(&tuples), connect.zone, &tuples.original, mark, label)
+    if judgement.direction == Direction::Reply {
+        bits |= ct_state::RPL;
     }
+    let Some(Seen { tuples, mark, label, .. }) = seen else {
+        return words(bits, connect.zone, own, 0, 0);
+    };
+    words(bits | translations(&tuples), connect.zone, &tuples.original, mark, label)
 }
 
 /// What flows would see of a packet, if it began a connection.

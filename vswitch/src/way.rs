@@ -152,6 +152,7 @@ impl Way {
             }
         }
         self.cache.begin();
+        self.lanes.want_sessions = false;
         self.stopwatch.arm();
         self.looks = if ingress.short_cuts { LOOKS } else { 0 };
         match self.cache.lead(ingress.port) {
@@ -257,11 +258,11 @@ impl Way {
             let lanes = (batch.len() - first).min(LANES);
             self.parse(&batch[first..first + lanes], ingress.port);
             if let Some(sessions) = &self.sessions {
-                self.lanes.guess_sessions(sessions, lanes);
+                self.lanes.guess_sessions(sessions, self.tracker.connections(), lanes);
             }
             let mut next = 0;
             while next < lanes {
-                let end = self.find_sessions(next..lanes);
+                let end = self.find_sessions(batch, next..lanes, ingress);
                 self.deliver_found(batch, next..end, ingress);
                 next = end;
             }
@@ -280,18 +281,36 @@ impl Way {
         self.lanes.parse(packets, u64::from(port.0) << 16 | u64::from(number), &self.memory);
     }
 
+    /// What a packet's session says. One that has ties takes the packet: it is tracked and translated
+    /// then.
     #[inline]
-    fn session(&mut self, lane: usize) -> Option<Found> {
-        let (sessions, lanes) = (self.sessions.as_mut()?, &self.lanes);
+    fn session(&mut self, packet: &mut Packet, lane: usize, ingress: &Ingress) -> Option<Found> {
+        let Self { lanes, cache, memory, millis, tracker, .. } = self;
+        let (sessions, headers) = (self.sessions.as_mut()?, lanes.headers[lane]);
         let place = (lanes.hashes[lane], lanes.session_guesses[lane]);
-        sessions.lookup(lanes.who[lane]?, place, &lanes.keys[lane], &mut self.cache)
+        let tied = &mut lanes.tied[lane];
+        sessions.meet(lanes.who[lane]?, place, &lanes.keys[lane], cache, |ties| {
+            *tied = true;
+            if ingress.unmarked_partial {
+                mark_partial(packet, headers, memory);
+            }
+            ties.take(tracker.connections(), packet, headers, memory, *millis)
+        })
     }
 
     /// As [`Way::find_megaflows`], by sessions.
     #[inline]
-    fn find_sessions(&mut self, lanes: Range<usize>) -> usize {
+    fn find_sessions(
+        &mut self,
+        batch: &mut Batch,
+        lanes: Range<usize>,
+        ingress: &Ingress,
+    ) -> usize {
+        let first = self.verdicts.len();
         for lane in lanes.clone() {
-            self.lanes.found[lane] = self.session(lane);
+            self.lanes.tied[lane] = false;
+            let packet = &mut batch[first + lane - lanes.start];
+            self.lanes.found[lane] = self.session(packet, lane, ingress);
             if self.is_turn_of(lane) {
                 return lane + 1;
             }
@@ -304,6 +323,26 @@ impl Way {
         let (Some(sessions), lanes) = (&mut self.sessions, &self.lanes) else { return };
         let Some(who) = lanes.who[lane].filter(|_| lanes.want_sessions) else { return };
         sessions.learn(who, lanes.hashes[lane], &lanes.keys[lane], flow, &mut self.cache);
+    }
+
+    /// Follows the trail of a packet that takes several passes, if it could have a session.
+    #[cold]
+    fn follow(&mut self, lane: usize, flow: MegaflowId) {
+        let (Some(sessions), lanes) = (&mut self.sessions, &self.lanes) else { return };
+        let could = lanes.want_sessions && lanes.who[lane].is_some();
+        if could && sessions.is_seen_again(lanes.hashes[lane]) {
+            self.scratch.trail.begin(flow, self.cache.megaflows().serial(flow));
+        }
+    }
+
+    #[cold]
+    fn learn_trail(&mut self, lane: usize) {
+        let trail = &mut self.scratch.trail;
+        if let (Some(sessions), Some(who)) = (&mut self.sessions, self.lanes.who[lane]) {
+            let packet = (who, self.lanes.hashes[lane], &self.lanes.keys[lane]);
+            sessions.learn_trail(packet, trail, &mut self.cache);
+        }
+        trail.lose();
     }
 
     /// Carries out what was found for the packet whose turn it is, or finds it the long way.
@@ -320,7 +359,18 @@ impl Way {
             Some(found) => found,
             None => self.resolve(&batch[self.verdicts.len()], lane, ingress.port),
         };
-        self.perform(batch, headers, found, &ingress.account);
+        // What has ties has to be tracked, which nobody does on a short-cut.
+        let is_tied = self.lanes.want_sessions && self.lanes.tied[lane];
+        let sent = self.perform(batch, headers, found, &ingress.account);
+        if self.looks > 0 {
+            self.looks -= 1;
+            if let Some(port) = sent.filter(|_| !is_tied) {
+                self.propose(&batch[self.verdicts.len() - 1], found, port);
+            }
+        }
+        if self.scratch.trail.is_followed() {
+            self.learn_trail(lane);
+        }
     }
 
     /// Carries out what was found for packets in a row: together those that share a program.
@@ -410,25 +460,35 @@ impl Way {
         self.stopwatch.end(begin);
         match resolved {
             Resolved::Cached(flow, found) => {
-                self.learn_session(lane, flow);
+                match self.cache.megaflows().tracks(flow) {
+                    true => self.follow(lane, flow),
+                    false => self.learn_session(lane, flow),
+                }
                 found
             }
             Resolved::Once => Found::Once,
         }
     }
 
-    /// Carries out the program of the packet whose turn it is, and sees to the credit for it.
+    /// Carries out the program of the packet whose turn it is, and sees to the credit for it. If
+    /// nothing is done with the packet but sending it, answers where.
     #[inline]
-    fn perform(&mut self, batch: &mut Batch, headers: Headers, found: Found, account: &Account) {
+    fn perform(
+        &mut self,
+        batch: &mut Batch,
+        headers: Headers,
+        found: Found,
+        account: &Account,
+    ) -> Option<PortId> {
         if self.outputs.begin(self.verdicts.len()) {
             self.outputs.dispatch(batch, &mut self.verdicts, &mut self.pool, account);
             self.outputs.begin(0);
         }
         if self.cache.has_asides(found) {
-            return self.pass_on(batch, headers, found, account);
+            self.pass_on(batch, headers, found, account);
+            return None;
         }
-        let at = self.verdicts.len();
-        let packet = &mut batch[at];
+        let packet = &mut batch[self.verdicts.len()];
         let ops: &[Op] = match found {
             Found::Cached(program, path) => {
                 let Worth { packets, bytes } = Worth::of(packet);
@@ -444,11 +504,9 @@ impl Way {
             self.outputs.last_drops.passed(packet, self.cache.paths().steps(path));
         }
         self.verdicts.push(verdict);
-        if self.looks > 0 {
-            self.looks -= 1;
-            if let Some(Op::Send(port)) = only {
-                self.propose(&batch[at], found, port);
-            }
+        match only {
+            Some(Op::Send(port)) => Some(port),
+            _ => None,
         }
     }
 

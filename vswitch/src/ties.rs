@@ -1,0 +1,141 @@
+//! What a session of tracked packets is tied to: connections that stand as they stood, and what the
+//! later passes of its packets rest on.
+
+use bytemuck::Zeroable;
+use conntrack::{Connections, Content, Standing};
+use flowtable::{Cache, MegaflowId, Serial};
+use packet::{Headers, Key, Memory, Millis, Packet};
+
+use crate::trail::Trail;
+use crate::translation::Translation;
+
+/// The most connections that one session is tied to.
+pub(crate) const MOST: usize = 4;
+
+/// Ties of one session: a line that every hit reads, and one for what is translated or has changed.
+#[derive(Clone, Copy, Debug, Zeroable)]
+#[repr(C, align(64))]
+pub(crate) struct Ties {
+    standings: [Standing; MOST],
+    /// How many of them there are, and of `flows`.
+    len: u8,
+    is_translated: u8,
+    /// Room up to the next line.
+    _room: [u8; 14],
+    /// Those of the passes behind the first one.
+    flows: [(MegaflowId, Serial); MOST],
+    translation: Translation,
+}
+
+/// What becomes of a packet that meets a session with ties.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Met {
+    /// All its connections have taken it, and it has been translated.
+    Taken,
+    /// It is none of those that change nothing: it has to take its passes.
+    Unusual,
+    /// The session is right for nobody any more.
+    Untied,
+}
+
+impl Ties {
+    /// Of what a packet of this key has gone through; `None` if there is no room for that.
+    pub(crate) fn of(trail: &Trail, key: &Key) -> Option<Self> {
+        let mut ties = Self::zeroed();
+        let (standings, flows) = (trail.standings(), trail.passes().get(1..)?);
+        ties.standings.get_mut(..standings.len())?.copy_from_slice(standings);
+        ties.flows.get_mut(..flows.len())?.copy_from_slice(flows);
+        // There are only a few.
+        ties.len = u8::try_from(standings.len() << 4 | flows.len()).ok()?;
+        if let Some(translation) = trail.to().and_then(|to| Translation::new(key, &to)) {
+            (ties.is_translated, ties.translation) = (1, translation);
+        }
+        Some(ties)
+    }
+
+    /// The connections.
+    #[inline]
+    pub(crate) fn standings(&self) -> &[Standing] {
+        let len = usize::from(self.len >> 4);
+        &self.standings[..len.min(MOST)]
+    }
+
+    fn flows(&self) -> &[(MegaflowId, Serial)] {
+        let len = usize::from(self.len & 0xf);
+        &self.flows[..len.min(MOST)]
+    }
+
+    /// Whether what the later passes rest on is still right.
+    pub(crate) fn are_right(&self, cache: &mut Cache) -> bool {
+        self.flows().iter().all(|(flow, serial)| cache.is_right(*flow, *serial))
+    }
+
+    /// Notes that what the later passes rest on has had packets.
+    pub(crate) fn touch(&self, cache: &mut Cache, now: Millis) {
+        self.flows().iter().for_each(|(flow, serial)| cache.touch(*flow, *serial, now));
+    }
+
+    /// Has the connections take a packet, all or none, and translates it.
+    #[inline]
+    pub(crate) fn take(
+        &self,
+        connections: &Connections,
+        packet: &mut Packet,
+        headers: Headers,
+        memory: &Memory,
+        now: Millis,
+    ) -> Met {
+        let (bytes, len) = (packet.head(memory), packet.len());
+        if !connections.take_usual(self.standings(), headers, bytes, len, now) {
+            let met = self.take_any(connections, headers, bytes, len, now);
+            if met != Met::Taken {
+                return met;
+            }
+        }
+        if self.is_translated != 0 {
+            self.translation.apply(packet, headers, memory);
+        }
+        Met::Taken
+    }
+
+    /// Has the connections take a packet, whatever it is, all or none.
+    #[inline(never)]
+    fn take_any(
+        &self,
+        connections: &Connections,
+        headers: Headers,
+        bytes: &[u8],
+        len: usize,
+        now: Millis,
+    ) -> Met {
+        let all = self.standings();
+        if !all.iter().all(|one| connections.stands(one, now)) {
+            return Met::Untied;
+        }
+        let Ok(content) = Content::of_flow(headers, bytes, len) else { return Met::Unusual };
+        let are_willing = all.iter().all(|one| connections.would_take(one, &content, now));
+        // In a race with other packets one may have taken it in vain: as if it had been sent twice.
+        match are_willing && all.iter().all(|one| connections.take(one, &content, now)) {
+            true => Met::Taken,
+            false => Met::Unusual,
+        }
+    }
+
+    /// Whether two are tied alike.
+    pub(crate) fn are(&self, other: &Self) -> bool {
+        self.standings() == other.standings()
+            && self.flows() == other.flows()
+            && self.translation == other.translation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_hit_needs_is_in_one_line() {
+        assert_eq!(std::mem::offset_of!(Ties, flows), 64);
+        assert_eq!(size_of::<Ties>(), 192);
+    }
+}

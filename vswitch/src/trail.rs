@@ -1,0 +1,90 @@
+//! The passes that one packet takes, written down as long as they can be made one.
+
+use conntrack::{Standing, Tuple};
+use flowtable::{MegaflowId, PASSES, Resolved, Serial};
+
+use crate::ties;
+use crate::tracking::Turn;
+
+/// The trail of a packet. Made once, followed anew for each.
+#[derive(Debug)]
+pub(crate) struct Trail {
+    /// Whether it is being followed, and was not lost yet.
+    is_followed: bool,
+    /// The megaflow of each pass.
+    passes: Vec<(MegaflowId, Serial)>,
+    /// What each pass but the last has found its connection to be.
+    standings: Vec<Standing>,
+    /// What the packet has become in the end, if it is translated.
+    to: Option<Tuple>,
+}
+
+impl Trail {
+    /// None that is followed.
+    pub(crate) fn new() -> Self {
+        Self {
+            is_followed: false,
+            passes: Vec::with_capacity(PASSES + 1),
+            standings: Vec::with_capacity(ties::MOST),
+            to: None,
+        }
+    }
+
+    /// Begins with what a packet's first pass does.
+    pub(crate) fn begin(&mut self, flow: MegaflowId, serial: Serial) {
+        (self.is_followed, self.to) = (true, None);
+        self.passes.clear();
+        self.standings.clear();
+        self.passes.push((flow, serial));
+    }
+
+    /// It is not followed any further: what comes cannot be made one with what was.
+    pub(crate) const fn lose(&mut self) {
+        self.is_followed = false;
+    }
+
+    /// Goes on to the next pass, which `serial` tells from others of its megaflow.
+    pub(crate) fn pass(&mut self, resolved: Resolved, serial: impl FnOnce(MegaflowId) -> Serial) {
+        match resolved {
+            Resolved::Cached(flow, _) if self.is_followed && self.passes.len() <= ties::MOST => {
+                self.passes.push((flow, serial(flow)));
+            }
+            _ => self.lose(),
+        }
+    }
+
+    /// What has come of asking for the packet's connection.
+    pub(crate) fn turn(&mut self, turn: &Turn) {
+        let Some(standing) = turn.standing else { return self.lose() };
+        self.to = turn.to.or(self.to);
+        let known = self.standings.iter().find(|known| known.id() == standing.id());
+        match known {
+            // It is still the same, and was not asked again.
+            Some(known) if turn.again && *known == standing => {}
+            None if !turn.again && self.standings.len() < ties::MOST => {
+                self.standings.push(standing);
+            }
+            _ => self.lose(),
+        }
+    }
+
+    /// Whether it has been followed until now.
+    pub(crate) const fn is_followed(&self) -> bool {
+        self.is_followed
+    }
+
+    /// The megaflow of each pass.
+    pub(crate) fn passes(&self) -> &[(MegaflowId, Serial)] {
+        &self.passes
+    }
+
+    /// How each of its connections stands.
+    pub(crate) fn standings(&self) -> &[Standing] {
+        &self.standings
+    }
+
+    /// What the packet has become, if it was translated.
+    pub(crate) const fn to(&self) -> Option<Tuple> {
+        self.to
+    }
+}

@@ -1,0 +1,87 @@
+//! What makes all packets of one flow packets of another: known addresses and ports become others, so
+//! that what their checksums change by is known as well.
+
+use bytemuck::Zeroable;
+use conntrack::Tuple;
+use packet::checksum::Delta;
+use packet::{Checksum, Headers, Key, Memory, Network, Packet, Transport, ipv4, ipv6, tcp, udp};
+
+/// New addresses and ports for the packets of one flow of TCP or UDP.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Zeroable)]
+#[repr(C)]
+pub(crate) struct Translation {
+    /// Both, source first, as the packet has them.
+    ports: [u8; 4],
+    /// What other addresses make of a sum.
+    of_addresses: u16,
+    /// What addresses and ports make of one.
+    of_all: u16,
+    /// Both, source first; IPv4's take the first eight bytes.
+    addresses: [u8; 32],
+}
+
+impl Translation {
+    /// What makes packets of this key packets of that tuple; `None` if there is nothing to it.
+    pub(crate) fn new(key: &Key, to: &Tuple) -> Option<Self> {
+        let ports = [Key::TP_SRC, Key::TP_DST].map(|span| u16::try_from(key.word(span)).ok());
+        let from = Tuple::of(key, [ports[0]?, ports[1]?], to.zone())?;
+        if from == *to || from.is_ipv4() != to.is_ipv4() {
+            return None;
+        }
+        let ([old, new], [old_ports, new_ports]) =
+            ([from.octets(), to.octets()], [from.port_octets(), to.port_octets()]);
+        let of_addresses = Delta::of(&old, &new);
+        let of_all = of_addresses.and(Delta::of(&old_ports, &new_ports));
+        let [of_addresses, of_all] = [of_addresses, of_all].map(|Delta(delta)| delta);
+        Some(Self { addresses: new, ports: new_ports, of_addresses, of_all })
+    }
+
+    /// Translates a packet of the flow, whose headers are all there. Checksums stay as right or wrong
+    /// as they were.
+    #[inline]
+    pub(crate) fn apply(&self, packet: &mut Packet, headers: Headers, memory: &Memory) {
+        let is_partial =
+            matches!(packet.checksum, Checksum::Partial { start, .. } if start == headers.l4);
+        let [of_addresses, of_all] = [self.of_addresses, self.of_all].map(Delta);
+        let bytes = packet.head_mut(memory);
+        let (l3, l4) = (usize::from(headers.l3), usize::from(headers.l4));
+        match headers.network {
+            Network::Ipv4 => {
+                let Some(ip) = bytes.get_mut(l3..l3 + ipv4::LEN) else { return };
+                ip[ipv4::SRC..ipv4::SRC + 8].copy_from_slice(&self.addresses[..8]);
+                change(ip, ipv4::CHECKSUM, |sum| of_addresses.on(sum));
+            }
+            Network::Ipv6 => {
+                let Some(ip) = bytes.get_mut(l3..l3 + ipv6::LEN) else { return };
+                ip[ipv6::SRC..ipv6::SRC + 32].copy_from_slice(&self.addresses);
+            }
+            Network::None | Network::Arp => return,
+        }
+        let Some(transport) = bytes.get_mut(l4..) else { return };
+        if let Some(ports) = transport.first_chunk_mut() {
+            *ports = self.ports;
+        }
+        let at = if headers.transport == Transport::Tcp { tcp::CHECKSUM } else { udp::CHECKSUM };
+        match headers.transport {
+            _ if is_partial => change(transport, at, |sum| of_addresses.on_partial(sum)),
+            Transport::Tcp => change(transport, at, |sum| of_all.on(sum)),
+            // To UDP zero is none (RFC 768).
+            Transport::Udp => change(transport, at, |sum| match sum {
+                0 => 0,
+                sum => match of_all.on(sum) {
+                    0 => u16::MAX,
+                    sum => sum,
+                },
+            }),
+            Transport::None | Transport::Icmp | Transport::Icmpv6 | Transport::Sctp => {}
+        }
+    }
+}
+
+/// Changes a checksum, if it is there.
+#[inline]
+fn change(bytes: &mut [u8], at: usize, change: impl FnOnce(u16) -> u16) {
+    if let Some(field) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>) {
+        *field = change(u16::from_be_bytes(*field)).to_be_bytes();
+    }
+}
