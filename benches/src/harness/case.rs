@@ -27,6 +27,8 @@ pub struct Case {
     pub packets: Packets,
     /// How many entries a cache of wildcards must have for them; none if that is only told.
     pub megaflows: Option<u64>,
+    /// The least share of packets that are to meet a session of ours; none if that is as it comes.
+    pub sessions: Option<f64>,
 }
 
 /// Packets in order.

@@ -193,6 +193,7 @@ impl Job {
             ticks: None,
             packets,
             megaflows,
+            sessions: None,
         };
         let goals = self.goals().into_iter();
         match self {

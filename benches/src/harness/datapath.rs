@@ -45,6 +45,7 @@ fn set(work: Work, flows: u32) -> Set {
         ticks: work.ticks().filter(|_| flows < 10_000),
         packets: traffic::packets(flows).into(),
         megaflows: Some(u64::from(work.megaflows(flows))),
+        sessions: None,
     };
     Set { flows: work.flows(flows), marked: None, cases: vec![case] }
 }

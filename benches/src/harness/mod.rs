@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `datapath` | [`datapath`]: packets from memory to memory; and [`footprint`] |
 //! | `classify` | [`classify`]: many flows, and [`rules`] of our own; and [`cold`] |
+//! | `conntrack` | [`conntrack`]: packets of connections |
 //! | `flowmod` | [`flowmod`]: changes of flows, and what they cost others |
 //! | `veth` | [`veth`]: between network namespaces |
 
@@ -29,6 +30,8 @@ pub mod captures;
 pub mod case;
 pub mod classify;
 pub mod cold;
+pub mod connections;
+pub mod conntrack;
 pub mod datapath;
 pub mod disturbance;
 pub mod flowmod;
@@ -80,6 +83,8 @@ pub enum Name {
     Datapath,
     /// Many flows, many megaflows, and long lists of rules beside OVS-DPDK
     Classify,
+    /// Packets of connections, tracked and translated, beside OVS-DPDK
+    Conntrack,
     /// Changes of flows, alone and under load; an attack by them; memory
     Flowmod,
     /// Between two network namespaces beside OVS with AF_XDP ports
@@ -91,6 +96,7 @@ impl Name {
         match self {
             Self::Datapath => "datapath",
             Self::Classify => "classify",
+            Self::Conntrack => "conntrack",
             Self::Flowmod => "flowmod",
             Self::Veth => "veth",
         }
@@ -145,6 +151,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let findings = match arguments.name {
         Name::Datapath => datapath::run(&plan)?,
         Name::Classify => classify::run(&plan)?,
+        Name::Conntrack => conntrack::run(&plan)?,
         Name::Flowmod => flowmod::run(&plan)?,
         Name::Veth => veth::run(&plan)?,
     };

@@ -438,8 +438,14 @@ impl Pair {
             bail!("vswitchd has {} megaflows, not {:?}", worker.megaflows, case.megaflows);
         }
         self.ovs.freeze(false)?;
-        #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
-        let missed = (worker.misses - ours.misses) as f64 / (now.received - ours.received) as f64;
+        let by_sessions = share(now.by_sessions - ours.by_sessions, now.looked_up - ours.looked_up);
+        if let Some(least) = case.sessions {
+            if by_sessions < least {
+                bail!("only {:.1} % of our packets met a session", 100.0 * by_sessions);
+            }
+            return Ok(format!("ours: {:.2} % by sessions", 100.0 * by_sessions));
+        }
+        let missed = share(worker.misses - ours.misses, now.received - ours.received);
         Ok(if missed < 5e-4 {
             String::new()
         } else {
@@ -449,8 +455,13 @@ impl Pair {
 
     /// What ours has done with the packets of so many ports so far.
     fn our_traffic(&mut self, ports: usize) -> Result<Traffic> {
-        let misses = self.ours.worker()?.misses;
-        let mut traffic = Traffic { misses, ..Traffic::default() };
+        let Worker { misses, session_hits, rx_packets, .. } = self.ours.worker()?;
+        let mut traffic = Traffic {
+            misses,
+            by_sessions: session_hits,
+            looked_up: rx_packets,
+            ..Traffic::default()
+        };
         traffic.sent = self.ours.counters(OUTSIDE.0)?.0.tx_packets;
         for (name, ..) in INSIDE.iter().take(ports) {
             let (port, _) = self.ours.counters(name)?;
@@ -507,6 +518,9 @@ struct Traffic {
     /// Those that ours knows to have dropped, and those it has looked up in its tables.
     dropped: u64,
     misses: u64,
+    /// Those that have met a session of it, of all it has looked up anywhere.
+    by_sessions: u64,
+    looked_up: u64,
 }
 
 impl Case {
@@ -514,6 +528,11 @@ impl Case {
     fn ports(&self) -> usize {
         self.packets.frames.len().div_ceil(REPLAYED)
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
+fn share(part: u64, all: u64) -> f64 {
+    part as f64 / all.max(1) as f64
 }
 
 /// The settings of an OVS port that is a device of DPDK's.
