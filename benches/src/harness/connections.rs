@@ -43,8 +43,9 @@ impl Pipeline {
         match self {
             Self::Permit | Self::Hide => vec![
                 format!("table=0,priority=1,ip,actions=ct(table=1,zone={zone}{nat})"),
+                // Whoever answers begins nothing, even if the question was lost while a port was opened.
                 format!(
-                    "table=1,priority=1,ip,ct_state=+new+trk,\
+                    "table=1,priority=1,ip,dl_src=02:00:00:00:00:01,ct_state=+new+trk,\
                      actions=ct(commit,zone={zone}{hide}),output:2"
                 ),
                 "table=1,priority=1,ip,ct_state=+est+trk,actions=output:2".to_owned(),
