@@ -3,7 +3,8 @@
 mod common;
 
 use std::net::UdpSocket;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use common::sockets::{cut_datagrams, packet_socket};
 use common::tags::tag_everything;
@@ -239,4 +240,52 @@ fn a_pods_mtu_is_followed() -> Result {
     drop((tx, port, pool));
     frames.assert_all_back();
     Ok(())
+}
+
+/// Several reads make one call: a packet that came between two of them was lost, and nobody counted it.
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn what_came_behind_a_read_that_found_nothing_was_lost() -> Result {
+    const PAYLOAD: usize = 123;
+    let net = TestNet::new()?;
+    let a = net.host("a", "10.0.0.1/24")?;
+    a.run("ip neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev eth0")?;
+    let frames = Frames::new(16384);
+    let mut pod = open(&net, &a, 1, true, &frames)?;
+    let mut queue = pod.rx_queues().remove(0);
+    let (received, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut pool = FramePool::new(&frames.depot);
+            let mut batch = Batch::new();
+            while !is_over.load(Ordering::Relaxed) {
+                queue.rx(&mut batch, Batch::CAPACITY, &mut pool);
+                let ours = batch.iter().filter(|packet| packet.len() == 14 + 28 + PAYLOAD).count();
+                received.fetch_add(ours, Ordering::Relaxed);
+                batch.drain(..).for_each(|packet| packet.free(&mut pool));
+            }
+        });
+        let sent = a.inside(|| -> Result<usize> {
+            let sender = UdpSocket::bind("10.0.0.1:0")?;
+            let mut sent = 0;
+            for burst in (1..40).cycle().take(20_000) {
+                for _ in 0..burst {
+                    sent += usize::from(sender.send_to(&[7; PAYLOAD], "10.0.0.2:4000").is_ok());
+                }
+                let begun = Instant::now();
+                while received.load(Ordering::Relaxed) < sent {
+                    if begun.elapsed() > Duration::from_secs(2) {
+                        is_over.store(true, Ordering::Relaxed);
+                        let received = received.load(Ordering::Relaxed);
+                        return Err(format!("of {sent} packets {received} came").into());
+                    }
+                    std::hint::spin_loop();
+                }
+            }
+            Ok(sent)
+        });
+        is_over.store(true, Ordering::Relaxed);
+        assert!(sent?? > 200_000);
+        Ok(())
+    })
 }

@@ -89,11 +89,11 @@ impl TapRx {
             unsafe { self.calls.make(Operation::Read, self.device.as_fd(), slots.spans(count)) };
         self.results.clear();
         self.results.extend_from_slice(results);
-        let full = self.results.iter().take_while(|result| **result >= 0).count();
-        if self.results.get(full).is_some_and(|result| *result != NOT_NOW) {
+        if self.results.iter().any(|result| *result < 0 && *result != NOT_NOW) {
             // EBADFD: the interface was deleted. Anything else is as final to a TAP.
             self.gone = true;
         }
+        let full = self.results.iter().filter(|result| **result >= 0).count();
         (count, full)
     }
 
@@ -146,9 +146,11 @@ impl RxQueue for TapRx {
                 self.device.rx_no_frames.fetch_add(1, Relaxed);
                 return;
             }
-            for slot in 0..full {
-                let len = usize::try_from(self.results[slot]).unwrap_or(0);
-                batch.extend(self.take(slot, len, pool));
+            for slot in 0..self.results.len() {
+                // A packet may have come behind a read that found none.
+                if let Ok(len) = usize::try_from(self.results[slot]) {
+                    batch.extend(self.take(slot, len, pool));
+                }
             }
             if full < slots {
                 self.depth = full + 1;
