@@ -26,7 +26,7 @@ use crate::queue::QueueSettings;
 use crate::request::{Direction, PortKind, PortVlan};
 use crate::table::TableMiss;
 
-pub use cache::{Behind, CacheEntries, CacheEntry, CacheFlushed, Tier};
+pub use cache::{Behind, CacheEntries, CacheEntry, CacheFlushed, Tie, Tier, Ties};
 pub use connections::{
     Connection, ConnectionKind, ConnectionTuple, Connections, CtCounts, CtFlushed,
 };

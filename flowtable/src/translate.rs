@@ -84,7 +84,7 @@ impl Translation {
     }
 
     /// Whether it ends where a packet's connection is asked for.
-    pub(crate) fn tracks(&self) -> bool {
+    pub fn tracks(&self) -> bool {
         let asks = |aside: &Aside| {
             let Aside::Frozen(frozen) = aside else { return false };
             matches!(frozen.decision, Decision::Connect(_))

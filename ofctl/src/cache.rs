@@ -1,13 +1,16 @@
-//! What the workers have cached: `dump-cache`.
+//! What the workers have cached: `dump-cache`, `dump-sessions`.
 
+use std::fmt;
 use std::io;
 
 use anyhow::Result;
-use api::reply::{CacheEntry, Tier};
+use api::reply::{CacheEntry, Tie, Tier, Ties};
 use api::request::{CacheDump, CacheFlush};
 
-use crate::cli::{DumpCacheArgs, TierName};
+use crate::cli::{CacheCommand, DumpCacheArgs, TierName};
+use crate::connections::Tuple;
 use crate::desk::Desk;
+use crate::detrace;
 use crate::output::{FAINT, GOOD, Output};
 
 /// The word for a tier.
@@ -18,21 +21,33 @@ pub(crate) const fn tier_text(tier: Tier) -> &'static str {
     }
 }
 
-pub(crate) fn dump(args: &DumpCacheArgs, desk: &mut Desk) -> Result<()> {
-    let (client, out) = desk.open()?;
+pub(crate) fn run(command: CacheCommand, desk: &mut Desk) -> Result<()> {
+    match command {
+        CacheCommand::DumpCache(args) => dump(&args, desk),
+        CacheCommand::DumpSessions(args) => dump_tier(args.bridge, Some(Tier::Session), desk),
+        CacheCommand::Detrace(args) => detrace::run(&args, desk),
+        CacheCommand::CacheFlush => flush(desk),
+    }
+}
+
+fn dump(args: &DumpCacheArgs, desk: &mut Desk) -> Result<()> {
     let tier = args.tier.map(|tier| match tier {
         TierName::Session => Tier::Session,
         TierName::Megaflow => Tier::Megaflow,
     });
+    dump_tier(args.bridge.clone(), tier, desk)
+}
+
+fn dump_tier(bridge: Option<String>, tier: Option<Tier>, desk: &mut Desk) -> Result<()> {
+    let (client, out) = desk.open()?;
     let page = |after| {
-        let page =
-            client.call(CacheDump { bridge: args.bridge.clone(), tier, after, limit: None })?;
+        let page = client.call(CacheDump { bridge: bridge.clone(), tier, after, limit: None })?;
         Ok((page.entries, page.next))
     };
     out.pages("entries", page, print)
 }
 
-pub(crate) fn flush(desk: &mut Desk) -> Result<()> {
+fn flush(desk: &mut Desk) -> Result<()> {
     let (client, out) = desk.open()?;
     let flushed = client.call(CacheFlush {})?;
     out.answer(&flushed, |out, flushed| {
@@ -55,9 +70,31 @@ pub(crate) fn print(out: &mut Output, entry: &CacheEntry) -> io::Result<()> {
              bytes={bytes}, idle={idle}s, flows={flows}, "
         ),
     )?;
+    if let Some(ties) = &entry.ties {
+        out.styled(FAINT, format_args!("{}, ", Tied(ties)))?;
+    }
     if !entry.matching.is_empty() {
         out.put(format_args!("{} ", entry.matching))?;
     }
     out.styled(GOOD, format_args!("actions={}", entry.actions))?;
     out.end()
+}
+
+/// `passes=3, ct(zone=1,src=...,dst=...,sport=1,dport=2), ct(zone=2,reply,...), to(src=...,...)`: a
+/// connection by its first packet.
+struct Tied<'a>(&'a Ties);
+
+impl fmt::Display for Tied<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ties { passes, connections, translated } = self.0;
+        write!(f, "passes={passes}")?;
+        for Tie { zone, reply, original } in connections {
+            let reply = if *reply { "reply," } else { "" };
+            write!(f, ", ct(zone={zone},{reply}{})", Tuple(original))?;
+        }
+        match translated {
+            Some(to) => write!(f, ", to({})", Tuple(to)),
+            None => Ok(()),
+        }
+    }
 }

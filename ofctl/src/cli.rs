@@ -2,6 +2,7 @@
 //! the manual pages too.
 
 mod bundle;
+mod cache;
 mod capture;
 mod compare;
 mod connection;
@@ -24,6 +25,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use bundle::{BundleArgs, BundleCommand, PacketOutArgs, SaveArgs};
+pub use cache::{CacheCommand, DetraceArgs, DumpCacheArgs, DumpSessionsArgs, TierName};
 pub use capture::{CaptureArgs, DirectionName};
 pub use compare::{
     CompareCommand, DiffFlowsArgs, ParseFileArgs, ParseFlowArgs, ParseGroupArgs, ReplaceFlowsArgs,
@@ -328,40 +330,9 @@ Examples:
   ofctl trace br0 --in-port 1 02000000000202000000000108060001080006040001")]
     Trace(TraceArgs),
 
-    /// Show the entries of the workers' caches
-    #[command(after_help = "\
-A line each: bridge, tier and match, counters, the flows it came from (their
-`id` in `dump-flows --format json`) and what is done with such packets. Where
-something is decided for each packet, actions end in `resume(N: DECISION)`, and
-an entry of the next pass begins with `resume=N (what it has come to)`.
-`ofctl detrace` says what has made an entry.
-
-Examples:
-  ofctl dump-cache
-  ofctl dump-cache br0 --tier megaflow | grep nw_dst=10.1.1.1")]
-    DumpCache(DumpCacheArgs),
-
-    /// Show which flows, groups and buckets have made a cache entry
-    #[command(after_help = "\
-ENTRY is an entry's `id`, or a line of `dump-cache`, which has it; or the match
-alone, and then every worker's entry of that match is shown. Counters are those
-of the flows and groups, not of the entry alone.
-
-Examples:
-  ofctl detrace 0.m.17.203
-  ofctl dump-cache | grep nw_dst=10.1.1.1 | head -1 | xargs -d '\\n' ofctl detrace
-  ofctl detrace tcp,in_port=p1,nw_dst=10.1.1.1")]
-    Detrace(DetraceArgs),
-
-    /// Forget what the workers have cached of flows
-    #[command(after_help = "\
-The next packet of each kind is looked up in the tables again. Counters stay,
-and no packet is lost. It is never needed for flows to be right; it is for
-tests, and for measuring how long a look-up takes.
-
-Examples:
-  ofctl cache-flush")]
-    CacheFlush,
+    /// What the workers have cached
+    #[command(flatten)]
+    Cache(CacheCommand),
 
     /// Show why packets were dropped last, and what they were
     #[command(after_help = "\
@@ -564,31 +535,4 @@ pub struct TraceArgs {
     /// Trace select groups for each of their buckets
     #[arg(long)]
     pub all_buckets: bool,
-}
-
-/// Arguments of `detrace`.
-#[derive(Debug, Args)]
-pub struct DetraceArgs {
-    /// The entry: its `id`, a line of `dump-cache`, or the match of one
-    #[arg(required = true, num_args = 1.., value_name = "ENTRY")]
-    pub entry: Vec<String>,
-}
-
-/// Arguments of `dump-cache`.
-#[derive(Debug, Args)]
-pub struct DumpCacheArgs {
-    /// The bridge by which packets come in; any if none is named
-    pub bridge: Option<String>,
-    /// Only entries of this tier
-    #[arg(long, value_name = "TIER", value_enum)]
-    pub tier: Option<TierName>,
-}
-
-/// A cache.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum TierName {
-    /// Exact: one entry a connection
-    Session,
-    /// With masks: one entry for all packets that go the same way
-    Megaflow,
 }

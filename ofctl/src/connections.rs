@@ -155,7 +155,7 @@ fn status(connection: &Connection) -> String {
 }
 
 /// One direction of a connection. Where there are no ports OVS has them be 0.
-struct Tuple<'a>(&'a ConnectionTuple);
+pub(crate) struct Tuple<'a>(pub(crate) &'a ConnectionTuple);
 
 impl fmt::Display for Tuple<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

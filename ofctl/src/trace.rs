@@ -76,6 +76,7 @@ fn print(out: &mut Output, trace: &Trace) -> io::Result<()> {
         out.put(" (by all passes together, of which a packet takes some)")?;
     }
     out.end()?;
+    out.line(format_args!("Session: {}", trace.session))?;
     print_entries(out, &trace.entries)
 }
 

@@ -4,6 +4,7 @@
 use std::sync::mpsc::SyncSender;
 
 use api::reply::Tier;
+use conntrack::{Standing, Tuple};
 use flowtable::{Aside, AsideId, Cache, MegaflowId, Op, PathId, ProgramId, Step};
 use packet::{Key, PortId};
 
@@ -66,6 +67,19 @@ pub struct CachedFlow {
     pub bytes: u64,
     /// The second of the last packet.
     pub used: u32,
+    /// What a session of tracked packets is tied to.
+    pub ties: Option<TiedTo>,
+}
+
+/// What a session of tracked packets is tied to.
+#[derive(Clone, Debug)]
+pub struct TiedTo {
+    /// The passes that it stands for.
+    pub passes: usize,
+    /// How its connections stand.
+    pub standings: Vec<Standing>,
+    /// What its packets become, if they are translated.
+    pub translated: Option<Tuple>,
 }
 
 /// Entries of one page.
@@ -90,6 +104,8 @@ pub struct Entry {
     pub path: PathId,
     /// The second of the last packet.
     pub used: u32,
+    /// What a session of tracked packets is tied to.
+    pub ties: Option<TiedTo>,
 }
 
 impl CachedFlow {
@@ -143,6 +159,7 @@ impl DumpRequest {
             packets: count.packets,
             bytes: count.bytes,
             used: entry.used,
+            ties: entry.ties.clone(),
         }
     }
 }
@@ -153,5 +170,5 @@ fn megaflow(cache: &Cache, flow: MegaflowId) -> Entry {
     let (port, used) = cache.megaflows().usage(flow);
     let (place, serial) = cache.megaflows().place(flow);
     let (identity, behind) = (Identity { place, serial }, cache.megaflows().behind_which(flow));
-    Entry { identity, behind, port, key, mask: *mask, program, path, used }
+    Entry { identity, behind, port, key, mask: *mask, program, path, used, ties: None }
 }

@@ -33,8 +33,8 @@ use crate::dump::{Entry, Identity};
 use crate::ties::{Met, Ties};
 use crate::trail::Trail;
 pub use crate::who::Who;
-pub(crate) use crate::who::compared;
 use crate::who::{REST, SessionKey, rest_of};
+pub(crate) use crate::who::{compared, refusal};
 
 /// A session: the line that every hit reads, and the one that is read if more than the 5-tuple
 /// counts.
@@ -59,7 +59,7 @@ const HAS_TIES: u32 = 1 << 30;
 const SECONDS: u32 = HAS_TIES - 1;
 
 impl Session {
-    fn entry(&self, identity: Identity, cache: &Cache) -> Entry {
+    fn entry(&self, identity: Identity, ties: &Ties, cache: &Cache) -> Entry {
         let (mut key, mut mask) = self.key.spelled();
         for ((word, bits), value) in REST.into_iter().zip(self.rest_mask).zip(self.rest) {
             key[word] |= value;
@@ -70,7 +70,8 @@ impl Session {
         mask.set_all(Key::IN_PORT);
         let used = self.used & SECONDS;
         let (program, path) = (self.program, self.path);
-        Entry { identity, behind: None, port, key, mask, program, path, used }
+        let ties = (self.used & HAS_TIES != 0).then(|| ties.tell(&key));
+        Entry { identity, behind: None, port, key, mask, program, path, used, ties }
     }
 }
 
@@ -167,16 +168,18 @@ impl Sessions {
 
     /// All of them, spelled out.
     pub fn entries<'a>(&'a self, cache: &'a Cache) -> impl Iterator<Item = Entry> + 'a {
-        let used = (0..self.next).zip(&self.sessions);
-        let live = used.filter(|(_, session)| session.key.who != 0);
-        live.map(|(place, session)| session.entry(self.identity(place, session), cache))
+        let used = (0..self.next).zip(self.sessions.iter().zip(&self.ties));
+        let live = used.filter(|(_, (session, _))| session.key.who != 0);
+        live.map(|(place, (session, ties))| {
+            session.entry(self.identity(place, session), ties, cache)
+        })
     }
 
     /// One of them, if it is still there.
     pub fn entry(&self, wanted: Identity, cache: &Cache) -> Option<Entry> {
         let session = self.sessions[..self.next as usize].get(wanted.place as usize)?;
         let is_it = session.key.who != 0 && self.identity(wanted.place, session) == wanted;
-        is_it.then(|| session.entry(wanted, cache))
+        is_it.then(|| session.entry(wanted, &self.ties[wanted.place as usize], cache))
     }
 
     /// A session is told from others at its place by a part of its hash: one of the same connection

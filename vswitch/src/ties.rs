@@ -6,6 +6,7 @@ use conntrack::{Connections, Content, Standing};
 use flowtable::{Cache, MegaflowId, Serial};
 use packet::{Headers, Key, Memory, Millis, Packet};
 
+use crate::dump::TiedTo;
 use crate::trail::Trail;
 use crate::translation::Translation;
 
@@ -118,6 +119,15 @@ impl Ties {
         match are_willing && all.iter().all(|one| connections.take(one, &content, now)) {
             true => Met::Taken,
             false => Met::Unusual,
+        }
+    }
+
+    /// For whoever asks what a session of packets with this key is tied to.
+    pub(crate) fn tell(&self, key: &Key) -> TiedTo {
+        TiedTo {
+            passes: 1 + self.flows().len(),
+            standings: self.standings().to_vec(),
+            translated: (self.is_translated != 0).then(|| self.translation.to(key)).flatten(),
         }
     }
 

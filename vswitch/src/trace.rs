@@ -68,6 +68,7 @@ pub fn trace(
             verdict: Verdict::Dropped(DropReason::Closed),
             several: false,
             entries: Vec::new(),
+            session: "no: it comes from nowhere".to_owned(),
         };
     };
     let length = subject.is_whole.then_some(subject.bytes.len());

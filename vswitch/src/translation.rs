@@ -4,7 +4,9 @@
 use bytemuck::Zeroable;
 use conntrack::Tuple;
 use packet::checksum::Delta;
-use packet::{Checksum, Headers, Key, Memory, Network, Packet, Transport, ipv4, ipv6, tcp, udp};
+use packet::{
+    Checksum, Headers, Key, Memory, Network, Packet, Transport, ethernet, ipv4, ipv6, tcp, udp,
+};
 
 /// New addresses and ports for the packets of one flow of TCP or UDP.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Zeroable)]
@@ -34,6 +36,23 @@ impl Translation {
         let of_all = of_addresses.and(Delta::of(&old_ports, &new_ports));
         let [of_addresses, of_all] = [of_addresses, of_all].map(|Delta(delta)| delta);
         Some(Self { addresses: new, ports: new_ports, of_addresses, of_all })
+    }
+
+    /// What packets of this key become.
+    pub(crate) fn to(&self, key: &Key) -> Option<Tuple> {
+        let [a, b, c, d] = self.ports;
+        let ports = [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])];
+        let mut key = *key;
+        let [src, dst] = self.addresses.as_chunks::<16>().0 else { return None };
+        if key.word(Key::ETH_TYPE) == u64::from(ethernet::IPV4) {
+            let [src, dst, ..] = self.addresses.as_chunks::<4>().0 else { return None };
+            key.set(Key::NW_SRC, u32::from_be_bytes(*src));
+            key.set(Key::NW_DST, u32::from_be_bytes(*dst));
+        } else {
+            key.set(Key::IPV6_SRC, u128::from_be_bytes(*src));
+            key.set(Key::IPV6_DST, u128::from_be_bytes(*dst));
+        }
+        Tuple::of(&key, ports, 0)
     }
 
     /// Translates a packet of the flow, whose headers are all there. Checksums stay as right or wrong

@@ -127,6 +127,20 @@ const IMPLIED: [Span; 8] = [
     Key::TP_DST,
 ];
 
+/// Why a packet of this kind has no session, in words.
+pub(crate) fn refusal(key: &Key, headers: Headers) -> Option<&'static str> {
+    let has = |span| key.word(span) != 0;
+    let reasons = [
+        (!has(Key::HAS_NETWORK), "no: it is not of IP"),
+        (has(Key::NW_FRAG), "no: it is a fragment"),
+        (headers.options, "no: its IP header has options"),
+        (!has(Key::HAS_TRANSPORT), "no: it has no ports or ICMP type"),
+        (!has(Key::TTL_LEFT), "no: it has no hop left, nw_ttl is 0 or 1"),
+        (Who::of(key, headers).is_none(), "no: it opens or ends a connection"),
+    ];
+    reasons.into_iter().find(|(is, _)| *is).map(|(_, why)| why)
+}
+
 /// The bits that a session of this packet compares, if what was `looked` at lets it have one: the
 /// tuple, and whatever else was looked at.
 pub(crate) fn compared(key: &Key, headers: Headers, looked: &Key) -> Option<Key> {

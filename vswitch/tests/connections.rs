@@ -7,6 +7,8 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use api::reply::Tier;
+use api::request::CacheDump;
 use net::{Daemon, POD, Result, bridge, host, stream, until_reached, v6};
 use testnet::{Host, TestNet};
 
@@ -49,6 +51,28 @@ fn only_one_side_begins_connections() -> Result {
     Ok(())
 }
 
+/// What has crossed met a session that does all passes and says what it becomes.
+fn has_session(daemon: &Daemon, near: &TcpStream, far: &TcpStream, is_service: bool) -> Result {
+    let tier = Some(Tier::Session);
+    let dump = CacheDump { bridge: None, tier, after: None, limit: None };
+    let sessions = daemon.client()?.call(dump)?.entries.into_iter();
+    let from = near.local_addr()?;
+    let own = format!("tp_src={}", from.port());
+    let session = sessions.filter(|session| session.matching.contains(&own)).find_map(|it| it.ties);
+    let ties = session.ok_or_else(|| format!("no session with {own}"))?;
+    let zones: Vec<_> = ties.connections.iter().map(|tie| (tie.zone, tie.reply)).collect();
+    let expected = if is_service { vec![(1, false), (2, false)] } else { vec![(2, false)] };
+    assert_eq!(zones, expected, "{ties:?}");
+    let to = ties.translated.ok_or("it is translated")?;
+    let ends = [(to.src, to.src_port), (to.dst, to.dst_port)];
+    let seen = [far.peer_addr()?, far.local_addr()?];
+    assert_eq!(ends, seen.map(|end| (end.ip(), Some(end.port()))));
+    let hits = daemon.workers()?.iter().map(|worker| worker.session_hits).sum::<u64>();
+    // Some of the super-frames that a megabyte takes.
+    assert!(hits > 10, "{hits} hits");
+    Ok(())
+}
+
 /// A source behind another address, and a service that is somewhere else.
 const NAT: [&str; 7] = [
     "table=0,priority=9,arp,actions=normal",
@@ -88,6 +112,7 @@ fn behind_a_translation_real_stacks_notice_nothing() -> Result {
             Ok(written.join().map_err(|_panic| "the writer has ended badly")??)
         })?;
         assert!(received == sent, "{to}");
+        has_session(&daemon, &near, &far, to == service)?;
         far.write_all(b"thanks")?;
         near.read_exact(&mut received[..6])?;
         assert_eq!(received[..6], *b"thanks");

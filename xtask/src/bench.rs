@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// `datapath`, `classify`, `flowmod` or `veth`.
+    /// `datapath`, `classify`, `conntrack`, `flowmod` or `veth`.
     name: String,
     /// Fifteen minutes at most, on a slow machine twenty-five; whether a reach is met is judged
     /// without this.

@@ -82,7 +82,7 @@ enum Command {
     /// Properties run with few cases. A test that is too slow says so itself, by
     /// `#[cfg_attr(miri, ignore = "why")]` or smaller numbers under `cfg!(miri)`.
     Miri(miri::Options),
-    /// The switch beside its peers, in turn: `datapath`, `classify`, `flowmod`, `veth`.
+    /// The switch beside its peers, in turn: `datapath`, `classify`, `conntrack`, `flowmod`, `veth`.
     ///
     /// Installs the peers (as root), prints a table, and keeps every sample in target/bench/.
     Bench(bench::Options),

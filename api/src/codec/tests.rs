@@ -1,3 +1,5 @@
+use std::net::Ipv4Addr;
+
 use proptest::prelude::*;
 
 use super::requests::mac;
@@ -72,6 +74,21 @@ fn some_detrace(entry: reply::CacheEntry) -> reply::Detrace {
     reply::Detrace { entry, rests: vec![rest], passed }
 }
 
+fn some_ties() -> reply::Ties {
+    let tuple = reply::ConnectionTuple {
+        src: Ipv4Addr::new(10, 0, 0, 1).into(),
+        dst: Ipv4Addr::new(10, 0, 0, 2).into(),
+        proto: 17,
+        src_port: Some(1),
+        dst_port: Some(2),
+        icmp_id: None,
+        icmp_type: None,
+        icmp_code: None,
+    };
+    let connections = vec![reply::Tie { zone: 5, reply: true, original: tuple }];
+    reply::Ties { passes: 2, connections, translated: Some(tuple) }
+}
+
 fn some_trace() -> reply::Trace {
     use reply::TraceNode;
     let flow = reply::TraceFlow { id: 3, matching: "ip".to_owned(), priority: 5, cookie: u64::MAX };
@@ -108,6 +125,7 @@ fn some_trace() -> reply::Trace {
             matching: "ip".to_owned(),
             actions: "drop".to_owned(),
         }],
+        session: "yes".to_owned(),
     }
 }
 
@@ -175,6 +193,7 @@ fn every_reply_round_trips() {
         bytes: 2,
         idle_ms: 3,
         flows: vec![4],
+        ties: Some(Box::new(some_ties())),
     };
     let next = Some(reply::Cursor("x".to_owned()));
     send::<request::CacheDetrace>(&some_detrace(entry.clone()), R::CacheDetrace);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Cursor;
+use super::{ConnectionTuple, Cursor};
 
 /// A cache.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -61,6 +61,32 @@ pub struct CacheEntry {
     pub idle_ms: u64,
     /// The flows it came from, by [`FlowStats::id`](super::FlowStats::id).
     pub flows: Vec<u64>,
+    /// What a session is tied to whose packets are tracked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ties: Option<Box<Ties>>,
+}
+
+/// What a session of tracked packets is tied to.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Ties {
+    /// The passes that it stands for.
+    pub passes: u32,
+    /// The connections that take each of its packets, in the order in which flows ask for them.
+    pub connections: Vec<Tie>,
+    /// What its packets become, if they are translated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub translated: Option<ConnectionTuple>,
+}
+
+/// A connection that takes each packet of a session.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Tie {
+    /// Its zone.
+    pub zone: u16,
+    /// Whether the packets are replies.
+    pub reply: bool,
+    /// Its first packet.
+    pub original: ConnectionTuple,
 }
 
 /// Cache entries were forgotten.

@@ -21,6 +21,9 @@ pub struct Trace {
     /// The cache entries that real packets would make: of tier 2 the first one, of tier 1 the second
     /// one of its connection, and only where several masks tell packets apart.
     pub entries: Vec<TraceEntry>,
+    /// Whether packets like this one would have a session, in words: which ones, or why not.
+    #[serde(default)]
+    pub session: String,
 }
 
 /// One way through the tables.

@@ -173,6 +173,7 @@ Megaflow: udp,in_port=p1,nw_dst=10.0.0.0/8
 Datapath actions: p2,p3
 
 Verdict: sent to p2, p3
+Session: no: it has no hop left, nw_ttl is 0 or 1
 Cache entries:
 ";
     // Which entries there are is the switch's business.

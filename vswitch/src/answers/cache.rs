@@ -3,16 +3,18 @@
 use std::fmt;
 use std::str::FromStr;
 
-use api::reply::{CacheEntries, CacheEntry, CacheFlushed, Cursor, Tier};
+use api::reply::{CacheEntries, CacheEntry, CacheFlushed, Cursor, Tie, Tier, Ties};
 use api::{Failure, request};
+use conntrack::{Direction, Standing};
 use flowtable::{Aside, AsideId, BridgeId, Step};
 use packet::Key;
 
+use super::connections::told;
 use super::{PAGE_WEIGHT, bad_cursor, hear, page_of};
 use crate::control::Control;
 use crate::describe::{self, Names, Vocabulary};
 use crate::desk::Order;
-use crate::dump::{CachedFlow, DumpRequest, Identity, Which};
+use crate::dump::{CachedFlow, DumpRequest, Identity, TiedTo, Which};
 
 /// What a dump shows of each worker, in this order.
 const TIERS: [Tier; 2] = [Tier::Session, Tier::Megaflow];
@@ -114,8 +116,23 @@ impl Control {
             bytes: flow.bytes,
             idle_ms: seconds.saturating_sub(flow.used.into()) * 1000,
             flows: rules.collect(),
+            ties: flow.ties.as_ref().map(|ties| Box::new(self.ties(ties))),
         };
         Some((bridge, entry))
+    }
+
+    /// What a session is tied to, as far as it is still there.
+    fn ties(&self, TiedTo { passes, standings, translated }: &TiedTo) -> Ties {
+        let tie = |standing: &Standing| {
+            let original = self.crew.connections().seen(standing.id())?.tuples.original;
+            let reply = standing.direction() == Direction::Reply;
+            Some(Tie { zone: original.zone(), reply, original: told(&original) })
+        };
+        Ties {
+            passes: u32::try_from(*passes).unwrap_or(u32::MAX),
+            connections: standings.iter().filter_map(tie).collect(),
+            translated: translated.as_ref().map(told),
+        }
     }
 }
 

@@ -110,7 +110,7 @@ fn connection(one: &Description) -> Connection {
 }
 
 /// A tuple, as it is told: only TCP, UDP and SCTP have ports, and only ICMP has queries.
-fn told(tuple: &Tuple) -> ConnectionTuple {
+pub(super) fn told(tuple: &Tuple) -> ConnectionTuple {
     let (has_ports, is_icmp) =
         (tuple.has_ports(), matches!(tuple.proto(), icmp::PROTO | icmp::PROTO_V6));
     let [kind, code] = tuple.dst_port().to_be_bytes();

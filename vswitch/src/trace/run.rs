@@ -63,6 +63,8 @@ pub(super) struct Run<'a> {
     lost: Option<DropReason>,
     /// Whether several outcomes of a decision were traced.
     several: bool,
+    /// Whether packets like this one have sessions.
+    session: &'static str,
 }
 
 /// What a decision is taken to come to, and why.
@@ -98,6 +100,7 @@ impl<'a> Run<'a> {
             dropped: DropReason::FlowDrop,
             lost: None,
             several: false,
+            session: "",
         }
     }
 
@@ -119,7 +122,9 @@ impl<'a> Run<'a> {
             (true, true) => Verdict::Shown,
             (true, false) => Verdict::Dropped(self.lost.unwrap_or(self.dropped)),
         };
-        Trace { passes: self.passes, verdict, several: self.several, entries: self.entries }
+        let session = self.session.to_owned();
+        let Self { passes, several, entries, .. } = self;
+        Trace { passes, verdict, several, entries, session }
     }
 
     /// Writes down the way through the tables of a packet that comes in.
@@ -130,9 +135,26 @@ impl<'a> Run<'a> {
         let steps = recorder.steps;
         let pass = TracePass { steps, ..self.pass_of(&begin.key, None) };
         let looked = self.translation.looked;
-        let session = session::compared(&begin.key, begin.headers, &looked);
+        let compared = session::compared(&begin.key, begin.headers, &looked);
+        let refused = self.refused_session(begin, compared.is_some());
+        self.session = refused
+            .unwrap_or("yes, where several masks tell packets apart, from the second one on");
         // What upper tiers have comes first, as packets meet it.
-        self.end_of_pass(pass, &begin.key, None, session.filter(|_| self.is_cached()))
+        let session = compared.filter(|_| refused.is_none());
+        self.end_of_pass(pass, &begin.key, None, session)
+    }
+
+    /// Why packets like this one have no session, if they have none.
+    fn refused_session(&self, begin: &Begin<'_>, fits: bool) -> Option<&'static str> {
+        match session::refusal(&begin.key, begin.headers) {
+            Some(why) => Some(why),
+            None if !self.is_cached() => Some("no: it teaches something"),
+            // No other is assumed here.
+            None if self.translation.tracks() => {
+                Some("no: its connection would be new; one that is settled has sessions")
+            }
+            None => (!fits).then_some("no: flows look at more of it than a session compares"),
+        }
     }
 
     /// The same where an earlier pass was frozen.
