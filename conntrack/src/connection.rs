@@ -48,8 +48,7 @@ pub(crate) enum Stage {
 }
 
 /// One use of a place: the stage word of a connection that lives.
-#[cfg_attr(not(loom), derive(Zeroable))]
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, bytemuck::Zeroable)]
 #[repr(transparent)]
 pub(crate) struct Use(u32);
 

@@ -395,12 +395,6 @@ impl Connections {
         self.table.prefetch_place(standing.id().place());
     }
 
-    /// Whether a connection is as it stood.
-    #[inline]
-    pub fn stands(&self, standing: &Standing, now: Millis) -> bool {
-        self.standing_still(standing, wrapped(now)).is_some()
-    }
-
     /// Whether [`Connections::take`] would take a packet.
     pub fn would_take(&self, standing: &Standing, content: &Content, now: Millis) -> bool {
         let connection = self.standing_still(standing, wrapped(now));

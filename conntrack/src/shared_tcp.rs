@@ -152,6 +152,16 @@ impl SharedTcp {
             widen(&self.sides[side][0], old_ends, ends, wider_ends);
             widen(&self.sides[side][1], old_rest, rest, wider_rest);
         }
+        let is_calm = before.short == after.short && short::is_calm(after.short);
+        if is_calm && short::owes(before.last | after.last) {
+            // What another thread has found acknowledged meanwhile stays so: it is judged again.
+            let changed = before.last != after.last
+                && self
+                    .last
+                    .compare_exchange(before.last, after.last, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_err();
+            return !changed;
+        }
         if before.last != after.last {
             self.last.store(after.last, Ordering::Relaxed);
         }
@@ -242,7 +252,7 @@ pub(crate) mod short {
 
     /// Whether the state is one in which what is restless is kept beside the end of the last segment,
     /// where nothing else is then.
-    const fn is_calm(word: u64) -> bool {
+    pub(super) const fn is_calm(word: u64) -> bool {
         word & USUAL_MASK == USUAL
     }
 
@@ -270,6 +280,11 @@ pub(crate) mod short {
     /// What is restless, beside the end of the last segment.
     pub(crate) fn rest(direction: u64, [one, other]: [bool; 2]) -> u32 {
         u32::from(direction == 1) | u32::from(one) << 1 | u32::from(other) << 2
+    }
+
+    /// Whether anything that was sent has not been acknowledged, beside the end of the last segment.
+    pub(super) const fn owes(last: u64) -> bool {
+        last & 0b110 != 0
     }
 
     /// Whether something that a side has sent has not been acknowledged, beside the end of the last

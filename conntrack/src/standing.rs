@@ -6,8 +6,7 @@ use crate::table::ConnectionId;
 
 /// What flows were told of a settled connection when a packet passed that goes this way: as long as it
 /// stands, they would be told the same again.
-#[cfg_attr(not(loom), derive(bytemuck::Zeroable))]
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Standing {
     id: ConnectionId,

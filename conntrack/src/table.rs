@@ -18,8 +18,7 @@ use crate::tcp::Tcp;
 use crate::tuple::Tuple;
 
 /// A connection, as long as it lives.
-#[cfg_attr(not(loom), derive(bytemuck::Zeroable))]
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct ConnectionId {
     place: u32,

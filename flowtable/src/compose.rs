@@ -4,7 +4,7 @@
 //! the packet as it came, or was written and is always the same: so packets that agree in all bits
 //! which some pass has looked at take the same passes, if the decisions between them come to the same.
 //! There are two exceptions: tags that come and go move what is behind them, which is not composed; and
-//! whether there is a hop left depends on how many were taken off before, so that the TTL has to agree.
+//! of a TTL behind a hop any bit may depend on all bits of what it was before, so that all have to agree.
 
 use packet::Key;
 
@@ -32,7 +32,8 @@ pub enum NotComposed {
     /// One of them is not right any more.
     #[error("one of the passes is not right any more")]
     Outdated,
-    /// Before the last of them more is done with the packet than writing into it.
+    /// Before the last of them more is done with the packet than writing into it, or they look at what
+    /// whoever asks cannot use.
     #[error("before its last pass more is done with a packet than writing into it")]
     Unfit,
     /// There is no room.
@@ -60,13 +61,15 @@ impl Room {
 }
 
 impl Cache {
-    /// Makes one of several passes that a packet takes, for one more user of the program and the path.
-    /// `is_translated` is whether, beside what they say, its addresses and ports become others before
-    /// the last of them: then all of that can be done first.
+    /// Makes one of several passes that a packet takes, for one more user of the program and the path,
+    /// if whoever asks can use one that has looked at these bits. `is_translated` is whether, beside
+    /// what they say, its addresses and ports become others before the last of them: then all of that
+    /// can be done first.
     pub fn compose(
         &mut self,
         passes: &[(MegaflowId, Serial)],
         is_translated: bool,
+        fits: impl FnOnce(&Key) -> bool,
     ) -> Result<Composed, NotComposed> {
         let is_right = |(flow, serial): &(MegaflowId, Serial)| {
             self.megaflows().serial(*flow) == *serial && self.is_fresh(*flow)
@@ -76,7 +79,7 @@ impl Cache {
         }
         let mut room =
             std::mem::replace(&mut self.room, Room { ops: Vec::new(), steps: Vec::new() });
-        let composed = self.compose_in(&mut room, passes, is_translated);
+        let composed = self.compose_in(&mut room, passes, is_translated, fits);
         self.room = room;
         composed
     }
@@ -86,6 +89,7 @@ impl Cache {
         Room { ops, steps }: &mut Room,
         passes: &[(MegaflowId, Serial)],
         is_translated: bool,
+        fits: impl FnOnce(&Key) -> bool,
     ) -> Result<Composed, NotComposed> {
         ops.clear();
         steps.clear();
@@ -107,7 +111,8 @@ impl Cache {
                 _ => return Err(NotComposed::Unfit),
             }
         }
-        if ops.iter().any(|op| op.aside().is_some()) {
+        // Before anything is made that would be gone at once.
+        if !fits(&looked) || ops.iter().any(|op| op.aside().is_some()) {
             return Err(NotComposed::Unfit);
         }
         if ops.len() > Op::MOST {
@@ -153,7 +158,7 @@ fn add_looks(looked: &mut Key, more: &Key, is_first: bool, has_hopped: bool) {
     for word in words {
         looked[word] |= more[word];
     }
-    if has_hopped && more.word(Key::TTL_LEFT) != 0 {
+    if has_hopped && more.word(Key::TTL_LEFT) | more.word(Key::NW_TTL) != 0 {
         looked.set_all(Key::NW_TTL);
     }
 }

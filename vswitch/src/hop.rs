@@ -66,8 +66,9 @@ pub(crate) fn dec_ttl(head: &mut [u8], headers: Headers) {
             let Some(less) = word.checked_sub(1 << 24) else { return };
             // The TTL is the upper half of its 16 bits: m - m' = 0x0100.
             let sum = (word & 0xffff) + 0x0100;
-            let sum = (sum & 0xffff) + (sum >> 16);
-            [ip[8], ip[9], ip[10], ip[11]] = (less & 0xffff_0000 | sum).to_be_bytes();
+            // Of both zeroes the one that all other updates write.
+            let sum = sum + u32::from(sum >= 0xffff);
+            [ip[8], ip[9], ip[10], ip[11]] = (less & 0xffff_0000 | sum & 0xffff).to_be_bytes();
         }
         Network::Ipv6 => {
             if let Some(limit) = ip.get_mut(ipv6::HOP_LIMIT) {
@@ -100,6 +101,22 @@ mod tests {
     }
 
     proptest! {
+        /// It wrote 0xffff where all others write 0, so that it mattered which of two came last.
+        #[test]
+        fn one_less_is_an_update_like_any_other(key in any_key(), ttl in 2..=255_u8, sum: u16) {
+            let key = key.with(Key::NW_TTL, ttl);
+            let (mut bytes, mut parsed) = (compose(&key, 100), Key::ZERO);
+            let headers = parse(&bytes, bytes.len(), &mut parsed).unwrap_or_default();
+            prop_assume!(headers.network == Network::Ipv4);
+            let at = usize::from(headers.l3) + ipv4::CHECKSUM;
+            bytes[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+            let word = |bytes: &[u8]| u16::from_be_bytes([bytes[at - 2], bytes[at - 1]]);
+            let before = word(&bytes);
+            dec_ttl(&mut bytes, headers);
+            let expected = packet::checksum::update(sum, before, word(&bytes));
+            prop_assert_eq!(u16::from_be_bytes([bytes[at], bytes[at + 1]]), expected);
+        }
+
         /// Against a packet made anew, with a checksum over all of its header.
         #[test]
         fn one_less_is_what_a_packet_with_one_less_says(key in any_key(), ttl in 2..=255_u8) {

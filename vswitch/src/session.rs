@@ -30,7 +30,7 @@ use packet::memory::prefetch;
 use packet::{Key, Millis, PortId, Seed};
 
 use crate::dump::{Entry, Identity};
-use crate::ties::{Met, Ties};
+use crate::ties::Ties;
 use crate::trail::Trail;
 pub use crate::who::Who;
 use crate::who::{REST, SessionKey, rest_of};
@@ -240,10 +240,11 @@ impl Sessions {
         key: &Key,
         cache: &mut Cache,
     ) -> Option<Found> {
-        self.meet(who, place, key, cache, |_| Met::Unusual)
+        self.meet(who, place, key, cache, |_| false)
     }
 
-    /// The same of a packet that is there: `meet` says what becomes of it if its session has ties.
+    /// The same of a packet that is there: `take` has the connections take it if its session has ties,
+    /// and says whether they did.
     #[inline]
     pub(crate) fn meet(
         &mut self,
@@ -251,7 +252,7 @@ impl Sessions {
         (hash, guess): (u64, u32),
         key: &Key,
         cache: &mut Cache,
-        meet: impl FnOnce(&Ties) -> Met,
+        take: impl FnOnce(&Ties) -> bool,
     ) -> Option<Found> {
         let is_it = |at: &u32| {
             self.sessions.get(*at as usize).is_some_and(|session| session.key.is(who, key))
@@ -278,17 +279,11 @@ impl Sessions {
             }
             session.epoch = cache.epoch();
         }
-        match ties.map_or(Met::Taken, meet) {
-            Met::Taken => {}
-            Met::Unusual => {
-                self.stats.misses += 1;
-                return None;
-            }
-            Met::Untied => {
-                self.remove(at, hash, cache);
-                self.stats.misses += 1;
-                return None;
-            }
+        if !ties.is_none_or(take) {
+            // If it is right for nobody any more, another one takes its place, or nobody uses it: packets
+            // that have met it before may not have been carried out yet.
+            self.stats.misses += 1;
+            return None;
         }
         if session.used & SECONDS != self.seconds {
             session.used = session.used & !SECONDS | self.seconds;
@@ -328,7 +323,8 @@ impl Sessions {
         cache: &mut Cache,
     ) {
         let (Some(ties), [first, ..]) = (Ties::of(trail, key), trail.passes()) else { return };
-        match cache.compose(trail.passes(), trail.to().is_some()) {
+        let fits = |looked: &Key| rest_of(looked, key).is_some();
+        match cache.compose(trail.passes(), trail.to().is_some(), fits) {
             Ok(composed) => self.keep((who, hash, key), *first, &composed, Some(&ties), cache),
             Err(NotComposed::Outdated) => {}
             Err(NotComposed::Unfit) => self.stats.unfit += 1,
@@ -351,9 +347,12 @@ impl Sessions {
         };
         let sessions = &self.sessions;
         if let Some(old) = self.index.find(hash, |at| sessions[at as usize].key.is(who, key)) {
-            let Session { program: its, used, .. } = sessions[old as usize];
-            let is_tied = ties.filter(|_| its == program && used & HAS_TIES != 0);
-            if is_tied.is_some_and(|ties| self.ties[old as usize].are(ties)) {
+            let known = &sessions[old as usize];
+            let is_same = (known.program, known.path, known.flow, known.serial)
+                == (program, path, flow, serial)
+                && (known.rest_mask, known.rest) == (rest_mask, rest)
+                && known.used & HAS_TIES != 0;
+            if is_same && ties.is_some_and(|ties| self.ties[old as usize].are(ties)) {
                 // An unusual packet has taken its passes.
                 return cache.release(program, path);
             }

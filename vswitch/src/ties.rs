@@ -28,17 +28,6 @@ pub(crate) struct Ties {
     translation: Translation,
 }
 
-/// What becomes of a packet that meets a session with ties.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Met {
-    /// All its connections have taken it, and it has been translated.
-    Taken,
-    /// It is none of those that change nothing: it has to take its passes.
-    Unusual,
-    /// The session is right for nobody any more.
-    Untied,
-}
-
 impl Ties {
     /// Of what a packet of this key has gone through; `None` if there is no room for that.
     pub(crate) fn of(trail: &Trail, key: &Key) -> Option<Self> {
@@ -76,7 +65,8 @@ impl Ties {
         self.flows().iter().for_each(|(flow, serial)| cache.touch(*flow, *serial, now));
     }
 
-    /// Has the connections take a packet, all or none, and translates it.
+    /// Has the connections take a packet, all or none, and translates it. Answers whether they have: not
+    /// if one is not as it was, or if the packet would change more than that it has come.
     #[inline]
     pub(crate) fn take(
         &self,
@@ -85,41 +75,34 @@ impl Ties {
         headers: Headers,
         memory: &Memory,
         now: Millis,
-    ) -> Met {
+    ) -> bool {
         let (bytes, len) = (packet.head(memory), packet.len());
-        if !connections.take_usual(self.standings(), headers, bytes, len, now) {
-            let met = self.take_any(connections, headers, bytes, len, now);
-            if met != Met::Taken {
-                return met;
-            }
+        if !connections.take_usual(self.standings(), headers, bytes, len, now)
+            && !self.take_unusual(connections, headers, bytes, len, now)
+        {
+            return false;
         }
         if self.is_translated != 0 {
             self.translation.apply(packet, headers, memory);
         }
-        Met::Taken
+        true
     }
 
-    /// Has the connections take a packet, whatever it is, all or none.
+    /// The same of any packet.
     #[inline(never)]
-    fn take_any(
+    fn take_unusual(
         &self,
         connections: &Connections,
         headers: Headers,
         bytes: &[u8],
         len: usize,
         now: Millis,
-    ) -> Met {
-        let all = self.standings();
-        if !all.iter().all(|one| connections.stands(one, now)) {
-            return Met::Untied;
-        }
-        let Ok(content) = Content::of_flow(headers, bytes, len) else { return Met::Unusual };
-        let are_willing = all.iter().all(|one| connections.would_take(one, &content, now));
-        // In a race with other packets one may have taken it in vain: as if it had been sent twice.
-        match are_willing && all.iter().all(|one| connections.take(one, &content, now)) {
-            true => Met::Taken,
-            false => Met::Unusual,
-        }
+    ) -> bool {
+        let Ok(content) = Content::of_flow(headers, bytes, len) else { return false };
+        let mut all = self.standings().iter();
+        all.clone().all(|one| connections.would_take(one, &content, now))
+            // In a race with other packets one may have taken it in vain: as if it had been sent twice.
+            && all.all(|one| connections.take(one, &content, now))
     }
 
     /// For whoever asks what a session of packets with this key is tied to.

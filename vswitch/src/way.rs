@@ -352,15 +352,15 @@ impl Way {
             return self.verdicts.push(Verdict::Drop(DropReason::Runt));
         }
         let headers = self.lanes.headers[lane];
-        if ingress.unmarked_partial {
+        // It has been marked then, and tracked, which nobody does on a short-cut.
+        let is_tied = self.lanes.want_sessions && self.lanes.tied[lane];
+        if ingress.unmarked_partial && !is_tied {
             mark_partial(&mut batch[self.verdicts.len()], headers, &self.memory);
         }
         let found = match found {
             Some(found) => found,
             None => self.resolve(&batch[self.verdicts.len()], lane, ingress.port),
         };
-        // What has ties has to be tracked, which nobody does on a short-cut.
-        let is_tied = self.lanes.want_sessions && self.lanes.tied[lane];
         let sent = self.perform(batch, headers, found, &ingress.account);
         if self.looks > 0 {
             self.looks -= 1;

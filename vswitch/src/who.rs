@@ -160,6 +160,8 @@ pub(crate) fn rest_of(looked: &Key, key: &Key) -> Option<([u64; REST.len()], [u6
     for word in [0, 4, 7, 8, 9, 10] {
         mask[word] = 0;
     }
+    // Nothing has been found out about a packet that comes in.
+    mask.words_mut()[Key::TRACKED].fill(0);
     let rest_mask = REST.map(|word| mask[word]);
     for word in REST {
         mask[word] = 0;

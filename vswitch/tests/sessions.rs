@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 /// Pipelines between a client at port 1 and a server at port 2.
-const PIPELINES: [&[&str]; 6] = [
+const PIPELINES: [&[&str]; 7] = [
     // A firewall.
     &[
         "table=0,priority=1,ip,actions=ct(table=1)",
@@ -26,8 +26,8 @@ const PIPELINES: [&[&str]; 6] = [
     ],
     // The client is hidden, and a hop counted.
     &[
-        "table=0,priority=1,ip,actions=ct(zone=1,nat,table=1)",
-        "table=0,priority=1,ipv6,actions=ct(zone=1,nat,table=1)",
+        "table=0,priority=1,ct_state=-trk,ip,actions=ct(zone=1,nat,table=1)",
+        "table=0,priority=1,ct_state=-trk,ipv6,actions=ct(zone=1,nat,table=1)",
         "table=1,priority=1,in_port=1,ip,ct_state=+new+trk,actions=ct(commit,zone=1,nat(src=10.0.0.9:5000-5003),exec(load:5->NXM_NX_CT_MARK[])),dec_ttl,output:2",
         "table=1,priority=1,in_port=1,ipv6,ct_state=+new+trk,actions=ct(commit,zone=1,nat(src=fd00::9)),output:2",
         "table=1,priority=1,in_port=1,ip,ct_state=+est+trk,ct_mark=5,actions=dec_ttl,mod_dl_dst:02:00:00:00:00:02,output:2",
@@ -80,6 +80,17 @@ const PIPELINES: [&[&str]; 6] = [
         "table=1,priority=2,ipv6,ct_state=+new+trk,actions=ct(commit),output:2",
         "table=1,priority=1,in_port=1,ipv6,actions=output:2",
         "table=1,priority=1,in_port=2,ipv6,actions=output:1",
+    ],
+    // What is behind a hop looks at a part of what is left.
+    &[
+        "table=0,priority=1,ip,actions=dec_ttl,ct(commit,table=1)",
+        "table=0,priority=1,ipv6,actions=dec_ttl,ct(commit,table=1)",
+        "table=1,priority=1,ip,actions=move:NXM_NX_IP_TTL[4..7]->NXM_NX_REG0[0..3],resubmit(,2)",
+        "table=1,priority=1,ipv6,actions=move:NXM_NX_IP_TTL[4..7]->NXM_NX_REG0[0..3],resubmit(,2)",
+        "table=2,priority=1,in_port=1,reg0=4,actions=output:2",
+        "table=2,priority=1,in_port=1,reg0=3,actions=output:3,output:2",
+        "table=2,priority=1,in_port=2,reg0=4,actions=output:1",
+        "table=2,priority=1,in_port=2,reg0=3,actions=output:4",
     ],
     // What is known is let through, or not, by what it says.
     &[
@@ -146,7 +157,7 @@ fn any_say() -> impl Strategy<Value = Say> {
         prop_oneof![
             6 => Just(64u8),
             1 => 1..5u8,
-            1 => 61..64u8,
+            1 => 61..67u8,
         ],
     );
     (flags, far(), far(), select(vec![0, 1000, 60_000]), 0..40u16, rest).prop_map(
@@ -345,7 +356,7 @@ proptest! {
 #[test]
 fn packets_of_settled_connections_have_sessions() {
     // But for one in which an address is written before it is translated.
-    for pipeline in [0, 1, 2, 3, 5] {
+    for pipeline in [0, 1, 2, 3, 5, 6] {
         for (is_tcp, is_ipv6) in [(true, false), (true, true), (false, false), (false, true)] {
             let case = (pipeline, is_tcp, is_ipv6);
             let mut stage = Stage::new(pipeline, [(is_tcp, is_ipv6); 2], Options::default());
@@ -369,7 +380,7 @@ fn packets_of_settled_connections_have_sessions() {
 #[test]
 fn there_were_two_megaflows_for_the_same_packets() {
     let options = Options { sessions: 0, ..Options::default() };
-    let mut stage = Stage::new(5, [(true, false); 2], options);
+    let mut stage = Stage::new(6, [(true, false); 2], options);
     let pushes = Say { flags: tcp::ACK | tcp::PSH, ..USUAL };
     let says = |says| Step::Say { talk: 0, back: true, says };
     let steps = [
