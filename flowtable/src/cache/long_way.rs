@@ -88,13 +88,14 @@ impl Cache {
     fn adopt(&mut self) {
         let Self { asides, translation, adopted, .. } = self;
         let first = adopted.len();
-        for aside in &translation.asides {
-            let Some(number) = asides.intern(aside) else {
-                translation.ops.clear();
-                translation.ops.push(Op::Drop(DropReason::DecisionLimit));
-                return;
-            };
-            adopted.push(number);
+        let numbers = translation.asides.iter().map_while(|aside| asides.intern(aside));
+        adopted.extend(numbers);
+        if adopted.len() - first < translation.asides.len() {
+            // It says nothing apart then.
+            translation.asides.clear();
+            translation.ops.clear();
+            translation.ops.push(Op::Drop(DropReason::DecisionLimit));
+            return;
         }
         for op in &mut translation.ops {
             if let Some(aside) = op.aside() {
