@@ -154,7 +154,9 @@ impl SharedTcp {
         }
         let is_calm = before.short == after.short && short::is_calm(after.short);
         if is_calm && short::owes(before.last | after.last) {
-            // What another thread has found acknowledged meanwhile stays so: it is judged again.
+            // What another thread has found acknowledged meanwhile stays so: it is judged again. Where
+            // neither segment leaves anything owed, the last store wins: that something is owed may be
+            // lost in a race, and a connection that is dead then stays for as long as one at rest.
             let changed = before.last != after.last
                 && self
                     .last
