@@ -166,68 +166,33 @@ impl Connection {
         (Fate::Valid { assures }, before)
     }
 
-    /// Takes a packet of a settled connection if it changes nothing which anybody is told; answers
-    /// whether it was one. If not, nothing has changed.
+    /// Takes an acknowledgement, if it changes nothing which anybody is told; answers whether it was one.
+    /// If not, nothing has changed.
     #[inline]
-    pub(crate) fn pass(
-        &self,
-        direction: Direction,
-        content: &Content,
-        settings: Settings,
-        timeouts: &Timeouts,
-        now: u32,
-    ) -> bool {
-        let seconds = match content {
-            Content::Tcp(segment) => match self.tcp.pass(direction, segment, settings) {
-                Some(tcp) => tcp.timeout(segment.kind, timeouts),
-                None => return false,
-            },
-            // It stays settled.
-            content => timeout(content, true, timeouts),
-        };
-        self.prolong(seconds, now);
-        true
-    }
-
-    /// The same for an acknowledgement as nearly all are.
-    #[inline]
-    pub(crate) fn pass_ack(
+    pub(crate) fn take_ack(
         &self,
         direction: Direction,
         ack: &Ack,
         timeouts: &Timeouts,
         now: u32,
     ) -> bool {
-        let is_owed = self.tcp.pass_ack(direction, ack);
+        let is_owed = self.tcp.take_ack(direction, ack);
         if let Some(is_owed) = is_owed {
             self.prolong(timeouts.established(is_owed), now);
         }
         is_owed.is_some()
     }
 
-    /// Whether [`Connection::pass_ack`] would take it.
+    /// Whether [`Connection::take_ack`] would take it.
     #[inline]
-    pub(crate) fn would_pass_ack(&self, direction: Direction, ack: &Ack) -> bool {
-        self.tcp.would_pass_ack(direction, ack)
-    }
-
-    /// Whether [`Connection::pass`] would take it.
-    pub(crate) fn would_pass(
-        &self,
-        direction: Direction,
-        content: &Content,
-        settings: Settings,
-    ) -> bool {
-        match content {
-            Content::Tcp(segment) => self.tcp.would_pass(direction, segment, settings),
-            _ => true,
-        }
+    pub(crate) fn would_take_ack(&self, direction: Direction, ack: &Ack) -> bool {
+        self.tcp.would_take_ack(direction, ack)
     }
 
     /// Whether packets that go this way find nothing new, if they are as usual.
     pub(crate) fn is_settled(&self, direction: Direction) -> bool {
         if self.tcp.is_there() {
-            return self.tcp.is_settled();
+            return self.tcp.is_calm();
         }
         let Known { replied, assured } = self.known();
         replied && (assured || direction == Direction::Reply)
@@ -239,8 +204,8 @@ impl Connection {
         self.version.load(Ordering::Acquire)
     }
 
-    /// What was noted about it has changed.
-    fn is_noted(&self) {
+    /// Tells those who have read what was noted about it that it has changed.
+    fn renew_version(&self) {
         self.version.fetch_add(1, Ordering::Release);
     }
 
@@ -270,7 +235,7 @@ impl Connection {
         let set = |mark| Some(mark & !bits | value & bits);
         // It always succeeds.
         let _ = self.mark.fetch_update(Ordering::AcqRel, Ordering::Acquire, set);
-        self.is_noted();
+        self.renew_version();
     }
 
     /// The label, as some thread has written it.
@@ -301,7 +266,7 @@ impl Connection {
             half.store(half.load(Ordering::Relaxed) & !bits | value & bits, Ordering::Release);
         }
         self.label_version.store(version.wrapping_add(2), Ordering::Release);
-        self.is_noted();
+        self.renew_version();
     }
 }
 

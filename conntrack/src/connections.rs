@@ -395,31 +395,13 @@ impl Connections {
         self.table.prefetch_place(standing.id().place());
     }
 
-    /// Whether [`Connections::take`] would take a packet.
-    pub fn would_take(&self, standing: &Standing, content: &Content, now: Millis) -> bool {
-        let connection = self.standing_still(standing, wrapped(now));
-        let would = |connection: &Connection| {
-            connection.would_pass(standing.direction(), content, self.settings)
-        };
-        connection.is_some_and(would)
-    }
-
-    /// Takes a packet of a connection of which is known how it stands, if it finds what others have
-    /// found; answers whether it did. If not, nothing has changed: it may be judged.
+    /// Has connections take a packet of TCP or UDP, if they are as they stood and find in it what they
+    /// have found in others; answers whether they have. If not, nothing has changed: it may be judged.
     ///
-    /// Cost: one line of memory, which other threads may write.
+    /// * `bytes` begin where the packet does, and hold its headers; `len` is how long it is.
+    /// * Cost: a line of memory for each, which other threads may write.
     #[inline]
-    pub fn take(&self, standing: &Standing, content: &Content, now: Millis) -> bool {
-        let now = wrapped(now);
-        let Some(connection) = self.standing_still(standing, now) else { return false };
-        let (direction, settings) = (standing.direction(), self.settings);
-        connection.pass(direction, content, settings, &self.timeouts, now)
-    }
-
-    /// The same for a packet as nearly all are; others are not taken. It is read as
-    /// [`Content::of_flow`] would. Several connections all take it, or none.
-    #[inline]
-    pub fn take_usual(
+    pub fn take(
         &self,
         standings: &[Standing],
         headers: Headers,
@@ -444,17 +426,17 @@ impl Connections {
         let Some(connection) = self.standing_still(first, now) else { return false };
         let would = |one: &Standing| {
             let connection = self.standing_still(one, now);
-            connection.is_some_and(|connection| connection.would_pass_ack(one.direction(), ack))
+            connection.is_some_and(|connection| connection.would_take_ack(one.direction(), ack))
         };
         if !others.iter().all(would)
-            || !connection.pass_ack(first.direction(), ack, &self.timeouts, now)
+            || !connection.take_ack(first.direction(), ack, &self.timeouts, now)
         {
             return false;
         }
         for one in others {
             if let Some(connection) = self.table.get(one.id()) {
-                // In a race it may not pass after all: then it is as if it had come before others.
-                connection.pass_ack(one.direction(), ack, &self.timeouts, now);
+                // In a race it may not take it after all: as if it had come before what was faster.
+                connection.take_ack(one.direction(), ack, &self.timeouts, now);
             }
         }
         true

@@ -59,20 +59,6 @@ pub enum Untracked {
     Unanswerable,
 }
 
-impl Content {
-    /// Reads a whole packet of TCP or UDP, of which `headers` are known. `bytes` begin where it does,
-    /// and hold its headers; `len` is how long it is.
-    #[inline]
-    pub fn of_flow(headers: Headers, bytes: &[u8], len: usize) -> Result<Self, Untracked> {
-        let (bytes, len) = transport(headers, bytes, len)?;
-        if headers.transport == Transport::Tcp {
-            let segment = Segment::read(bytes, len).ok().ok_or(Untracked::Malformed)?;
-            return Ok(Self::Tcp(segment));
-        }
-        is_datagram(bytes, len).then_some(Self::Udp).ok_or(Untracked::Malformed)
-    }
-}
-
 impl Message {
     /// Reads a packet of which `key` and `headers` are known ([`packet::parse`]). `bytes` begin where
     /// it does, and hold its headers; `len` is how long it is.
@@ -95,7 +81,16 @@ impl Message {
             u16::try_from(key.word(span)).unwrap_or(0)
         });
         let (ports, content) = match headers.transport {
-            Transport::Tcp | Transport::Udp => (ports, Content::of_flow(headers, bytes, len)?),
+            Transport::Tcp => {
+                let (bytes, len) = transport()?;
+                let segment = Segment::read(bytes, len).ok().ok_or(Untracked::Malformed)?;
+                (ports, Content::Tcp(segment))
+            }
+            Transport::Udp => {
+                let (bytes, len) = transport()?;
+                let udp = is_datagram(bytes, len).then_some((ports, Content::Udp));
+                udp.ok_or(Untracked::Malformed)?
+            }
             Transport::Sctp => (ports, Content::Other),
             Transport::Icmp | Transport::Icmpv6 => {
                 let (bytes, len) = transport()?;

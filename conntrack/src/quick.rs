@@ -7,7 +7,7 @@
 use packet::tcp::{self, Tcp};
 
 use crate::Direction;
-use crate::segment::before;
+use crate::segment::{Segment, before};
 use crate::shared_tcp::{Words, join, short, split};
 use crate::window::OLD_ACK;
 
@@ -28,24 +28,34 @@ pub(crate) struct Ack {
 
 impl Ack {
     /// Reads a segment of `len` bytes that begins here, if it is an acknowledgement that says nothing
-    /// else: no SYN, FIN or RST, nor options but timestamps.
+    /// else: no SYN, FIN or RST.
     #[inline]
     pub(crate) fn read(bytes: &[u8], len: usize) -> Option<Self> {
         const FLAGS: u16 = tcp::FIN | tcp::SYN | tcp::RST | tcp::ACK;
         /// Two bytes of nothing, and the kind and length of timestamps (RFC 7323 appendix A).
         const STAMPS: [u8; 4] = [1, 1, 8, 10];
         let (tcp, options) = Tcp::split(bytes).ok()?;
-        let says_more = match tcp.header_len() {
-            tcp::LEN => false,
-            32 => options.first_chunk() != Some(&STAMPS) || options.len() < 12,
-            _ => true,
-        };
-        let data = u32::try_from(len.checked_sub(tcp.header_len())?).ok()?;
-        if says_more || tcp.flags() & FLAGS != tcp::ACK {
+        if tcp.flags() & FLAGS != tcp::ACK {
             return None;
         }
+        let says_no_more = match tcp.header_len() {
+            tcp::LEN => true,
+            32 => options.first_chunk() == Some(&STAMPS) && options.len() >= 12,
+            _ => false,
+        };
+        if !says_no_more {
+            return Self::read_all(bytes, len);
+        }
+        let data = u32::try_from(len.checked_sub(tcp.header_len())?).ok()?;
         let (seq, ack) = (tcp.seq(), tcp.ack());
         Some(Self { seq, end: seq.wrapping_add(data), ack, sack: ack, window: tcp.window() })
+    }
+
+    /// The same with whatever options.
+    #[cold]
+    fn read_all(bytes: &[u8], len: usize) -> Option<Self> {
+        let Segment { seq, end, ack, sack, window, .. } = Segment::read(bytes, len).ok()?;
+        Some(Self { seq, end, ack, sack, window })
     }
 }
 
@@ -54,7 +64,7 @@ impl Ack {
 #[expect(clippy::inline_always, reason = "its result is six words, which need not be written down")]
 #[inline(always)]
 pub(crate) fn track(words: &Words, direction: Direction, segment: &Ack) -> Option<(Words, bool)> {
-    if words.short & short::USUAL_MASK != short::USUAL {
+    if !short::is_calm(words.short) {
         return None;
     }
     let (own, other) = (direction as usize, direction.reversed() as usize);
@@ -106,4 +116,37 @@ pub(crate) fn track(words: &Words, direction: Direction, segment: &Ack) -> Optio
 
 const fn split_side([ends, rest]: [u64; 2]) -> ([u32; 2], [u32; 2]) {
     (split(ends), split(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::Kind;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However it is cut, and whatever its options are.
+        #[test]
+        fn an_acknowledgement_reads_as_any_segment(
+            bytes in prop::collection::vec(any::<u8>(), 0..80),
+            offset in 4..12u8,
+            flags in prop_oneof![Just(0x10u8), Just(0x18), any::<u8>()],
+            stamps: bool,
+            more in 0..2000usize,
+        ) {
+            let (mut bytes, len) = (bytes.clone(), bytes.len() + more);
+            if let Some(place) = bytes.get_mut(tcp::FLAGS..tcp::FLAGS + 2) {
+                place.copy_from_slice(&[offset << 4, flags]);
+            }
+            if let (true, Some(place)) = (stamps, bytes.get_mut(20..24)) {
+                place.copy_from_slice(&[1, 1, 8, 10]);
+            }
+            let plain = Segment::read(&bytes, len).ok();
+            let plain = plain.filter(|segment| segment.kind == Kind::Ack && segment.has_ack);
+            let expected = plain.map(|Segment { seq, end, ack, sack, window, .. }| {
+                Ack { seq, end, ack, sack, window }
+            });
+            prop_assert_eq!(Ack::read(&bytes, len), expected);
+        }
+    }
 }

@@ -158,10 +158,16 @@ impl Passes<'_> {
         let key = frozen.key(&parsed, tracked, self.ingress.0, aside.0, outcome);
         let Worth { packets, bytes } = self.worth;
         let resolved = self.cache.resume(aside, &key, packets, bytes, self.millis);
-        self.scratch.trail.pass(resolved, |flow| self.cache.megaflows().serial(flow));
+        let trail = &mut self.scratch.trail;
         let found = match resolved {
-            Resolved::Cached(_, found) => found,
-            Resolved::Once => Found::Once,
+            Resolved::Cached(flow, found) => {
+                trail.pass(flow, self.cache.megaflows().serial(flow));
+                found
+            }
+            Resolved::Once => {
+                trail.lose();
+                Found::Once
+            }
         };
         Ok((found, headers))
     }

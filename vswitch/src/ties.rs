@@ -2,7 +2,7 @@
 //! later passes of its packets rest on.
 
 use bytemuck::Zeroable;
-use conntrack::{Connections, Content, Standing};
+use conntrack::{Connections, Standing};
 use flowtable::{Cache, MegaflowId, Serial};
 use packet::{Headers, Key, Memory, Millis, Packet};
 
@@ -77,32 +77,13 @@ impl Ties {
         now: Millis,
     ) -> bool {
         let (bytes, len) = (packet.head(memory), packet.len());
-        if !connections.take_usual(self.standings(), headers, bytes, len, now)
-            && !self.take_unusual(connections, headers, bytes, len, now)
-        {
+        if !connections.take(self.standings(), headers, bytes, len, now) {
             return false;
         }
         if self.is_translated != 0 {
             self.translation.apply(packet, headers, memory);
         }
         true
-    }
-
-    /// The same of any packet.
-    #[inline(never)]
-    fn take_unusual(
-        &self,
-        connections: &Connections,
-        headers: Headers,
-        bytes: &[u8],
-        len: usize,
-        now: Millis,
-    ) -> bool {
-        let Ok(content) = Content::of_flow(headers, bytes, len) else { return false };
-        let mut all = self.standings().iter();
-        all.clone().all(|one| connections.would_take(one, &content, now))
-            // In a race with other packets one may have taken it in vain: as if it had been sent twice.
-            && all.all(|one| connections.take(one, &content, now))
     }
 
     /// For whoever asks what a session of packets with this key is tied to.

@@ -1,7 +1,7 @@
 //! The passes that one packet takes, written down as long as they can be made one.
 
 use conntrack::{Standing, Tuple};
-use flowtable::{MegaflowId, PASSES, Resolved, Serial};
+use flowtable::{MegaflowId, Serial};
 
 use crate::ties;
 use crate::tracking::Turn;
@@ -24,7 +24,7 @@ impl Trail {
     pub(crate) fn new() -> Self {
         Self {
             is_followed: false,
-            passes: Vec::with_capacity(PASSES + 1),
+            passes: Vec::with_capacity(1 + ties::MOST),
             standings: Vec::with_capacity(ties::MOST),
             to: None,
         }
@@ -43,13 +43,11 @@ impl Trail {
         self.is_followed = false;
     }
 
-    /// Goes on to the next pass, which `serial` tells from others of its megaflow.
-    pub(crate) fn pass(&mut self, resolved: Resolved, serial: impl FnOnce(MegaflowId) -> Serial) {
-        match resolved {
-            Resolved::Cached(flow, _) if self.is_followed && self.passes.len() <= ties::MOST => {
-                self.passes.push((flow, serial(flow)));
-            }
-            _ => self.lose(),
+    /// Goes on to the next pass.
+    pub(crate) fn pass(&mut self, flow: MegaflowId, serial: Serial) {
+        match self.passes.len() <= ties::MOST {
+            true => self.passes.push((flow, serial)),
+            false => self.lose(),
         }
     }
 
