@@ -18,7 +18,7 @@ pub(crate) fn tuple(bytes: &[u8], is_ipv4: bool, zone: u16) -> Option<Tuple> {
     } else {
         let (ip, rest) = Ipv6::split(bytes).ok()?;
         let upper = ipv6::skip_extensions(ip.next_header(), rest).ok()?;
-        let is_whole = !matches!(upper.fragment, Some((1.., _)));
+        let is_whole = upper.fragment.is_none_or(|fragment| fragment.offset == 0);
         let rest = rest.get(upper.len..).filter(|_| is_whole)?;
         (ip.src().into(), ip.dst().into(), upper.proto, rest)
     };

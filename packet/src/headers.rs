@@ -301,7 +301,7 @@ impl Walk<'_> {
         self.headers.options = upper.len > 0;
         self.headers.fragment = match upper.fragment {
             None => Fragment::No,
-            Some((0, _)) => Fragment::First,
+            Some(fragment) if fragment.offset == 0 => Fragment::First,
             Some(_) => Fragment::Later,
         };
         self.key.put_wide(Key::IPV6_SRC, ip.src().to_bits());

@@ -53,6 +53,11 @@ impl<'a> Ipv4<'a> {
         u16::from_be_bytes([self.0[TOTAL_LEN], self.0[TOTAL_LEN + 1]]) as usize
     }
 
+    /// What its sender has numbered it with.
+    pub const fn id(self) -> u16 {
+        u16::from_be_bytes([self.0[ID], self.0[ID + 1]])
+    }
+
     /// Offset of this fragment in bytes.
     pub const fn fragment_offset(self) -> usize {
         (u16::from_be_bytes([self.0[6], self.0[7]]) & 0x1fff) as usize * 8

@@ -92,8 +92,21 @@ pub struct Upper {
     pub proto: u8,
     /// Bytes they take.
     pub len: usize,
-    /// Offset in bytes and "more follow", if one of them is a fragment header.
-    pub fragment: Option<(usize, bool)>,
+    /// What the fragment header says, if one of them is one.
+    pub fragment: Option<FragmentHeader>,
+}
+
+/// A fragment header (RFC 8200 §4.5).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FragmentHeader {
+    /// Where in the datagram's payload this part of it begins.
+    pub offset: usize,
+    /// Whether parts follow this one.
+    pub more: bool,
+    /// What its sender has numbered the datagram with.
+    pub id: u32,
+    /// Bytes of extension headers up to its own end: what follows is payload.
+    pub end: usize,
 }
 
 /// Walks the extension headers at the head of `bytes`, the first of which is a `next`.
@@ -112,10 +125,16 @@ pub fn skip_extensions(mut next: u8, bytes: &[u8]) -> Result<Upper, Truncated> {
         };
         let len = match next {
             FRAGMENT => {
-                let word = u16::from_be_bytes([units[2], units[3]]);
+                let &[_, _, high, low, a, b, c, d] = units;
+                let word = u16::from_be_bytes([high, low]);
                 // A fragment header that says "all of it" makes no fragment (RFC 6946).
                 if word & 0xfff9 != 0 {
-                    fragment = Some((usize::from(word & 0xfff8), word & 1 != 0));
+                    fragment = Some(FragmentHeader {
+                        offset: usize::from(word & 0xfff8),
+                        more: word & 1 != 0,
+                        id: u32::from_be_bytes([a, b, c, d]),
+                        end: bytes.len() - rest.len() + 8,
+                    });
                 }
                 8
             }
@@ -125,7 +144,7 @@ pub fn skip_extensions(mut next: u8, bytes: &[u8]) -> Result<Upper, Truncated> {
         let short = Truncated { need: len, have: rest.len() };
         rest = rest.get(len..).ok_or(short)?;
         next = units[0];
-        if let Some((1.., _)) = fragment {
+        if fragment.is_some_and(|fragment| fragment.offset > 0) {
             return Ok(Upper { proto: next, len: bytes.len() - rest.len(), fragment });
         }
     }

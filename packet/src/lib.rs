@@ -16,6 +16,7 @@ mod batch;
 pub mod checksum;
 pub mod compose;
 pub mod ethernet;
+mod fragment;
 mod headers;
 pub mod icmp;
 pub mod ipv4;
@@ -36,7 +37,7 @@ pub mod vlan;
 
 pub use batch::Batch;
 pub use compose::compose;
-
+pub use fragment::{Part, Whole};
 pub use headers::{Fragment, HEADER_WINDOW, Headers, Network, Runt, Transport, parse};
 pub use key::{Key, Span};
 pub use mac::{InvalidMac, MacAddr};
