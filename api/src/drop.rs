@@ -53,6 +53,10 @@ reasons! {
     CtNoPort "ct-no-port" "Every port that the connection could have been given is taken.",
     CtClash "ct-clash" "The answers to this connection would be those of another one.",
     CtFull "ct-full" "There is no room for another connection.",
+    FragmentBad "fragment-bad" "A fragment says that it is a part which no datagram can have.",
+    FragmentOverlap "fragment-overlap" "Fragments of one datagram overlap or contradict each other.",
+    FragmentTimeout "fragment-timeout" "The rest of a datagram did not come in time.",
+    FragmentLimit "fragment-limit" "Too many fragments waited for the rest of their datagrams.",
     // What NORMAL decided.
     NormalVlan "normal-vlan" "The port is not a member of the packet's VLAN.",
     NormalReserved "normal-reserved" "The destination is a link-local group that bridges do not forward (IEEE 802.1D).",

@@ -9,6 +9,7 @@
 
 mod connection;
 mod connections;
+mod fragments;
 mod grace;
 mod index;
 mod message;
@@ -28,6 +29,7 @@ mod tuple;
 mod window;
 
 pub use connections::{Connections, Description, Judgement, Notes, Seen, Stats, Verdict};
+pub use fragments::{DatagramId, Fragments, Gathered, Lost};
 pub use message::{Content, Message, Untracked};
 pub use segment::{Kind, Malformed, Segment};
 pub use standing::Standing;

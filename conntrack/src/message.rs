@@ -6,7 +6,7 @@ use packet::icmp::{self, Icmp};
 use packet::ipv4::Ipv4;
 use packet::ipv6::{self, Ipv6};
 use packet::udp::{self, Udp};
-use packet::{Fragment, Headers, Key, Network, Transport, sctp, tcp};
+use packet::{Fragment, Headers, Key, Network, Transport, Whole, sctp, tcp};
 
 use crate::query;
 use crate::quoted;
@@ -69,31 +69,60 @@ impl Message {
         len: usize,
         zone: u16,
     ) -> Result<Self, Untracked> {
+        match headers.fragment {
+            Fragment::No => Self::read_whole(key, headers, transport(headers, bytes, len), zone),
+            _ => Err(Untracked::Fragment),
+        }
+    }
+
+    /// Reads a datagram that was cut into fragments: `key`, `headers` and `bytes` are those of the
+    /// first one, as [`Message::read`] takes them. `len` is how long all that follows the headers is
+    /// that each fragment repeats, and `start` where that begins in the first one.
+    pub fn read_fragmented(
+        key: &Key,
+        headers: Headers,
+        bytes: &[u8],
+        (start, len): (usize, usize),
+        zone: u16,
+    ) -> Result<Self, Untracked> {
+        let l4 = usize::from(headers.l4);
+        let transport = transport(headers, bytes, bytes.len()).and_then(|(bytes, _)| {
+            // What lies between is not repeated, but counts.
+            let len = (start + len).checked_sub(l4).ok_or(Untracked::Malformed)?;
+            Ok((bytes, len))
+        });
+        let mut key = *key;
+        Whole::read(headers, bytes).write(&mut key);
+        Self::read_whole(&key, headers, transport, zone)
+    }
+
+    fn read_whole(
+        key: &Key,
+        headers: Headers,
+        transport: Result<(&[u8], usize), Untracked>,
+        zone: u16,
+    ) -> Result<Self, Untracked> {
         if !matches!(headers.network, Network::Ipv4 | Network::Ipv6) {
             return Err(Untracked::NotIp);
         }
-        if headers.fragment != Fragment::No {
-            return Err(Untracked::Fragment);
-        }
-        let transport = || transport(headers, bytes, len);
         let ports = [Key::TP_SRC, Key::TP_DST].map(|span| {
             // A field of sixteen bits.
             u16::try_from(key.word(span)).unwrap_or(0)
         });
         let (ports, content) = match headers.transport {
             Transport::Tcp => {
-                let (bytes, len) = transport()?;
+                let (bytes, len) = transport?;
                 let segment = Segment::read(bytes, len).ok().ok_or(Untracked::Malformed)?;
                 (ports, Content::Tcp(segment))
             }
             Transport::Udp => {
-                let (bytes, len) = transport()?;
+                let (bytes, len) = transport?;
                 let udp = is_datagram(bytes, len).then_some((ports, Content::Udp));
                 udp.ok_or(Untracked::Malformed)?
             }
             Transport::Sctp => (ports, Content::Other),
             Transport::Icmp | Transport::Icmpv6 => {
-                let (bytes, len) = transport()?;
+                let (bytes, len) = transport?;
                 let bytes = &bytes[..bytes.len().min(len)];
                 let (icmp, quoted) = Icmp::split(bytes).ok().ok_or(Untracked::Malformed)?;
                 let is_ipv4 = headers.transport == Transport::Icmp;

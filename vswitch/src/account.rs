@@ -63,7 +63,7 @@ pub struct Account {
     pub consumed: Counter,
     /// Packets of this account sent, by whatever port.
     pub tx: Counter,
-    /// Packets of this account that wait in an egress queue now.
+    /// Packets of this account that wait now: in an egress queue, or for the rest of their datagram.
     pub held: Counter,
     /// Packets dropped, by reason.
     dropped: Dropped,

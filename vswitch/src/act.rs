@@ -26,6 +26,8 @@ pub enum Verdict {
     Resume(AsideId),
     /// It ends here; its copies went on.
     Consume,
+    /// It waits elsewhere for the rest of its datagram: what is here is an empty one in its place.
+    Hold,
     /// It is dropped.
     Drop(DropReason),
 }
@@ -150,6 +152,7 @@ fn act_on_copy(
         Verdict::Send(port) => exit.copy(port, copy),
         Verdict::Resume(aside) => exit.resume(aside, copy, pool, account),
         Verdict::Consume => exit.consume(copy, pool, account),
+        Verdict::Hold => copy.free(pool),
         Verdict::Drop(reason) => exit.drop(copy, reason, pool, account),
     }
 }

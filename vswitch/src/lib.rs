@@ -18,6 +18,7 @@ pub mod desk;
 pub mod dump;
 pub mod egress;
 pub mod events;
+mod gather;
 pub mod histogram;
 mod hop;
 pub mod inject;

@@ -9,12 +9,12 @@ use flowtable::Op;
 use packet::checksum::update;
 use packet::ipv4::Ipv4;
 use packet::ipv6::Ipv6;
-use packet::{Headers, Memory, Packet, icmp, ipv4, ipv6, sctp, tcp, udp};
+use packet::{Fragment, Headers, Memory, Packet, icmp, ipv4, ipv6, sctp, tcp, udp};
 
 use crate::act::{write, write_covered};
 
 /// Makes a packet that says `message` one of the tuple `to`; one that quotes another packet quotes
-/// what that was before it was translated.
+/// what that was before it was translated. A fragment is one of such a packet.
 pub(crate) fn translate(
     packet: &mut Packet,
     headers: Headers,
@@ -24,7 +24,8 @@ pub(crate) fn translate(
 ) {
     let (from, to) = (message.tuple.ends(), to.ends());
     let is_error = matches!(message.content, Content::Error { .. });
-    if is_error {
+    let has_transport = headers.fragment != Fragment::Later;
+    if is_error && has_transport {
         // What it cannot change of a quoted packet, nobody can have said to it.
         let _ = translate_quoted(packet, headers, &to, memory);
     }
@@ -34,7 +35,7 @@ pub(crate) fn translate(
     if from.dst != to.dst {
         write_address(packet, headers, to.dst, false, memory);
     }
-    if is_error {
+    if is_error || !has_transport {
         return;
     }
     match from.proto {

@@ -188,6 +188,7 @@ impl Outputs {
                     run.for_each(|packet| self.drop(packet, reason, pool, account));
                 }
                 Verdict::Consume => run.for_each(|packet| self.consume(packet, pool, account)),
+                Verdict::Hold => run.for_each(|blank| blank.free(pool)),
                 Verdict::Resume(aside) => {
                     run.for_each(|packet| self.resume(aside, packet, pool, account));
                 }

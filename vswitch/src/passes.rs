@@ -10,13 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{DropReason, PacketInReason};
+use conntrack::Fragments;
 use flowtable::{Aside, AsideId, Cache, Decision, Found, Metered, Op, PASSES, Resolved, Show};
-use packet::{FramePool, Headers, Key, Kind, Memory, Millis, Packet, PortId, parse, vlan};
+use packet::{
+    Fragment, FramePool, Headers, Key, Kind, Memory, Millis, Packet, PortId, parse, vlan,
+};
 
 use crate::account::Account;
 use crate::act::{Exit, Verdict, act};
 use crate::news::{Held, Teller};
 use crate::outputs::Outputs;
+use crate::queue::Waiting;
 use crate::tracking::{Findings, Tracker};
 use crate::trail::Trail;
 use crate::worth::Worth;
@@ -51,6 +55,8 @@ pub(crate) struct Passes<'a> {
     pub(crate) millis: Millis,
     pub(crate) teller: &'a mut Teller,
     pub(crate) tracker: &'a Tracker,
+    /// Those that wait for the rest of their datagram.
+    pub(crate) fragments: &'a mut Fragments<Waiting>,
     /// What has been found out about the packet.
     pub(crate) findings: Findings,
     /// Whether anybody wants to see packets.
@@ -107,7 +113,7 @@ impl Passes<'_> {
         verdict
     }
 
-    fn all_passes(
+    pub(crate) fn all_passes(
         &mut self,
         packet: &mut Packet,
         mut headers: Headers,
@@ -121,7 +127,7 @@ impl Passes<'_> {
                 Verdict::Resume(aside) => aside,
                 verdict => break verdict,
             };
-            match self.next(packet, aside) {
+            match self.next(packet, aside, pool, account) {
                 Ok(next) => (found, headers) = next,
                 Err(verdict) => {
                     self.scratch.trail.lose();
@@ -136,16 +142,22 @@ impl Passes<'_> {
 
     /// What comes behind a decision: the next program, and where the packet's headers are. Or the end
     /// of the packet.
-    fn next(&mut self, packet: &mut Packet, aside: AsideId) -> Result<(Found, Headers), Verdict> {
+    fn next(
+        &mut self,
+        packet: &mut Packet,
+        aside: AsideId,
+        pool: &mut FramePool,
+        account: &Account,
+    ) -> Result<(Found, Headers), Verdict> {
         if self.depth >= PASSES {
             return Err(Verdict::Drop(DropReason::PassLimit));
         }
-        let outcome = self.decide(packet, aside)?;
+        let outcome = self.decide(packet, aside, pool, account)?;
         self.go_on(packet, aside, outcome)
     }
 
     /// What comes when a decision has come to `outcome`.
-    fn go_on(
+    pub(crate) fn go_on(
         &mut self,
         packet: &Packet,
         aside: AsideId,
@@ -183,9 +195,12 @@ impl Passes<'_> {
         })
     }
 
-    fn parse(&self, packet: &Packet) -> (Key, Headers) {
+    pub(crate) fn parse(&self, packet: &Packet) -> (Key, Headers) {
         let mut parsed = Key::ZERO;
         let headers = parse(packet.head(self.memory), packet.len(), &mut parsed);
+        if let Some(whole) = self.findings.whole {
+            whole.write(&mut parsed);
+        }
         (parsed, headers.unwrap_or_default())
     }
 
@@ -215,12 +230,18 @@ impl Passes<'_> {
 
     /// Takes the decision that a packet waits for. Answers with what it comes to, or with the end of
     /// the packet.
-    fn decide(&mut self, packet: &mut Packet, aside: AsideId) -> Result<u16, Verdict> {
+    fn decide(
+        &mut self,
+        packet: &mut Packet,
+        aside: AsideId,
+        pool: &mut FramePool,
+        account: &Account,
+    ) -> Result<u16, Verdict> {
         let gone = Verdict::Drop(DropReason::DecisionLimit);
         let (parsed, headers) = self.parse(packet);
         let frozen = self.cache.asides().frozen(aside).ok_or(gone)?;
         if frozen.forgets {
-            self.findings = Findings::default();
+            self.findings.forget();
         }
         let outcome = match &frozen.decision {
             Decision::Meter(slot) => {
@@ -236,6 +257,10 @@ impl Passes<'_> {
                 u16::from(wire_len(packet, headers) > usize::from(*len))
             }
             Decision::Select(selector) => selector.choose(&parsed),
+            Decision::Connect(connect) if headers.fragment != Fragment::No => {
+                let connect = connect.clone();
+                return self.gather(packet, &connect, aside, pool, account).map(|()| 0);
+            }
             Decision::Connect(connect) => {
                 let (findings, memory) = (&mut self.findings, self.memory);
                 let turn = self.tracker.connect(findings, connect, packet, memory, self.millis);
@@ -280,6 +305,10 @@ pub(crate) const fn says_flow(reason: DropReason) -> bool {
             | DropReason::DecisionLimit
             | DropReason::ProgramLimit
             | DropReason::CtFull
+            | DropReason::FragmentBad
+            | DropReason::FragmentOverlap
+            | DropReason::FragmentTimeout
+            | DropReason::FragmentLimit
             | DropReason::CtNoPort
             | DropReason::CtClash
             | DropReason::VlanTags
@@ -313,7 +342,7 @@ impl Exit for Passes<'_> {
         // What is found out about a copy concerns it alone.
         let findings = self.findings;
         self.scratch.trail.lose();
-        let verdict = match self.next(&mut copy, aside) {
+        let verdict = match self.next(&mut copy, aside, pool, account) {
             Ok((found, headers)) => {
                 self.depth += 1;
                 let verdict = self.all_passes(&mut copy, headers, found, pool, account);
@@ -326,6 +355,7 @@ impl Exit for Passes<'_> {
         match verdict {
             Verdict::Send(port) => self.copy(port, copy),
             Verdict::Consume => self.consume(copy, pool, account),
+            Verdict::Hold => copy.free(pool),
             Verdict::Drop(reason) => self.drop(copy, reason, pool, account),
             Verdict::Resume(_) => self.drop(copy, DropReason::PassLimit, pool, account),
         }

@@ -11,7 +11,7 @@ use conntrack::{
     Standing, Tuple, Tuples, Verdict,
 };
 use flowtable::{Connect, Tracked};
-use packet::{Headers, Key, Memory, Millis, Packet, Seed, parse};
+use packet::{Headers, Key, Memory, Millis, Packet, Seed, Whole, parse};
 
 use crate::nat::translate;
 
@@ -30,6 +30,8 @@ pub(crate) struct Findings {
     pub(crate) tracked: Tracked,
     /// What it is, in the zone where it was judged last: a connection takes a packet once.
     judged: Option<(u16, Judgement)>,
+    /// What its datagram says, if it is a fragment and all of it are here.
+    pub(crate) whole: Option<Whole>,
 }
 
 /// What has come of asking for a packet's connection.
@@ -46,7 +48,12 @@ pub(crate) struct Turn {
 impl Findings {
     /// Of a packet that was held, whose key has said this.
     pub(crate) const fn again(tracked: Tracked) -> Self {
-        Self { tracked, judged: None }
+        Self { tracked, judged: None, whole: None }
+    }
+
+    /// Nothing is known of its connection any more.
+    pub(crate) fn forget(&mut self) {
+        *self = Self { whole: self.whole, ..Self::default() };
     }
 }
 
@@ -92,11 +99,45 @@ impl Tracker {
             *findings = Findings::again(invalid(connect.zone));
             return Ok(Turn::default());
         };
+        let turn = self.ask(findings, connect, &message, now)?;
+        if let Some(to) = turn.to {
+            translate(packet, headers, &message, &to, memory);
+        }
+        Ok(turn)
+    }
+
+    /// The same of a datagram that was cut into fragments, of which this is the first with its key and
+    /// headers; `said` is where what it says begins there, and how long that is in all. Answers with
+    /// what it says, and what its tuple is to become.
+    pub(crate) fn connect_datagram(
+        &self,
+        findings: &mut Findings,
+        connect: &Connect,
+        (key, headers, bytes): (&Key, Headers, &[u8]),
+        said: (usize, usize),
+        now: Millis,
+    ) -> Result<Option<(Message, Tuple)>, DropReason> {
+        let Ok(message) = Message::read_fragmented(key, headers, bytes, said, connect.zone) else {
+            *findings = Findings::again(invalid(connect.zone));
+            return Ok(None);
+        };
+        let turn = self.ask(findings, connect, &message, now)?;
+        Ok(turn.to.map(|to| (message, to)))
+    }
+
+    /// Finds out what a packet is that says this, and keeps its connection if that is asked for.
+    fn ask(
+        &self,
+        findings: &mut Findings,
+        connect: &Connect,
+        message: &Message,
+        now: Millis,
+    ) -> Result<Turn, DropReason> {
         let known = self.known(findings, connect.zone);
         let mut turn = Turn { again: known.is_some(), ..Turn::default() };
-        let mut judgement = known.unwrap_or_else(|| self.connections.judge(&message, now));
+        let mut judgement = known.unwrap_or_else(|| self.connections.judge(message, now));
         if connect.commit && judgement.verdict != Verdict::Invalid {
-            judgement = self.commit(&message, judgement, connect, now)?;
+            judgement = self.commit(message, judgement, connect, now)?;
         }
         if connect.nat.is_some()
             && judgement.verdict != Verdict::Invalid
@@ -104,7 +145,6 @@ impl Tracker {
             && let Some(to) = self.connections.translated(id, judgement.direction)
             && to != message.tuple
         {
-            translate(packet, headers, &message, &to, memory);
             turn.to = Some(to);
         }
         let seen = judgement.connection.and_then(|id| self.connections.seen(id));

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use api::DropReason;
 use api::request::Direction;
+use conntrack::Fragments;
 use flowtable::{
     Cache, Found, Lead, Limits, MaskId, MegaflowId, Op, Paths, ProgramId, Resolved, Tables,
 };
@@ -32,6 +33,7 @@ use crate::account::Account;
 use crate::act::{Verdict, act};
 use crate::clock::millis;
 use crate::desk::Desk;
+use crate::gather;
 use crate::histogram::Stopwatch;
 use crate::hop::Hop;
 use crate::inject::Injection;
@@ -39,6 +41,7 @@ use crate::lanes::{LANES, Lanes};
 use crate::news::Teller;
 use crate::outputs::Outputs;
 use crate::passes::{Passes, Scratch};
+use crate::queue::Waiting;
 use crate::session::Sessions;
 use crate::short_cuts::Proposal;
 use crate::tracking::{Findings, Tracker};
@@ -87,6 +90,8 @@ pub(crate) struct Way {
     /// What is told of packets that are shown, and whether anybody wants to see them.
     pub(crate) teller: Teller,
     pub(crate) tracker: Tracker,
+    /// Those that wait for the rest of their datagram.
+    pub(crate) fragments: Fragments<Waiting>,
     desk: Arc<Desk>,
     /// What decides which packets are samples.
     dice: u64,
@@ -106,6 +111,7 @@ impl Way {
         let seed = tables.seed();
         let pool = FramePool::new(depot);
         let memory = Arc::clone(pool.memory());
+        let fragments = gather::room(memory.frames());
         Self {
             cache: Cache::new(tables, paths, limits),
             sessions: (sessions > 0).then(|| Sessions::new(sessions, Seed(seed.0 ^ 1))),
@@ -122,6 +128,7 @@ impl Way {
             own: Arc::default(),
             teller,
             tracker,
+            fragments,
             desk,
             dice: Seed(seed.0 ^ 2).0,
             stopwatch: Stopwatch::default(),
@@ -525,6 +532,7 @@ impl Way {
             millis: self.millis,
             teller: &mut self.teller,
             tracker: &self.tracker,
+            fragments: &mut self.fragments,
             findings: Findings::default(),
             watched: self.desk.watched.load(Ordering::Relaxed),
             dice: &mut self.dice,
@@ -533,6 +541,18 @@ impl Way {
         };
         let verdict = passes.carry_out(packet, headers, found, &mut self.pool, account);
         self.verdicts.push(verdict);
+    }
+
+    /// Drops the fragments whose rest has not come in time.
+    pub(crate) fn expire_fragments(&mut self, now: Millis) {
+        self.fragments.expire(now);
+        gather::drop_lost(&mut self.fragments, &mut self.outputs, &mut self.pool);
+    }
+
+    /// Drops the fragments that have come in by a port.
+    pub(crate) fn close_fragments(&mut self, port: PortId) {
+        self.fragments.close(port);
+        gather::drop_lost(&mut self.fragments, &mut self.outputs, &mut self.pool);
     }
 
     /// Carries on a packet that has not come in by a queue.
@@ -558,6 +578,7 @@ impl Way {
             millis: self.millis,
             teller: &mut self.teller,
             tracker: &self.tracker,
+            fragments: &mut self.fragments,
             findings: Findings::default(),
             watched: self.desk.watched.load(Ordering::Relaxed),
             dice: &mut self.dice,

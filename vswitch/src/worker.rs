@@ -379,6 +379,7 @@ impl Worker {
             }
             self.desk.give_back(Returned::Rx(port, queue));
         }
+        self.way.close_fragments(port);
         let Way { outputs, pool, .. } = &mut self.way;
         if let Some(queues) = outputs.close_queues(port, pool) {
             self.desk.give_back(Returned::Queues(port, queues));
@@ -397,6 +398,7 @@ impl Worker {
         if now.since(self.settled.0) >= millis(SETTLE).0 {
             self.settle(now);
         }
+        self.way.expire_fragments(now);
         let Way { cache, sessions, tracker, .. } = &mut self.way;
         cache.sweep(now);
         tracker.sweep(now);

@@ -281,7 +281,7 @@ impl<'a> Run<'a> {
         let memory = Arc::clone(&self.memory);
         match act(ops, &mut packet, headers, &memory, pool, account, self) {
             Fate::Send(port) => self.copy(port, packet),
-            Fate::Consume => packet.free(pool),
+            Fate::Consume | Fate::Hold => packet.free(pool),
             Fate::Drop(reason) => self.drop(packet, reason, pool, account),
             Fate::Resume(aside) => self.resume(aside, packet, pool, account),
         }

@@ -1,0 +1,181 @@
+//! Fragments on their passes: their connection is asked for when all of a datagram are here.
+//!
+//! Each of them stays as it came, and waits; the last one asks for all. From then on flows see each as
+//! if it were the whole datagram: with its ports, and not as a fragment.
+
+use std::sync::Arc;
+
+use api::DropReason;
+use conntrack::{DatagramId, Fragments, Gathered, Lost, Message, Tuple};
+use flowtable::{AsideId, Connect};
+use packet::{FramePool, Key, Packet, Part, PortId, Whole, ethernet};
+
+use crate::account::Account;
+use crate::act::{Exit as _, Verdict};
+use crate::nat::translate;
+use crate::outputs::Outputs;
+use crate::passes::{Passes, says_flow};
+use crate::queue::Waiting;
+use crate::worth::Worth;
+
+/// Fragments that one worker has waiting, at most.
+const MOST: u32 = 1024;
+
+/// Room for the fragments of a worker, of a memory that has so many frames.
+pub(crate) fn room(frames: u32) -> Fragments<Waiting> {
+    Fragments::new(MOST.min(frames / 8).max(1) as usize)
+}
+
+/// Drops the fragments that have been lost.
+pub(crate) fn drop_lost(
+    fragments: &mut Fragments<Waiting>,
+    outputs: &mut Outputs,
+    pool: &mut FramePool,
+) {
+    while let Some((Waiting { packet, account }, why)) = fragments.take_lost() {
+        account.held.sub(1);
+        outputs.drop(packet, reason_of(why), pool, &account);
+    }
+}
+
+const fn reason_of(why: Lost) -> DropReason {
+    match why {
+        Lost::Overlap => DropReason::FragmentOverlap,
+        Lost::Late => DropReason::FragmentTimeout,
+        Lost::Crowded => DropReason::FragmentLimit,
+        Lost::NoRoom => DropReason::NoFrames,
+    }
+}
+
+impl Passes<'_> {
+    /// Finds out what a fragment's datagram is to its connection, if this is the last one missing.
+    /// Those that have waited for it go on before it, in the order in which they came.
+    #[cold]
+    pub(crate) fn gather(
+        &mut self,
+        packet: &mut Packet,
+        connect: &Connect,
+        aside: AsideId,
+        pool: &mut FramePool,
+        account: &Account,
+    ) -> Result<(), Verdict> {
+        self.scratch.trail.lose();
+        let (key, headers) = self.parse(packet);
+        let bad = Verdict::Drop(DropReason::FragmentBad);
+        let part = Part::read(headers, packet.head(self.memory)).ok_or(bad)?;
+        let datagram = datagram_of(&key, &part, connect.zone, packet.ingress).ok_or(bad)?;
+        // When its rest comes its batch is long over.
+        let answers = self.outputs.account(packet.ingress);
+        let answers = answers.filter(|of| std::ptr::eq(&***of, account)).map(Arc::clone);
+        let answers = answers.ok_or(Verdict::Drop(DropReason::Closed))?;
+        let gathered = self.fragments.add(datagram, &part, self.millis, || {
+            let blank = Packet::new(pool.alloc()?, 0, 0, packet.ingress);
+            account.held.add(1);
+            Some(Waiting { packet: std::mem::replace(packet, blank), account: answers })
+        });
+        drop_lost(self.fragments, self.outputs, pool);
+        match gathered {
+            Ok(Some(gathered)) => self.release(gathered, packet, connect, aside, pool),
+            Ok(None) => Err(Verdict::Hold),
+            Err(why) => Err(Verdict::Drop(reason_of(why))),
+        }
+    }
+
+    /// Has fragments go on whose datagram is complete with `last`.
+    fn release(
+        &mut self,
+        Gathered { mut waited, len }: Gathered<Waiting>,
+        last: &mut Packet,
+        connect: &Connect,
+        aside: AsideId,
+        pool: &mut FramePool,
+    ) -> Result<(), Verdict> {
+        waited.iter().for_each(|(_, waiting)| waiting.account.held.sub(1));
+        let first = waited.iter().position(|(bytes, _)| bytes.start == 0);
+        let verdict = match self.connect_datagram(&mut waited, first, last, len, connect) {
+            Ok(()) => {
+                let waited = waited.drain(..).map(|(_, waiting)| waiting);
+                waited.for_each(|waiting| self.go_on_alone(waiting, aside, pool));
+                Ok(())
+            }
+            Err(reason) => {
+                for (_, Waiting { packet, account }) in waited.drain(..) {
+                    self.outputs.drop(packet, reason, pool, &account);
+                }
+                Err(Verdict::Drop(reason))
+            }
+        };
+        self.fragments.give_back(waited);
+        verdict
+    }
+
+    /// Asks for the connection of a datagram of `len` bytes, and translates each part of it.
+    fn connect_datagram(
+        &mut self,
+        waited: &mut [(std::ops::Range<u32>, Waiting)],
+        first: Option<usize>,
+        last: &mut Packet,
+        len: u32,
+        connect: &Connect,
+    ) -> Result<(), DropReason> {
+        let head = first.map_or(&*last, |first| &waited[first].1.packet);
+        // As it is on its own.
+        self.findings.whole = None;
+        let (key, headers) = self.parse(head);
+        let bytes = head.head(self.memory);
+        let start = Part::read(headers, bytes).ok_or(DropReason::FragmentBad)?.at;
+        let said = (start, len as usize);
+        let (findings, now) = (&mut self.findings, self.millis);
+        let to =
+            self.tracker.connect_datagram(findings, connect, (&key, headers, bytes), said, now)?;
+        if let Some((message, to)) = to {
+            for (_, waiting) in &mut *waited {
+                self.translate_part(&mut waiting.packet, &message, &to);
+            }
+            self.translate_part(last, &message, &to);
+        }
+        let head = first.map_or(&*last, |first| &waited[first].1.packet);
+        self.findings.whole = Some(Whole::read(headers, head.head(self.memory)));
+        Ok(())
+    }
+
+    fn translate_part(&self, packet: &mut Packet, message: &Message, to: &Tuple) {
+        let (_, headers) = self.parse(packet);
+        translate(packet, headers, message, to, self.memory);
+    }
+
+    /// Has a fragment that has waited go on, as the one does that it waited for.
+    fn go_on_alone(&mut self, waiting: Waiting, aside: AsideId, pool: &mut FramePool) {
+        let Waiting { mut packet, account } = waiting;
+        let before = (self.findings, self.worth, self.gone);
+        (self.worth, self.gone) = (Worth::of(&packet), false);
+        self.depth += 1;
+        let verdict = match self.go_on(&packet, aside, 0) {
+            Ok((found, headers)) => self.all_passes(&mut packet, headers, found, pool, &account),
+            Err(verdict) => verdict,
+        };
+        self.depth -= 1;
+        let gone = self.gone;
+        (self.findings, self.worth, self.gone) = before;
+        match verdict {
+            Verdict::Send(port) => self.outputs.copy(port, packet),
+            Verdict::Hold => packet.free(pool),
+            Verdict::Drop(reason) if gone && says_flow(reason) => {
+                self.outputs.consume(packet, pool, &account);
+            }
+            Verdict::Drop(reason) => self.outputs.drop(packet, reason, pool, &account),
+            Verdict::Consume => self.outputs.consume(packet, pool, &account),
+            Verdict::Resume(_) => {
+                self.outputs.drop(packet, DropReason::PassLimit, pool, &account);
+            }
+        }
+    }
+}
+
+/// What tells the parts of a fragment's datagram from others.
+fn datagram_of(key: &Key, part: &Part, zone: u16, port: PortId) -> Option<DatagramId> {
+    let is_ipv4 = key.word(Key::ETH_TYPE) == u64::from(ethernet::IPV4);
+    let tuple = Tuple::of(key, [0; 2], zone)?;
+    let proto = if is_ipv4 { tuple.proto() } else { 0 };
+    Some(DatagramId { src: tuple.src(), dst: tuple.dst(), id: part.id, proto, zone, port })
+}
