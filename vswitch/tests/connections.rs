@@ -133,3 +133,58 @@ fn behind_a_translation_real_stacks_notice_nothing() -> Result {
     assert!(daemon.met("table=1,ip")? > 0);
     Ok(())
 }
+
+/// The client is hidden, whoever it asks; what comes back is for it alone.
+const HIDDEN: [&str; 13] = [
+    "table=0,priority=50,arp,actions=normal",
+    "table=0,priority=50,icmp6,icmp_type=135,actions=normal",
+    "table=0,priority=50,icmp6,icmp_type=136,actions=normal",
+    "table=0,priority=5,ip,in_port=1,actions=ct(commit,zone=2,nat(src=10.0.0.9),table=1)",
+    "table=0,priority=5,ipv6,in_port=1,actions=ct(commit,zone=2,nat(src=fd00::9),table=1)",
+    "table=0,priority=4,ip,in_port=2,actions=ct(zone=2,nat,table=2)",
+    "table=0,priority=4,ipv6,in_port=2,actions=ct(zone=2,nat,table=2)",
+    "table=1,priority=9,udp,tp_dst=9000,nw_frag=no,actions=output:2",
+    "table=1,priority=9,udp6,tp_dst=9000,nw_frag=no,actions=output:2",
+    "table=1,priority=9,icmp,actions=output:2",
+    "table=1,priority=9,icmp6,actions=output:2",
+    "table=2,priority=9,ip,ct_state=+est+rpl+trk,actions=output:1",
+    "table=2,priority=9,ipv6,ct_state=+est+rpl+trk,actions=output:1",
+];
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn datagrams_longer_than_the_mtu_pass_a_translation() -> Result {
+    let net = TestNet::new()?;
+    let (a, b) = (host(&net, "a", 1)?, host(&net, "b", 2)?);
+    let daemon = Daemon::start(&net, &bridge(&HIDDEN, &[("a", POD), ("b", POD)]))?;
+    let mac = a.run("cat /sys/class/net/eth0/address")?;
+    for hidden in ["10.0.0.9", "fd00::9"] {
+        b.run(&format!("ip neigh replace {hidden} lladdr {} dev eth0", mac.trim()))?;
+    }
+    for (address, hidden) in [(b.address(), "10.0.0.9"), (v6(&b), "fd00::9")] {
+        until_reached(&a, address)?;
+        a.run(&format!("ping -M dont -s 5000 -c 3 -i 0.1 -W 2 {address}"))?;
+        let server = b.inside(|| UdpSocket::bind((address, 9000)))??;
+        let any: SocketAddr =
+            if address.is_ipv4() { ([0; 4], 0).into() } else { ([0u16; 8], 0).into() };
+        let client = a.inside(|| UdpSocket::bind(any))??;
+        client.connect((address, 9000))?;
+        for socket in [&server, &client] {
+            socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        }
+        // The first one longer than the MTU begins the connection.
+        for len in [3000usize, 1452, 1472, 1473, 2952, 20_000, 65_000] {
+            let sent: Vec<u8> = (0..=250).cycle().take(len).collect();
+            let mut received = vec![0; 70_000];
+            client.send(&sent)?;
+            let (count, from) = server.recv_from(&mut received)?;
+            assert_eq!(from.ip().to_string(), hidden, "{len} bytes");
+            assert!(received[..count] == sent, "{len} bytes to {address}");
+            server.send_to(&sent, from)?;
+            let count = client.recv(&mut received)?;
+            assert!(received[..count] == sent, "{len} bytes from {address}");
+        }
+    }
+    assert!(daemon.met("table=0,ip,in_port=2")? > 0);
+    Ok(())
+}
