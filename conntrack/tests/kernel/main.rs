@@ -12,6 +12,7 @@ mod icmp;
 mod ip;
 mod oracle;
 mod ours;
+mod pieces;
 mod tcp;
 mod traffic;
 mod udp;
@@ -22,6 +23,7 @@ use conntrack::Settings;
 use differs::differs;
 use oracle::Kernel;
 use ours::Ours;
+use packet::Seed;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
 use traffic::{Conversation, Event, conversations, errors, everything, segments};
@@ -53,18 +55,30 @@ const VERDICTS: [Verdict; 7] = [
     Verdict::Untracked,
 ];
 
+/// Whether packets come whole, or in fragments if they are long enough.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Come {
+    Whole,
+    InFragments,
+}
+
 /// Packets judged by both, until they differ.
 fn judge(
     kernel: &mut Kernel,
     case: u32,
-    events: &[Event],
+    (come, events): (Come, &[Event]),
     mut each: impl FnMut(&Event, &Ours, &Kernel, [Verdict; 2]),
 ) -> Result<(), TestCaseError> {
     let (mut conversation, mut ours) = (Conversation::new(case), Ours::new(kernel.settings()));
     for (n, event) in events.iter().filter(|event| !differs(event)).enumerate() {
         let packet = conversation.packet(event);
-        let (theirs, theirs_is_assured) = kernel.judge(event.from, &packet);
-        let (verdict, is_assured) = ours.judge(&packet);
+        let dice = Seed(case.into()).hash([n as u64]);
+        let pieces = match come {
+            Come::Whole => vec![packet],
+            Come::InFragments => pieces::cut(&packet, dice),
+        };
+        let (theirs, theirs_is_assured) = kernel.judge(event.from, &pieces);
+        let (verdict, is_assured) = ours.judge(&pieces);
         each(event, &ours, kernel, [verdict, theirs]);
         prop_assert_eq!(verdict, theirs, "packet {}", n);
         if let Some(is_assured) = is_assured {
@@ -80,6 +94,16 @@ type Counts = [u32; VERDICTS.len()];
 /// Lets both judge the packets of so many cases: the same at every run, so that one fails for what
 /// has changed. `PROPTEST_CASES` makes them more, and `PROPTEST_RNG_SEED` others.
 fn judge_many(settings: Settings, cases: u32, events: impl Strategy<Value = Vec<Event>>) -> Counts {
+    judge_all(settings, cases, Come::Whole, events)
+}
+
+/// The same of packets that come so.
+fn judge_all(
+    settings: Settings,
+    cases: u32,
+    come: Come,
+    events: impl Strategy<Value = Vec<Event>>,
+) -> Counts {
     let kernel = RefCell::new(Kernel::of(settings));
     let mut config =
         Config { failure_persistence: None, max_shrink_time: 20_000, ..Config::default() };
@@ -96,10 +120,10 @@ fn judge_many(settings: Settings, cases: u32, events: impl Strategy<Value = Vec<
             judged[theirs as usize] += 1;
             counts.set(judged);
         };
-        judge(&mut kernel.borrow_mut(), case.get(), &events, each)
+        judge(&mut kernel.borrow_mut(), case.get(), (come, &events), each)
     });
     if let Err(TestError::Fail(why, events)) = result {
-        panic!("{why}\n{}", told(settings, &events));
+        panic!("{why}\n{}", told(settings, (come, &events)));
     }
     println!("{:?} of {VERDICTS:?}", counts.get());
     counts.get()
@@ -153,8 +177,16 @@ fn both_families_are_judged_side_by_side_as_by_the_kernel() {
     assert_many(counts, 700, &VERDICTS[..6]);
 }
 
+#[test]
+#[ignore = "needs root and nft: run by cargo xtask test"]
+fn datagrams_in_fragments_are_judged_as_by_the_kernel() {
+    let counts = judge_all(Settings::default(), 4000, Come::InFragments, everything());
+    assert_many(counts, 700, &VERDICTS[..6]);
+    judge_all(Settings::default(), 2000, Come::InFragments, segments());
+}
+
 /// What both say of packets, with the connections that they have then.
-fn told(settings: Settings, events: &[Event]) -> String {
+fn told(settings: Settings, events: (Come, &[Event])) -> String {
     let mut lines = Vec::new();
     let each = |event: &Event, ours: &Ours, kernel: &Kernel, [verdict, theirs]: [Verdict; 2]| {
         lines.push(format!("{event:?}: {verdict:?}, the kernel: {theirs:?}"));

@@ -15,6 +15,7 @@ use testnet::{Host, HostOptions, TestNet};
 
 use crate::Verdict;
 use crate::ends::{Family, NETWORKS, Sender};
+use crate::pieces::is_first;
 
 /// The kernel of a namespace with what is sent to it and what comes out.
 pub(crate) struct Kernel {
@@ -180,27 +181,29 @@ impl Kernel {
     }
 
     /// What becomes of a packet, and whether its connection is assured.
-    pub(crate) fn judge(&mut self, from: Sender, packet: &[u8]) -> (Verdict, bool) {
+    pub(crate) fn judge(&mut self, from: Sender, pieces: &[Vec<u8>]) -> (Verdict, bool) {
         let [a, b] = &self.wires;
         let (inner, outer) = match from {
             Sender::A => (a, b),
             Sender::B => (b, a),
         };
-        let (family, to) = destination(packet);
+        let (family, to) = destination(&pieces[0]);
         let sends = &inner.sends[family as usize];
-        let sent = match to {
-            SocketAddr::V4(to) => sendto(sends, packet, SendFlags::empty(), &to),
-            SocketAddr::V6(to) => sendto(sends, packet, SendFlags::empty(), &to),
-        };
-        assert_eq!(sent.unwrap(), packet.len());
+        for piece in pieces {
+            let sent = match to {
+                SocketAddr::V4(to) => sendto(sends, piece, SendFlags::empty(), &to),
+                SocketAddr::V6(to) => sendto(sends, piece, SendFlags::empty(), &to),
+            };
+            assert_eq!(sent.unwrap(), piece.len());
+        }
         let mut bytes = [0; 2048];
         let comes = |_: u32| {
             let received = recv(&outer.receives[family as usize], &mut bytes, RecvFlags::empty());
             let bytes = &bytes[..received.map_or(0, |(len, _)| len)];
-            dscp_of_same(family, packet, bytes)
+            dscp_of_same(family, pieces, bytes)
         };
         let Some(dscp) = (0..PATIENCE).find_map(comes) else {
-            panic!("nothing came out for {packet:02x?}");
+            panic!("nothing came out for {pieces:02x?}");
         };
         let (_, verdict) = SAYINGS[usize::from(dscp & !ASSURED)];
         self.made += u32::from(verdict == Verdict::New);
@@ -219,14 +222,27 @@ fn destination(packet: &[u8]) -> (Family, SocketAddr) {
     }
 }
 
-/// The DSCP of what is a packet that was sent, but for what routers change.
-fn dscp_of_same(family: Family, packet: &[u8], bytes: &[u8]) -> Option<u8> {
+/// The DSCP of what is a packet that was sent, but for what routers change; or of the first fragment
+/// that comes out, which may be cut elsewhere.
+fn dscp_of_same(family: Family, pieces: &[Vec<u8>], bytes: &[u8]) -> Option<u8> {
     // From the addresses on nothing is changed; in front of them there are TTL and checksum.
     let addresses = match family {
-        Family::V4 => 12,
-        Family::V6 => 8,
+        Family::V4 => 12..20,
+        Family::V6 => 8..40,
     };
-    let is_same = bytes.len() == packet.len() && bytes[addresses..] == packet[addresses..];
+    let is_same = match pieces {
+        [packet] => {
+            bytes.len() == packet.len()
+                && bytes[addresses.start..] == packet[addresses.start..]
+                // Another's last fragment may look like it.
+                && is_first(bytes) == is_first(packet)
+        }
+        pieces => {
+            bytes.len() >= addresses.end
+                && bytes[addresses.clone()] == pieces[0][addresses]
+                && is_first(bytes)
+        }
+    };
     is_same.then(|| match family {
         Family::V4 => bytes[1] >> 2,
         Family::V6 => bytes[0] << 4 >> 2 | bytes[1] >> 6,

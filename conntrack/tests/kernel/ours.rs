@@ -5,9 +5,10 @@ use std::fmt;
 use conntrack::{
     ConnectionId, Connections, Description, Direction, Judgement, Message, NotMade, Notes, Settings,
 };
-use packet::{Key, Millis, Seed, ethernet, parse};
+use packet::{Key, Millis, Part, Seed, ethernet, parse};
 
 use crate::Verdict;
+use crate::pieces::is_first;
 
 /// The connections of one case.
 pub(crate) struct Ours {
@@ -37,8 +38,8 @@ impl Ours {
     }
 
     /// What becomes of a packet, and whether its connection is assured, if that is to be compared.
-    pub(crate) fn judge(&mut self, packet: &[u8]) -> (Verdict, Option<bool>) {
-        let Some(message) = read(packet) else { return (Verdict::Invalid, None) };
+    pub(crate) fn judge(&mut self, pieces: &[Vec<u8>]) -> (Verdict, Option<bool>) {
+        let Some(message) = read(pieces) else { return (Verdict::Invalid, None) };
         let Judgement { verdict, direction, connection } = self.connections.judge(&message, NOW);
         let verdict = match (verdict, direction) {
             (conntrack::Verdict::Invalid, _) => return (Verdict::Invalid, None),
@@ -66,13 +67,25 @@ impl Ours {
     }
 }
 
-/// What a packet says to connections.
-fn read(packet: &[u8]) -> Option<Message> {
+/// What a packet says to connections, or all of its fragments together.
+fn read(pieces: &[Vec<u8>]) -> Option<Message> {
+    let packet = pieces.iter().find(|piece| is_first(piece))?;
     let ethertype = if packet[0] >> 4 == 4 { ethernet::IPV4 } else { ethernet::IPV6 };
     let mut frame = vec![0; ethernet::LEN];
     frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
     frame.extend(packet);
     let mut key = Key::ZERO;
     let headers = parse(&frame, frame.len(), &mut key).unwrap();
-    Message::read(&key, headers, &frame, frame.len(), 0).ok()
+    if pieces.len() == 1 {
+        return Message::read(&key, headers, &frame, frame.len(), 0).ok();
+    }
+    let ends = pieces.iter().map(|piece| {
+        let mut frame = frame[..ethernet::LEN].to_vec();
+        frame.extend(piece);
+        let headers = parse(&frame, frame.len(), &mut Key::ZERO.clone()).unwrap();
+        Part::read(headers, &frame).unwrap()
+    });
+    let len = ends.map(|part| part.bytes.end).max()?;
+    let start = Part::read(headers, &frame)?.at;
+    Message::read_fragmented(&key, headers, &frame, (start, len as usize), 0).ok()
 }
