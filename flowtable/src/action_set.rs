@@ -36,15 +36,17 @@ impl<'a> Iterator for List<'a> {
     }
 }
 
-/// What an action set does, in the order of OpenFlow (1.5 §5.6): of each kind the last that was
-/// written, all that write fields in the order in which they came, and of those that lead somewhere
-/// the first kind there is. A set that leads nowhere does nothing.
+/// What an action set does, in the order of OpenFlow (1.5 §5.6) and Open vSwitch: of each kind the
+/// last that was written, all that write fields in the order in which they came, and of those that
+/// lead somewhere the first kind there is. A set that leads nowhere does nothing.
 pub(crate) fn in_order<'a>(set: &[&'a Action]) -> Vec<&'a Action> {
     let last = |is: fn(&Action) -> bool| set.iter().rev().find(|action| is(action)).copied();
-    let ways: [fn(&Action) -> bool; 3] = [
+    let ways: [fn(&Action) -> bool; 5] = [
         |action| matches!(action, Action::Group(_)),
         |action| matches!(action, Action::Output(_)),
         |action| matches!(action, Action::Resubmit { .. }),
+        |action| matches!(action, Action::CtClear),
+        |action| matches!(action, Action::Ct(_)),
     ];
     let Some(way) = ways.into_iter().find_map(last) else { return Vec::new() };
     let singles: [fn(&Action) -> bool; 3] = [
@@ -91,5 +93,10 @@ mod tests {
         assert_eq!(ordered, expected);
         assert_eq!(in_order(&set[..1]), [&actions[0]]);
         assert!(in_order(&set[1..4]).is_empty(), "it leads nowhere");
+        let (ct, resubmit) =
+            (Action::Ct(Box::default()), Action::Resubmit { in_port: None, table: None });
+        assert_eq!(in_order(&[&ct, &actions[3]]), [&actions[3], &ct]);
+        assert_eq!(in_order(&[&ct, &resubmit]), [&resubmit]);
+        assert_eq!(in_order(&[&Action::CtClear, &ct]), [&Action::CtClear], "as Open vSwitch does");
     }
 }

@@ -9,7 +9,10 @@ mod generators;
 
 use std::net::IpAddr;
 
-use api::{Action, Ct, CtZone, Field, FlowMod, Match, Nat, NatChoice, NatRange, OutPort, Subfield};
+use api::{
+    Action, Ct, CtZone, Field, FlowMod, GroupMod, Match, Nat, NatChoice, NatRange, OutPort,
+    Subfield,
+};
 use common::{Bench, CONNECTIONS, Options};
 use flowtable::VlanMode;
 use generators::{LAST, Text, any_pipeline_flow};
@@ -200,7 +203,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 /// Flows by which what has been found out, and what not, leads elsewhere: random ones lie between.
-const BASE: [&str; 7] = [
+const BASE: [&str; 8] = [
+    "table=0,priority=2,udp,in_port=2,actions=group:1,output:4",
     "table=0,priority=2,ip,actions=ct(table=1),output:1",
     "table=0,priority=2,ipv6,actions=ct(commit,zone=1,table=1)",
     "table=1,priority=2,ip,ct_state=+new,actions=ct(commit,exec(load:1->NXM_NX_CT_MARK[]),table=2),resubmit(,3)",
@@ -210,9 +214,14 @@ const BASE: [&str; 7] = [
     "table=3,priority=2,ct_state=+trk,ct_mark=1,ip,actions=check_pkt_larger(9)->reg0[3],output:2",
 ];
 
+/// A group that asks, too.
+const GROUP: &str = "group_id=1,type=all,bucket=actions=ct(commit,zone=1,nat(src=10.0.0.5),table=2),\
+                     bucket=actions=mod_nw_tos:4,ct(zone=1,table=3)";
+
 fn run(flows: &[Text], steps: &[Step], options: Options) -> Result<(), TestCaseError> {
     let vlans = vec![VlanMode::Trunk(Vec::new()); 4];
     let mut bench = Bench::new(&vlans, options);
+    bench.group_mod(&GroupMod::Add(GROUP.parse().unwrap()));
     bench.flow_mods(&BASE.map(|flow| flow.parse().unwrap()));
     for flow in flows {
         bench.flow_mods(std::slice::from_ref(&flow.0));
@@ -256,6 +265,22 @@ proptest! {
     ) {
         run(&flows, &steps, Options { sessions: 8, megaflows: 8 })?;
     }
+}
+
+#[test]
+fn what_a_bucket_asks_about_connections_was_not_asked() {
+    let vlans = vec![VlanMode::Trunk(Vec::new()); 4];
+    let mut bench = Bench::new(&vlans, Options::default());
+    let group = "group_id=1,type=select,bucket=actions=ct(commit,nat(dst=10.0.0.7),table=1)";
+    bench.group_mod(&GroupMod::Add(group.parse().unwrap()));
+    bench.flow_mods(&[
+        "table=0,ip,actions=group:1".parse().unwrap(),
+        "table=1,ip,ct_state=+new+trk,nw_dst=10.0.0.7,actions=output:2".parse().unwrap(),
+    ]);
+    let key = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=64,tp_src=1,tp_dst=2";
+    let packet = compose(&api::text::packet(key, &api::NoNames).unwrap(), 60);
+    let (real, expected) = bench.carry(1, &[packet]);
+    assert_eq!((real.sent.len(), real), (1, expected));
 }
 
 #[test]

@@ -388,6 +388,8 @@ fn ordered(set: &[Action]) -> Vec<Action> {
     last(|action| matches!(action, Action::SetQueue(_)));
     let leads = last(|action| matches!(action, Action::Group(_)))
         || last(|action| matches!(action, Action::Output(_)))
-        || last(|action| matches!(action, Action::Resubmit { .. }));
+        || last(|action| matches!(action, Action::Resubmit { .. }))
+        || last(|action| matches!(action, Action::CtClear))
+        || last(|action| matches!(action, Action::Ct(_)));
     if leads { ordered } else { Vec::new() }
 }
