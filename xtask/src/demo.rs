@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: namespaces talk through the switch, and everything is shown as it would be typed.
 
+mod nat;
 mod pipeline;
 mod two_pods;
 
@@ -31,6 +32,8 @@ enum Name {
     TwoPods,
     /// A pipeline of forty tables: services, affinity, failover, meters and policies.
     Pipeline,
+    /// A hidden client and a service of two backends: connections, fragments, FTP, and a session.
+    Nat,
 }
 
 /// What is played: who takes part, and what happens.
@@ -61,6 +64,7 @@ pub(crate) fn run(
     let play = match options.play {
         Name::TwoPods => &two_pods::PLAY,
         Name::Pipeline => &pipeline::PLAY,
+        Name::Nat => &nat::PLAY,
     };
     tools::install_for_tests(report);
     let built = report.step("build, optimised", |step| {

@@ -16,6 +16,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("c++", "g++"),
     ("clang", "clang"),
     ("curl", "curl"),
+    ("dig", "bind9-dnsutils"),
+    ("dnsmasq", "dnsmasq-base"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
     ("iperf3", "iperf3"),
