@@ -344,6 +344,9 @@ pub struct Worker {
     pub busy_ns: u64,
     /// Time spent looking for packets in vain, in nanoseconds.
     pub idle_ns: u64,
+    /// Its longest turn in the last second or two that it was awake, in nanoseconds, with all it did
+    /// between packets.
+    pub longest_turn_ns: u64,
     /// How often it went to sleep.
     pub sleeps: u64,
     /// System calls made to receive and send.

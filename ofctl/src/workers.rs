@@ -32,6 +32,7 @@ fn print(out: &mut Output, worker: &Worker) -> io::Result<()> {
     let lines = [
         ("busy", format!("{} ({})", seconds(worker.busy_ns), share(worker.busy_ns, time))),
         ("idle", format!("{} ({})", seconds(worker.idle_ns), share(worker.idle_ns, time))),
+        ("longest turn", format!("{} \u{b5}s", worker.longest_turn_ns.div_ceil(1000))),
         ("sleeps", worker.sleeps.to_string()),
         ("system calls", worker.syscalls.to_string()),
         ("packets received", worker.rx_packets.to_string()),

@@ -33,6 +33,7 @@ counters! {
     sent "Packets sent.",
     busy_ns "Nanoseconds spent on batches.",
     idle_ns "Nanoseconds spent looking for packets in vain.",
+    longest_turn_ns "Nanoseconds of its longest turn in the last second or two that it was awake, all it did included.",
     sleeps "Times it went to sleep.",
     syscalls "System calls made for packets.",
     session_hits "Packets that met a session (tier 1).",

@@ -25,6 +25,7 @@ pub mod inject;
 mod lanes;
 pub mod last_drops;
 pub mod ledger;
+mod longest;
 mod nat;
 pub mod news;
 pub mod numbers;

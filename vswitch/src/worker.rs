@@ -18,6 +18,7 @@ use crate::clock::{Clock, millis};
 use crate::counters::WorkerCounters;
 use crate::desk::{Desk, Order, Returned};
 use crate::histogram::Stopwatch;
+use crate::longest::Longest;
 use crate::news::Teller;
 use crate::publish::Publication;
 use crate::session::Sessions;
@@ -87,6 +88,7 @@ pub struct Worker {
     number: u64,
     swept: Millis,
     stopping: bool,
+    longest: Longest,
     /// The end of the last sleep, until the first turn behind it is over.
     woken: Option<Duration>,
     cpu: Option<usize>,
@@ -142,6 +144,7 @@ impl Worker {
             number,
             swept: Millis(0),
             stopping: false,
+            longest: Longest::default(),
             woken: None,
             cpu: setup.cpu,
             generation: setup.generation,
@@ -175,6 +178,7 @@ impl Worker {
 
     /// One turn. Answers whether there was anything to do.
     pub fn turn(&mut self, now: Duration) -> bool {
+        self.longest.turn(now);
         // First: what is found out from here on is right for what has changed by now.
         let generation = self.generation.as_ref().map_or(0, |generation| generation.get());
         self.look_up();
@@ -444,6 +448,7 @@ impl Worker {
         counters.session_bytes.set(sessions.as_ref().map_or(0, Sessions::bytes) as u64);
         counters.last_drop_bytes.set(outputs.last_drops.bytes() as u64);
         counters.free_frames.set(pool.len() as u64);
+        counters.longest_turn_ns.set(nanoseconds(self.longest.get()));
         counters.short_cuts.set(self.short_cuts() as u64);
         counters.short_cuts_made.set(self.made);
         let carried = self.inputs.iter().filter_map(|input| input.short_cuts.as_ref());
@@ -459,6 +464,7 @@ impl Worker {
 
     fn rest(&mut self) {
         self.report();
+        self.longest.rest();
         self.way.tracker.rest();
         self.counters.sleeps.add(1);
         self.desk.asleep.store(true, Ordering::Relaxed);

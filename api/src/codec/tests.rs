@@ -415,6 +415,7 @@ fn workers_round_trip() {
         asleep: false,
         busy_ns: 2,
         idle_ns: 3,
+        longest_turn_ns: 18,
         sleeps: 4,
         syscalls: 5,
         batches: 6,

@@ -16,6 +16,7 @@ impl Control {
                 asleep: member.desk.asleep.load(std::sync::atomic::Ordering::Relaxed),
                 busy_ns: counters.busy_ns.get(),
                 idle_ns: counters.idle_ns.get(),
+                longest_turn_ns: counters.longest_turn_ns.get(),
                 sleeps: counters.sleeps.get(),
                 syscalls: counters.syscalls.get(),
                 batches: counters.batches.get(),
