@@ -23,6 +23,8 @@ pub struct Case {
     pub goal: Goal,
     /// How many ticks of the processor's clock a packet is to take at most, if that is an aim.
     pub ticks: Option<f64>,
+    /// What both get before, one part after the other, so that connections are there.
+    pub before: Vec<Vec<Vec<u8>>>,
     /// The packets, which come again and again in this order.
     pub packets: Packets,
     /// How many entries a cache of wildcards must have for them; none if that is only told.

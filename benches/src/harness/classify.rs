@@ -19,12 +19,12 @@ use crate::harness::{Findings, Plan};
 
 /// Sizes for a million flows: of ours as an operator would configure it, and of both sides' memory.
 const LARGE: (Limits, HugeMemory) = (
-    Limits { flows: 1_100_000, megaflows: 1 << 21, sessions: 1 << 21 },
-    HugeMemory { dpdk_mib: 5120, ours_mib: 2304 },
+    Limits { flows: 1_100_000, megaflows: 1 << 21, sessions: 1 << 21, ..Limits::USUAL },
+    HugeMemory::LARGE,
 );
 /// Sizes for a hundred thousand.
 const SMALL: (Limits, HugeMemory) = (
-    Limits { flows: 200_000, megaflows: 1 << 18, sessions: 1 << 18 },
+    Limits { flows: 200_000, megaflows: 1 << 18, sessions: 1 << 18, ..Limits::USUAL },
     HugeMemory { dpdk_mib: 1024, ours_mib: 512 },
 );
 /// The same lists and packets every time.
@@ -66,7 +66,8 @@ pub fn run(plan: &Plan) -> Result<Findings> {
 
 /// What one must know to read the rows.
 fn about() -> String {
-    let sizes = |(Limits { flows, megaflows, sessions }, HugeMemory { dpdk_mib, .. }): (_, _)| {
+    let sizes = |(limits, HugeMemory { dpdk_mib, .. }): (_, _)| {
+        let Limits { flows, megaflows, sessions, .. } = limits;
         format!(
             "limits.flows = {flows}, megaflows = {megaflows}, sessions = {sessions}, and {dpdk_mib} \
              MiB for DPDK"
@@ -191,6 +192,7 @@ impl Job {
             name,
             goal,
             ticks: None,
+            before: Vec::new(),
             packets,
             megaflows,
             sessions: None,

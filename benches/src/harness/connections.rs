@@ -1,6 +1,6 @@
 //! The connections that are tracked in measurements, and the flows that do it: the same for both sides.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use packet::{Key, compose, ethernet, parse, tcp, udp};
 
@@ -115,28 +115,51 @@ impl Ends {
     fn packet(&self, back: bool) -> Vec<u8> {
         let (src, dst) =
             if back { (self.answers, self.answered) } else { (self.client, self.asked) };
-        let [eth_src, eth_dst] = if back { [2u8, 1] } else { [1, 2] };
+        let stations = if back { [2, 1] } else { [1, 2] };
         let flags = if self.proto == tcp::PROTO { tcp::ACK } else { 0 };
-        let key = Key::ZERO
-            .with(Key::ETH_SRC, 0x0200_0000_0000_u64 | u64::from(eth_src))
-            .with(Key::ETH_DST, 0x0200_0000_0000_u64 | u64::from(eth_dst))
-            .with(Key::ETH_TYPE, ethernet::IPV4)
-            .with(Key::HAS_NETWORK, 1u8)
-            .with(Key::HAS_TRANSPORT, 1u8)
-            .with(Key::TTL_LEFT, 1u8)
-            .with(Key::NW_TTL, 64u8)
-            .with(Key::NW_PROTO, self.proto)
-            .with(Key::NW_SRC, src.0.to_bits())
-            .with(Key::NW_DST, dst.0.to_bits())
-            .with(Key::TP_SRC, src.1)
-            .with(Key::TP_DST, dst.1)
-            .with(Key::TCP_FLAGS, flags);
-        let mut frame = compose(&key, 60);
+        let ends = [src, dst].map(|(address, port)| (address.into(), port));
+        let mut frame = frame(stations, self.proto, ends, flags);
         if self.proto == tcp::PROTO {
             number(&mut frame, if back { [2000, 1006] } else { [1000, 2006] });
         }
         frame
     }
+}
+
+/// The shortest packet between two such stations (02:00:00:00:00:xx) and two such ends.
+pub fn frame(
+    [eth_src, eth_dst]: [u8; 2],
+    proto: u8,
+    [src, dst]: [(IpAddr, u16); 2],
+    flags: u16,
+) -> Vec<u8> {
+    let key = Key::ZERO
+        .with(Key::ETH_SRC, 0x0200_0000_0000_u64 | u64::from(eth_src))
+        .with(Key::ETH_DST, 0x0200_0000_0000_u64 | u64::from(eth_dst))
+        .with(Key::HAS_NETWORK, 1u8)
+        .with(Key::HAS_TRANSPORT, 1u8)
+        .with(Key::TTL_LEFT, 1u8)
+        .with(Key::NW_TTL, 64u8)
+        .with(Key::NW_PROTO, proto)
+        .with(Key::TP_SRC, src.1)
+        .with(Key::TP_DST, dst.1)
+        .with(Key::TCP_FLAGS, flags);
+    let key = match (src.0, dst.0) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => key
+            .with(Key::ETH_TYPE, ethernet::IPV4)
+            .with(Key::NW_SRC, src.to_bits())
+            .with(Key::NW_DST, dst.to_bits()),
+        (src, dst) => {
+            let bits = |address: IpAddr| match address {
+                IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+                IpAddr::V6(address) => address.to_bits(),
+            };
+            key.with(Key::ETH_TYPE, ethernet::IPV6)
+                .with(Key::IPV6_SRC, bits(src))
+                .with(Key::IPV6_DST, bits(dst))
+        }
+    };
+    compose(&key, 60)
 }
 
 /// Numbers the data of a segment and what it acknowledges, with a window that has room for both.

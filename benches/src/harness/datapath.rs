@@ -43,6 +43,7 @@ fn set(work: Work, flows: u32) -> Set {
         name: name(work, flows),
         goal,
         ticks: work.ticks().filter(|_| flows < 10_000),
+        before: Vec::new(),
         packets: traffic::packets(flows).into(),
         megaflows: Some(u64::from(work.megaflows(flows))),
         sessions: None,

@@ -25,6 +25,7 @@ use serde::Serialize;
 use crate::harness::machine::Machine;
 use crate::harness::row::Row;
 
+pub mod beginnings;
 pub mod blocks;
 pub mod captures;
 pub mod case;
@@ -40,6 +41,7 @@ pub mod machine;
 pub mod ours;
 pub mod ovs;
 pub mod pair;
+pub mod part;
 pub mod process;
 pub mod progress;
 pub mod row;

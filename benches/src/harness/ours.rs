@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use api::request::{
-    BridgeAdd, FlowAppend, FlowBegin, FlowChange, FlowCommit, PortAdd, PortDel, PortKind,
-    PortStats, PortVlan,
+    BridgeAdd, ConnectionFilter, CtDump, CtFlush, CtStats, FlowAppend, FlowBegin, FlowChange,
+    FlowCommit, PortAdd, PortDel, PortKind, PortStats, PortVlan,
 };
 use api::{Client, reply, request};
 
@@ -39,13 +39,22 @@ pub struct Limits {
     pub megaflows: u32,
     /// Sessions of its worker.
     pub sessions: u32,
+    /// Connections.
+    pub connections: u32,
 }
 
 impl Limits {
+    /// As it comes.
+    pub const USUAL: Self =
+        Self { flows: 1_000_000, megaflows: 1 << 16, sessions: 1 << 16, connections: 1_000_000 };
+
     /// What an operator would write into the file.
     pub fn text(self) -> String {
-        let Self { flows, megaflows, sessions } = self;
-        format!("[limits]\nflows = {flows}\nmegaflows = {megaflows}\nsessions = {sessions}\n")
+        let Self { flows, megaflows, sessions, connections } = self;
+        format!(
+            "[limits]\nflows = {flows}\nmegaflows = {megaflows}\nsessions = {sessions}\n\
+             connections = {connections}\n"
+        )
     }
 }
 
@@ -53,20 +62,25 @@ impl Ours {
     /// Starts it in a namespace, as it comes but for its one worker, which is on `cpu`, and with
     /// short-cuts between pods or without.
     pub fn start(programs: &Path, namespace: &str, cpu: usize, short_cuts: bool) -> Result<Self> {
-        Self::configured(programs, namespace, cpu, &format!("short_cuts = {short_cuts}\n"))
+        Self::configured(programs, namespace, &[cpu], &format!("short_cuts = {short_cuts}\n"))
     }
 
     /// Starts it with tables of such sizes.
     pub fn sized(programs: &Path, namespace: &str, cpu: usize, limits: Limits) -> Result<Self> {
-        Self::configured(programs, namespace, cpu, &limits.text())
+        Self::configured(programs, namespace, &[cpu], &limits.text())
+    }
+
+    /// Starts it as it comes, but with a worker on each of these processors.
+    pub fn with_workers(programs: &Path, namespace: &str, cpus: &[usize]) -> Result<Self> {
+        Self::configured(programs, namespace, cpus, "")
     }
 
     /// With so much behind `[workers]`.
-    fn configured(programs: &Path, namespace: &str, cpu: usize, rest: &str) -> Result<Self> {
+    fn configured(programs: &Path, namespace: &str, cpus: &[usize], rest: &str) -> Result<Self> {
         let folder = Folder::new("ours")?;
         let (file, socket) = (folder.path().join("config.toml"), folder.path().join("s.sock"));
         let config =
-            format!("socket = {socket:?}\nstate = \"\"\n[workers]\ncpus = [{cpu}]\n{rest}");
+            format!("socket = {socket:?}\nstate = \"\"\n[workers]\ncpus = {cpus:?}\n{rest}");
         fs::write(&file, config)?;
         let mut switch = Line::new(programs.join("vswitchd"))
             .words("--config")
@@ -147,10 +161,39 @@ impl Ours {
         Ok((port, now))
     }
 
-    /// The counters of its worker.
+    /// The counters of its first worker.
     pub fn worker(&mut self) -> Result<reply::Worker> {
-        let workers = self.client.call(request::WorkerStats {})?.workers;
-        workers.into_iter().next().context("a switch without workers")
+        self.workers()?.into_iter().next().context("a switch without workers")
+    }
+
+    /// The counters of all of its workers.
+    pub fn workers(&mut self) -> Result<Vec<reply::Worker>> {
+        Ok(self.client.call(request::WorkerStats {})?.workers)
+    }
+
+    /// How many connections there are and were.
+    pub fn connections(&mut self) -> Result<reply::CtCounts> {
+        Ok(self.client.call(CtStats { kinds: false })?)
+    }
+
+    /// How many of them a filter takes.
+    pub fn count_connections(&mut self, filter: &ConnectionFilter) -> Result<usize> {
+        let (mut count, mut after) = (0, None);
+        loop {
+            let dump = CtDump { filter: filter.clone(), after, limit: None };
+            let page = self.client.call(dump)?;
+            count += page.connections.len();
+            after = page.next;
+            if after.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Forgets all connections.
+    pub fn flush_connections(&mut self) -> Result<()> {
+        self.client.call(CtFlush::default())?;
+        Ok(())
     }
 
     /// Its version.

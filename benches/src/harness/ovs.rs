@@ -29,6 +29,8 @@ pub struct HugeMemory {
 impl HugeMemory {
     /// Enough for ten thousand packets.
     pub const SMALL: Self = Self { dpdk_mib: 512, ours_mib: 128 };
+    /// Enough for a million.
+    pub const LARGE: Self = Self { dpdk_mib: 5120, ours_mib: 2304 };
 }
 
 /// A running OVS with the bridge `br0`. Fields are dropped from top to bottom: the switch first.
@@ -159,8 +161,10 @@ impl Ovs {
         let numbered = self.line(Line::new("ovs-ofctl").words("dump-ports-desc br0")).run()?;
         if !numbered.contains(&format!(" {number}({name})")) {
             let log = fs::read_to_string(self.folder.path().join("switch.err"))?;
-            let said = log.lines().rfind(|line| line.contains(name));
-            bail!("OVS did not open {name}: {}", said.unwrap_or("it does not say why"));
+            let is_told = |line: &&str| line.contains("|WARN|") || line.contains("|ERR|");
+            let said: Vec<_> = log.lines().filter(is_told).collect();
+            let last = said[said.len().saturating_sub(8)..].join("; ");
+            bail!("OVS did not open {name}, and says last: {last}");
         }
         Ok(())
     }
@@ -191,12 +195,8 @@ impl Ovs {
     /// What its polling threads have done since they were last cleared: packets that were looked up
     /// in the tables, and ticks that went into packets.
     pub fn misses(&self) -> Result<(u64, u64)> {
-        let text = self.ask("dpif-netdev/pmd-stats-show", &[])?;
-        let sum = |word: &str| {
-            let counts = text.match_indices(word);
-            counts.filter_map(|(at, word)| number_behind(&text[at..], word)).sum()
-        };
-        Ok((sum("miss with success upcall:"), sum("processing cycles:")))
+        self.threads_sum(["miss with success upcall:", "processing cycles:"])
+            .map(<(u64, u64)>::from)
     }
 
     /// Sets the counters of [`Ovs::misses`] to zero.
@@ -204,13 +204,30 @@ impl Ovs {
         self.ask("dpif-netdev/pmd-stats-clear", &[]).map(drop)
     }
 
+    /// Counters of its polling threads, by the words in front of them.
+    fn threads_sum<const N: usize>(&self, words: [&str; N]) -> Result<[u64; N]> {
+        let text = self.ask("dpif-netdev/pmd-stats-show", &[])?;
+        Ok(words.map(|word| {
+            let counts = text.match_indices(word);
+            counts.filter_map(|(at, word)| number_behind(&text[at..], word)).sum()
+        }))
+    }
+
+    /// How many connections it has.
+    pub fn connections(&self) -> Result<u64> {
+        let text = self.ask("dpctl/ct-get-nconns", &[])?;
+        text.trim().parse().with_context(|| format!("no number: {text}"))
+    }
+
+    /// Forgets all connections.
+    pub fn flush_connections(&self) -> Result<()> {
+        self.ask("dpctl/flush-conntrack", &[]).map(drop)
+    }
+
     /// Packets that its polling threads have received, and when.
     pub fn received(&self) -> Result<(u64, u64)> {
-        let text = self.ask("dpif-netdev/pmd-stats-show", &[])?;
-        let now = clock::now_ns();
-        let counts = text.match_indices("packets received:");
-        let counts = counts.filter_map(|(at, word)| number_behind(&text[at..], word));
-        Ok((counts.sum(), now))
+        let [packets] = self.threads_sum(["packets received:"])?;
+        Ok((packets, clock::now_ns()))
     }
 
     /// The time its threads have had.

@@ -24,6 +24,11 @@ use crate::harness::progress::Progress;
 use crate::harness::row::{Goal, Row};
 use crate::harness::{Plan, captures, machine, say};
 
+mod before;
+mod fresh;
+
+pub use fresh::Fresh;
+
 /// Who stands beside ours.
 pub const PEER: &str = "OVS-DPDK";
 const UNIT: &str = "Mpps";
@@ -216,10 +221,12 @@ impl Pair {
     }
 
     fn measure(&mut self, plan: &Plan, progress: &Progress, case: &Case) -> Result<Vec<Row>> {
+        self.before_ours(progress, case)?;
         let mut notes = vec![self.feed_ours(progress, case)?];
         let our_before = self.our_traffic(case.ports())?;
         self.ours.freeze(true)?;
         notes.push(self.feed_ovs(progress, case)?);
+        notes.push(self.before_ovs(progress, case)?);
         let their_before = self.their_traffic(case.ports())?;
         let caches = self.best_caches(plan, case.packets.frames.len())?;
         notes.push(format!("OVS with {caches}"));

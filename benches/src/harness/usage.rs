@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
@@ -36,6 +37,19 @@ impl CpuTime {
     pub fn all_since(&self, before: &Self) -> u64 {
         self.since(before).sum()
     }
+}
+
+/// The time that the thread of this name has had on a CPU, in nanoseconds.
+pub fn thread_time(id: u32, name: &str) -> Result<u64> {
+    let threads = fs::read_dir(format!("/proc/{id}/task")).context("reading threads")?;
+    let is_it = |path: &Path| {
+        fs::read_to_string(path.join("comm")).is_ok_and(|called| called.trim() == name)
+    };
+    let mut paths = threads.flatten().map(|thread| thread.path());
+    let path = paths.find(|path| is_it(path)).with_context(|| format!("no thread {name}"))?;
+    let times = fs::read_to_string(path.join("schedstat")).context("reading schedstat")?;
+    let ran = times.split_whitespace().next().and_then(|ran| ran.parse().ok());
+    ran.context("schedstat has no times")
 }
 
 /// Resident memory of a process in bytes, huge pages too.

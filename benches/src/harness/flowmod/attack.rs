@@ -13,8 +13,8 @@ use testnet::{Host, TestNet};
 
 use crate::harness::blocks::{Block, Blocks, Count};
 use crate::harness::disturbance::Watched;
-use crate::harness::flowmod::Part;
 use crate::harness::ours::Ours;
+use crate::harness::part::Part;
 use crate::harness::process::{Folder, Line, Process, pause};
 use crate::harness::progress::Progress;
 use crate::harness::row::{Goal, Row};

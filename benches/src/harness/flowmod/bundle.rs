@@ -8,9 +8,9 @@ use testnet::TestNet;
 
 use crate::clock;
 use crate::harness::Plan;
-use crate::harness::flowmod::Part;
 use crate::harness::ours::Ours;
 use crate::harness::ovs::Ovs;
+use crate::harness::part::Part;
 use crate::harness::process::{Folder, Line};
 use crate::harness::progress::Progress;
 use crate::harness::row::{Goal, Row};

@@ -8,8 +8,8 @@ use api::request::{NullOptions, PcapOptions, PortKind};
 use testnet::TestNet;
 
 use crate::clock;
-use crate::harness::flowmod::Part;
 use crate::harness::ours::{Limits, Ours};
+use crate::harness::part::Part;
 use crate::harness::process::{Folder, await_for, is_told_to_end, pause};
 use crate::harness::progress::Progress;
 use crate::harness::row::{Goal, Row};
@@ -38,7 +38,7 @@ pub(crate) struct Sized {
 }
 
 pub(crate) const SIZED: Sized = Sized {
-    limits: Limits { flows: 1_100_000, megaflows: 1 << 21, sessions: 1 << 21 },
+    limits: Limits { flows: 1_100_000, megaflows: 1 << 21, sessions: 1 << 21, ..Limits::USUAL },
     count: 1_000_000,
 };
 /// Packets by one port.

@@ -7,28 +7,17 @@
 //! | [`storm`] | forwarding while they come |
 //! | [`attack`] | packets crafted to make a switch look everywhere |
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 use crate::harness::ours::Ours;
-use crate::harness::process::is_told_to_end;
+use crate::harness::part::Part;
 use crate::harness::progress::Progress;
-use crate::harness::row::{Goal, Row};
 use crate::harness::{Findings, Plan, machine};
 
 pub mod attack;
 pub mod bundle;
 pub mod million;
 pub mod storm;
-
-/// A part of the bench: rows that are measured together.
-pub(crate) struct Part {
-    /// Its rows: what they are called, their units, and what is to be reached.
-    rows: &'static [(&'static str, &'static str, Goal)],
-    /// Seconds that each takes, quick and else.
-    cost: (f64, f64),
-    /// Measures them, one row each.
-    measure: fn(&Plan, &Progress) -> Result<Vec<Row>>,
-}
 
 const PARTS: [Part; 4] = [bundle::PART, million::PART, storm::PART, attack::PART];
 /// The seconds that all rows may take if they must be quick.
@@ -37,33 +26,14 @@ const QUICK: u64 = 600;
 /// Measures everything.
 pub fn run(plan: &Plan) -> Result<Findings> {
     machine::leave(plan.cpu)?;
-    let cost = |part: &Part| {
-        let cost = if plan.quick { part.cost.0 } else { part.cost.1 };
-        vec![cost; part.rows.len()]
-    };
-    let parts = PARTS.into_iter().filter(|part| part.rows.iter().any(|row| plan.wants(row.0)));
+    let parts = PARTS.into_iter().filter(|part| part.is_wanted(plan));
     let parts: Vec<_> = parts.collect();
-    let costs = parts.iter().flat_map(cost).collect();
+    let costs = parts.iter().flat_map(|part| part.costs(plan.quick)).collect();
     let mut progress = Progress::new(costs, plan.limit(QUICK));
     let mut findings = Findings { about: about(), ..Findings::default() };
     findings.versions = versions(plan)?;
     for part in parts {
-        let [(first, ..), ..] = part.rows else { continue };
-        let measured = match progress.begin(first) {
-            true => (part.measure)(plan, &progress),
-            false => Err(anyhow!("no time was left")),
-        };
-        part.rows.iter().for_each(|_| progress.end());
-        match measured {
-            Ok(rows) => findings.rows.extend(rows),
-            Err(error) if is_told_to_end() => return Err(error),
-            Err(error) => {
-                let why = format!("{error:#}");
-                let void = part.rows.iter();
-                let void = void.map(|(case, unit, goal)| Row::void(case, "", unit, *goal, &why));
-                findings.rows.extend(void);
-            }
-        }
+        findings.rows.extend(part.take(plan, &mut progress)?);
     }
     Ok(findings)
 }
@@ -86,6 +56,7 @@ fn versions(plan: &Plan) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::harness::row::Goal;
 
     /// The table of what is to be reached, as it was agreed on.
     #[test]
