@@ -5,6 +5,7 @@ use bytemuck::Zeroable;
 
 use crate::Direction;
 use crate::grace::Moment;
+use crate::kin::Kin;
 use crate::message::Content;
 use crate::quick::Ack;
 use crate::shared_tcp::SharedTcp;
@@ -22,7 +23,7 @@ pub(crate) struct Connection {
     /// When it goes, if it is silent until then: milliseconds, wrapping.
     deadline: AtomicU32,
     tcp: SharedTcp,
-    /// What is [`Known`] of other protocols' than TCP.
+    /// What is [`Known`] of other protocols' than TCP, and whether it has to do with other connections.
     known: AtomicU32,
     /// How often what was noted about it has changed.
     version: AtomicU32,
@@ -112,12 +113,14 @@ impl Connection {
     }
 
     /// Writes what is known when a connection begins. Only for who has taken the place.
-    pub(crate) fn begin(&self, tcp: Option<&Tcp>, mark: u32, label: u128) {
+    pub(crate) fn begin(&self, tcp: Option<&Tcp>, kin: Kin, mark: u32, label: u128) {
         match tcp {
             Some(tcp) => self.tcp.begin(tcp, Known::default()),
             None => self.tcp.clear(),
         }
-        self.known.store(0, Ordering::Relaxed);
+        let watched = if kin.alg.is_some() { WATCHED } else { 0 };
+        let announced = if kin.master.is_some() { ANNOUNCED } else { 0 };
+        self.known.store(watched | announced, Ordering::Relaxed);
         self.mark.store(mark, Ordering::Relaxed);
         self.set_label(label, u128::MAX);
     }
@@ -130,6 +133,18 @@ impl Connection {
         }
         let bits = self.known.load(Ordering::Relaxed);
         Known { replied: bits & REPLIED != 0, assured: bits & ASSURED != 0 }
+    }
+
+    /// Whether it announces others: all of its packets are to be heard.
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.known.load(Ordering::Relaxed) & WATCHED != 0
+    }
+
+    /// Whether another one has announced it.
+    #[inline]
+    pub(crate) fn is_announced(&self) -> bool {
+        self.known.load(Ordering::Relaxed) & ANNOUNCED != 0
     }
 
     /// Its state, if it is of TCP.
@@ -191,6 +206,9 @@ impl Connection {
 
     /// Whether packets that go this way find nothing new, if they are as usual.
     pub(crate) fn is_settled(&self, direction: Direction) -> bool {
+        if self.is_watched() {
+            return false;
+        }
         if self.tcp.is_there() {
             return self.tcp.is_calm();
         }
@@ -273,6 +291,9 @@ impl Connection {
 /// What is known of a connection other than TCP's, as bits.
 const REPLIED: u32 = 1;
 const ASSURED: u32 = 2;
+/// What it has to do with other connections.
+const WATCHED: u32 = 4;
+const ANNOUNCED: u32 = 8;
 /// A connection lives at most so long without a packet: half of what a deadline can say.
 const MOST_SECONDS: u32 = u32::MAX / 2 / 1000;
 

@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use api::Nat;
+use api::{Alg, Nat};
 use packet::{Headers, Millis, Seed, Transport};
 
 use crate::Direction;
 use crate::connection::{Connection, timeout};
+use crate::hear;
+use crate::kin::Kin;
 use crate::message::{Content, Message, is_datagram, transport};
 use crate::nat;
 use crate::quick::Ack;
@@ -23,7 +25,7 @@ use crate::tuple::Tuple;
 /// found stays as it is, or is known to be gone, until it begins its next batch.
 #[derive(Debug)]
 pub struct Connections {
-    table: Table,
+    pub(crate) table: Table,
     seed: Seed,
     /// What decides about ports.
     dice: AtomicU64,
@@ -36,7 +38,7 @@ pub struct Connections {
 
 /// As connections note it: it begins anew every 49 days.
 #[expect(clippy::cast_possible_truncation, reason = "differences are what counts")]
-const fn wrapped(now: Millis) -> u32 {
+pub(crate) const fn wrapped(now: Millis) -> u32 {
     now.0 as u32
 }
 
@@ -71,6 +73,8 @@ pub struct Notes {
     pub mark: (u32, u32),
     /// The label, and which bits of it are written.
     pub label: (u128, u128),
+    /// The protocol by which it announces others: of one that is made, and no other.
+    pub alg: Option<Alg>,
 }
 
 /// What the packets of a connection are told about it.
@@ -84,6 +88,8 @@ pub struct Seen {
     pub label: u128,
     /// How often the two have changed.
     pub version: u32,
+    /// The original tuple of the one that has announced it.
+    pub master: Option<Tuple>,
 }
 
 /// A connection, spelled out.
@@ -101,6 +107,10 @@ pub struct Description {
     pub label: u128,
     /// Milliseconds that it has left, if it stays silent.
     pub left: u32,
+    /// The protocol by which it announces others.
+    pub alg: Option<Alg>,
+    /// The original tuple of the one that has announced it.
+    pub master: Option<Tuple>,
 }
 
 /// What has become of connections and packets so far.
@@ -231,7 +241,13 @@ impl Connections {
             return None;
         }
         let (settings, timeouts) = (self.settings, &self.timeouts);
-        let (fate, known) = connection.track(direction, &message.content, settings, timeouts, now);
+        let content = match &message.content {
+            Content::Tcp(segment) if connection.is_watched() => {
+                Content::Tcp(self.own_numbers(id, direction, segment))
+            }
+            content => *content,
+        };
+        let (fate, known) = connection.track(direction, &content, settings, timeouts, now);
         let verdict = match fate {
             Fate::Invalid => Verdict::Invalid,
             Fate::Reopens => {
@@ -314,20 +330,48 @@ impl Connections {
         let reply = original.reversed().ok_or(NotMade::BeginsNone)?;
         let (mark, label) = (notes.mark.0 & notes.mark.1, notes.label.0 & notes.label.1);
         let tuples = Tuples { original, reply };
-        let beginning = Beginning { tuples, tcp, mark, label, timeout, now: wrapped(now) };
+        let alg = notes.alg.filter(|alg| hear::fits(*alg, &content));
+        let (kin, now) = (Kin { alg, master: None }, wrapped(now));
+        let beginning = Beginning { tuples, tcp, mark, label, timeout, now, kin };
+        if let Some(made) = self.make_announced(&beginning, nat, notes) {
+            return made;
+        }
+        self.make_own(&beginning, nat)
+    }
+
+    /// Makes a connection whose packets become what `nat` says.
+    pub(crate) fn make_own(
+        &self,
+        beginning: &Beginning,
+        nat: Option<&Nat>,
+    ) -> Result<ConnectionId, NotMade> {
         match nat.filter(|nat| nat.range().is_some()) {
-            Some(nat) => self.make_translated(&beginning, nat),
-            None => self.table.insert(&beginning),
+            Some(nat) => self.make_translated(beginning, beginning.tuples.original, nat),
+            None => self.table.insert(beginning),
         }
     }
 
-    /// Makes a connection whose packets become others: the first of which nothing else answers.
-    fn make_translated(&self, untold: &Beginning, nat: &Nat) -> Result<ConnectionId, NotMade> {
-        let original = untold.tuples.original;
+    /// Another number each time.
+    pub(crate) fn roll(&self) -> u64 {
         let dice = self.dice.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        let dice = self.seed.hash([dice]);
-        for translated in nat::candidates(nat, original, self.seed, dice) {
-            let is_free = |reply: &Tuple| self.table.is_free(reply, untold.now);
+        self.seed.hash([dice])
+    }
+
+    /// Makes a connection whose packets become what `nat` makes of `from`: the first of which nothing
+    /// else answers, and which nobody has announced.
+    pub(crate) fn make_translated(
+        &self,
+        untold: &Beginning,
+        from: Tuple,
+        nat: &Nat,
+    ) -> Result<ConnectionId, NotMade> {
+        let original = untold.tuples.original;
+        let expectations = &self.table.relations().expectations;
+        for translated in nat::candidates(nat, from, self.seed, self.roll()) {
+            let is_free = |reply: &Tuple| {
+                self.table.is_free(reply, untold.now)
+                    && expectations.find(reply, untold.now).is_none()
+            };
             let Some(reply) = translated.reversed().filter(is_free) else {
                 continue;
             };
@@ -374,7 +418,9 @@ impl Connections {
         // First: if they change meanwhile, that shows.
         let version = connection.version();
         let (mark, label) = (connection.mark(), connection.label());
-        Some(Seen { tuples, mark, label, version })
+        let master =
+            connection.is_announced().then(|| self.table.relations().kin(id.place()).master);
+        Some(Seen { tuples, mark, label, version, master: master.flatten() })
     }
 
     /// How a connection stands of which this was seen, if further packets that go this way will find
@@ -472,6 +518,8 @@ impl Connections {
     /// What is known of a connection, if it is still there.
     pub fn describe(&self, id: ConnectionId, now: Millis) -> Option<Description> {
         let (tuples, connection) = (self.table.tuples(id)?, self.table.get(id)?);
+        let has_kin = connection.is_watched() || connection.is_announced();
+        let kin = if has_kin { self.table.relations().kin(id.place()) } else { Kin::default() };
         Some(Description {
             tuples,
             state: connection.tcp_state(),
@@ -479,6 +527,8 @@ impl Connections {
             mark: connection.mark(),
             label: connection.label(),
             left: connection.left(wrapped(now))?,
+            alg: kin.alg,
+            master: kin.master,
         })
         // What was read of one that has gone meanwhile may be another's.
         .filter(|_| self.table.get(id).is_some())
@@ -493,6 +543,7 @@ impl Connections {
         let is_crowded = self.table.is_crowded();
         let round = if is_crowded || self.table.is_short() { HASTY_ROUND } else { ROUND };
         let now = wrapped(now);
+        self.table.relations().expectations.sweep(now);
         let count = self.due(round, most, now);
         if count > 0 {
             let is_over = |connection: &Connection| is_crowded && !connection.known().assured;

@@ -7,11 +7,16 @@
 //! Where a standard leaves room, the Linux kernel's `nf_conntrack` is the measure: rules that were
 //! written for it mean the same here. `tests/kernel.rs` lets both judge the same packets.
 
+mod announced;
 mod connection;
 mod connections;
+mod expectations;
 mod fragments;
+mod ftp;
 mod grace;
+mod hear;
 mod index;
+mod kin;
 mod message;
 mod nat;
 mod places;
@@ -20,16 +25,20 @@ mod quick;
 mod quoted;
 mod segment;
 mod shared_tcp;
+mod shifts;
 mod standing;
 mod sync;
 mod table;
 mod tcp;
+mod tftp;
 mod timeouts;
 mod tuple;
 mod window;
 
 pub use connections::{Connections, Description, Judgement, Notes, Seen, Stats, Verdict};
 pub use fragments::{DatagramId, Fragments, Gathered, Lost};
+pub use ftp::Text;
+pub use hear::{Heard, NotHeard, Numbers, Rewrite};
 pub use message::{Content, Message, Untracked};
 pub use segment::{Kind, Malformed, Segment};
 pub use standing::Standing;

@@ -12,6 +12,7 @@ use crate::Direction;
 use crate::connection::{Connection, Stage, Use};
 use crate::grace::{Grace, Moment};
 use crate::index::{Entry, Index};
+use crate::kin::{Kin, Relations};
 use crate::places::Places;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, zeroed};
 use crate::tcp::Tcp;
@@ -67,6 +68,7 @@ pub(crate) struct Beginning {
     pub(crate) label: u128,
     pub(crate) timeout: u32,
     pub(crate) now: u32,
+    pub(crate) kin: Kin,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,7 @@ pub(crate) struct Table {
     /// Both tuples of each connection, by family: two words each of IPv4, five of IPv6.
     tuples: [Box<[AtomicU64]>; 2],
     pub(crate) grace: Grace,
+    relations: Relations,
     live: AtomicU32,
     /// The next place that is looked at whether it can be freed.
     hand: AtomicU32,
@@ -104,9 +107,15 @@ impl Table {
             places: [(); 2].map(|()| Places::new(most)),
             tuples: FAMILIES.map(|is_ipv4| zeroed(2 * words(is_ipv4) * room)),
             grace: Grace::new(members),
+            relations: Relations::new(most, seed),
             live: AtomicU32::new(0),
             hand: AtomicU32::new(0),
         }
+    }
+
+    /// What connections have to do with others.
+    pub(crate) const fn relations(&self) -> &Relations {
+        &self.relations
     }
 
     /// How many connections there are.
@@ -170,15 +179,21 @@ impl Table {
         }
         let place = self.take(original.is_ipv4()).ok_or(NotMade::Full)?;
         let connection = self.connection(place);
-        connection.begin(beginning.tcp.as_ref(), beginning.mark, beginning.label);
+        connection.begin(beginning.tcp.as_ref(), beginning.kin, beginning.mark, beginning.label);
         connection.prolong(beginning.timeout, beginning.now);
         let entries = [(original, Direction::Original), (reply, Direction::Reply)]
             .map(|(tuple, direction)| (tuple, Entry { place, direction }));
         for (tuple, entry) in &entries {
             self.write_tuple(*entry, tuple);
         }
+        if beginning.kin.is_any() {
+            self.relations.put(place, beginning.kin);
+        }
         let entered = self.enter(&entries);
         if let Err(why) = entered {
+            if beginning.kin.is_any() {
+                self.relations.forget(ConnectionId { place, ..ConnectionId::default() });
+            }
             // Another may have seen it, on its way to find that it is not alone.
             connection.discard();
             connection.gone(self.grace.stamp());
@@ -228,8 +243,12 @@ impl Table {
     pub(crate) fn remove(&self, id: ConnectionId) -> bool {
         let connection = self.connection(id.place);
         let Some(Tuples { original, reply }) = self.tuples(id) else { return false };
+        let has_kin = connection.is_watched() || connection.is_announced();
         if !connection.end(id.is_use) {
             return false;
+        }
+        if has_kin {
+            self.relations.forget(id);
         }
         for (tuple, direction) in [(original, Direction::Original), (reply, Direction::Reply)] {
             self.index.remove(tuple.hash(self.seed), Entry { place: id.place, direction });
@@ -347,7 +366,7 @@ impl Table {
             let each = size_of::<Connection>() + 2 * words(is_ipv4) * size_of::<u64>();
             self.places[usize::from(is_ipv4)].used() as usize * each
         };
-        of(true) + of(false) + self.index.bytes()
+        of(true) + of(false) + self.index.bytes() + self.relations.bytes()
     }
 
     /// Fetches what a lookup begins with.
@@ -379,7 +398,8 @@ mod model {
 
     fn insert(table: &Table, original: Tuple, reply: Tuple) -> Result<ConnectionId, NotMade> {
         let tuples = Tuples { original, reply };
-        table.insert(&Beginning { tuples, tcp: None, mark: 0, label: 0, timeout: 9, now: 0 })
+        let (kin, tcp) = (Kin::default(), None);
+        table.insert(&Beginning { tuples, tcp, mark: 0, label: 0, timeout: 9, now: 0, kin })
     }
 
     #[test]

@@ -92,6 +92,16 @@ impl Tuple {
         Self { rest: self.rest & 0xffff_ffff | ports, ..self }
     }
 
+    /// The same from port 0: as that of all which differ in nothing but their source port.
+    pub(crate) fn without_src_port(self) -> Self {
+        self.with_ports([0, self.dst_port()])
+    }
+
+    /// The same from this port.
+    pub(crate) fn with_src_port(self, port: u16) -> Self {
+        self.with_ports([port, self.dst_port()])
+    }
+
     /// Whether it is one of IPv4.
     pub const fn is_ipv4(&self) -> bool {
         self.rest & 0xff == 4

@@ -109,6 +109,7 @@ impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Connection { zone, original, reply, mark, labels, state, timeout_ms, .. } =
             self.connection;
+        let Connection { helper, parent, .. } = self.connection;
         let (proto, [original, reply]) = (Protocol(original.proto), [original, reply].map(Tuple));
         write!(f, "{proto},orig=({original}),reply=({reply})")?;
         if *zone != 0 {
@@ -126,9 +127,15 @@ impl fmt::Display for Line<'_> {
         if *labels != 0 {
             write!(f, ",labels={labels:#x}")?;
         }
-        match state {
-            Some(state) => write!(f, ",protoinfo=(state={state})"),
-            None => Ok(()),
+        if let Some(state) = state {
+            write!(f, ",protoinfo=(state={state})")?;
+        }
+        if let Some(helper) = helper {
+            write!(f, ",helper={helper}")?;
+        }
+        match parent {
+            Some(parent) if self.args.more => write!(f, ",parent=({})", Tuple(parent)),
+            _ => Ok(()),
         }
     }
 }
@@ -143,6 +150,7 @@ fn status(connection: &Connection) -> String {
     ];
     let destinations = [(original.dst, original.dst_port), (reply.src, reply.src_port)];
     let words = [
+        (connection.parent.is_some(), "EXPECTED"),
         (connection.replied, "SEEN_REPLY"),
         (connection.assured, "ASSURED"),
         (true, "CONFIRMED"),

@@ -1,6 +1,7 @@
 //! A packet on its way through the switch.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::memory::{Chain, FRAME_SIZE, Frame, Link, Memory, prefetch};
 use crate::pool::FramePool;
@@ -228,6 +229,36 @@ impl Packet {
         true
     }
 
+    /// Replaces bytes of the first frame by others, of which there may be more or fewer; what follows
+    /// moves. Answers whether that frame has room, and still all headers, and as many segments are
+    /// made of the packet as before; if not, nothing has changed.
+    #[must_use]
+    pub fn splice(&mut self, place: Range<usize>, new: &[u8], memory: &Memory) -> bool {
+        let head = usize::from(self.head);
+        let Some(old) = place.end.checked_sub(place.start).filter(|_| place.end <= head) else {
+            return false;
+        };
+        let (new_head, new_len) = (head - old + new.len(), self.len() - old + new.len());
+        let Segmentation { kind, header, size, .. } = self.segmentation;
+        let segmentation = Segmentation::new(kind, header.into(), size, new_len);
+        let (Ok(short_head), Ok(short_len)) = (u16::try_from(new_head), u32::try_from(new_len))
+        else {
+            return false;
+        };
+        if usize::from(self.start) + new_head > FRAME_SIZE
+            || self.is_chained() && new_head < 256
+            || segmentation.unwrap_or_default().segments != self.segmentation.segments
+        {
+            return false;
+        }
+        let start = usize::from(self.start);
+        let bytes = &mut memory.bytes_mut(&mut self.frame)[start..];
+        bytes.copy_within(place.end..head, place.start + new.len());
+        bytes[place.start..place.start + new.len()].copy_from_slice(new);
+        (self.head, self.len) = (short_head, short_len);
+        true
+    }
+
     /// Keeps checksum and segmentation pointing at the same bytes when the front moves.
     fn shift_offload(&mut self, by: i32) {
         if let Checksum::Partial { start, .. } = &mut self.checksum {
@@ -450,6 +481,44 @@ mod tests {
             prop_assert_eq!(pieces, bytes);
             prop_assert_eq!(total(&pool), 64);
         }
+    }
+
+    proptest! {
+        #[test]
+        fn a_splice_is_that_of_all_bytes_or_changes_nothing(
+            len in 1..5000usize,
+            headroom in 0u16..600,
+            place in 0..2100usize,
+            old in 0..100usize,
+            new in prop::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let mut bytes: Vec<u8> = (0..251).cycle().take(len).collect();
+            let mut pool = pool(8);
+            let memory = std::sync::Arc::clone(pool.memory());
+            let mut packet = Chainer::copy_of(&bytes, headroom, PortId(3), &mut pool).unwrap();
+            let head = packet.head(&memory).len();
+            let place = place..place + old;
+            let fits = place.end <= head
+                && usize::from(headroom) + head - old + new.len() <= FRAME_SIZE
+                && (!packet.is_chained() || head - old + new.len() >= 256);
+            prop_assert_eq!(packet.splice(place.clone(), &new, &memory), fits);
+            if fits {
+                bytes.splice(place, new);
+            }
+            prop_assert_eq!((packet.to_vec(&memory), packet.len()), (bytes.clone(), bytes.len()));
+            packet.free(&mut pool);
+        }
+    }
+
+    #[test]
+    fn a_splice_makes_no_other_number_of_segments() {
+        let mut pool = pool(1);
+        let memory = std::sync::Arc::clone(pool.memory());
+        let mut packet = Chainer::copy_of(&[0; 1000], 128, PortId(0), &mut pool).unwrap();
+        packet.segmentation = Segmentation::new(Kind::Tcp4, 54, 473, 1000).unwrap();
+        assert!(!packet.splice(60..61, &[1; 2], &memory), "three segments");
+        assert!(packet.splice(60..61, &[1], &memory) && packet.splice(60..62, &[1], &memory));
+        assert_eq!(packet.packets(), 2);
     }
 
     #[test]

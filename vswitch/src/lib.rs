@@ -31,6 +31,7 @@ pub mod news;
 pub mod numbers;
 pub mod outputs;
 mod passes;
+mod payload;
 pub mod ports;
 pub mod publish;
 pub mod queue;

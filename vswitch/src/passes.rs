@@ -311,6 +311,9 @@ pub(crate) const fn says_flow(reason: DropReason) -> bool {
             | DropReason::FragmentLimit
             | DropReason::CtNoPort
             | DropReason::CtClash
+            | DropReason::CtExpectFull
+            | DropReason::CtLineCut
+            | DropReason::CtRewrite
             | DropReason::VlanTags
             | DropReason::NoHeadroom
     )

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use api::{DropReason, ct_state};
 use conntrack::{
-    ConnectionId, Connections, Content, Direction, Judgement, Message, NotMade, Notes, Seen,
-    Standing, Tuple, Tuples, Verdict,
+    ConnectionId, Connections, Content, Direction, Judgement, Message, NotHeard, NotMade, Notes,
+    Seen, Standing, Tuple, Tuples, Verdict,
 };
 use flowtable::{Connect, Tracked};
 use packet::{Headers, Key, Memory, Millis, Packet, Seed, Whole, parse};
 
 use crate::nat::translate;
+use crate::payload::rewrite;
 
 /// The connections of the switch, as one worker asks for them.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct Findings {
     judged: Option<(u16, Judgement)>,
     /// What its datagram says, if it is a fragment and all of it are here.
     pub(crate) whole: Option<Whole>,
+    /// Whether what it announces there has been heard.
+    heard: bool,
 }
 
 /// What has come of asking for a packet's connection.
@@ -48,7 +51,7 @@ pub(crate) struct Turn {
 impl Findings {
     /// Of a packet that was held, whose key has said this.
     pub(crate) const fn again(tracked: Tracked) -> Self {
-        Self { tracked, judged: None, whole: None }
+        Self { tracked, judged: None, heard: false, whole: None }
     }
 
     /// Nothing is known of its connection any more.
@@ -103,6 +106,8 @@ impl Tracker {
         if let Some(to) = turn.to {
             translate(packet, headers, &message, &to, memory);
         }
+        let packet = (packet, headers, memory);
+        self.hear(findings, &message, connect, packet, now)?;
         Ok(turn)
     }
 
@@ -122,7 +127,11 @@ impl Tracker {
             return Ok(None);
         };
         let turn = self.ask(findings, connect, &message, now)?;
-        Ok(turn.to.map(|to| (message, to)))
+        // What such a connection says would have to be read, and its numbers changed.
+        match self.to_be_heard(findings, connect) {
+            Some(_) => Err(DropReason::CtRewrite),
+            None => Ok(turn.to.map(|to| (message, to))),
+        }
     }
 
     /// Finds out what a packet is that says this, and keeps its connection if that is asked for.
@@ -134,6 +143,7 @@ impl Tracker {
         now: Millis,
     ) -> Result<Turn, DropReason> {
         let known = self.known(findings, connect.zone);
+        findings.heard &= known.is_some();
         let mut turn = Turn { again: known.is_some(), ..Turn::default() };
         let mut judgement = known.unwrap_or_else(|| self.connections.judge(message, now));
         if connect.commit && judgement.verdict != Verdict::Invalid {
@@ -147,7 +157,13 @@ impl Tracker {
         {
             turn.to = Some(to);
         }
-        let seen = judgement.connection.and_then(|id| self.connections.seen(id));
+        let seen = match judgement.connection {
+            Some(id) => self.connections.seen(id),
+            None if judgement.verdict == Verdict::New => {
+                self.connections.announced(&message.tuple, now)
+            }
+            None => None,
+        };
         if let (Some(id), Some(seen), Verdict::Established) =
             (judgement.connection, &seen, judgement.verdict)
             && matches!(message.content, Content::Tcp(_) | Content::Udp)
@@ -157,6 +173,45 @@ impl Tracker {
         findings.judged = Some((connect.zone, judgement));
         findings.tracked = told(&message.tuple, judgement, connect, seen);
         Ok(turn)
+    }
+
+    /// The connection of a packet whose announcements are to be heard, once; if it is translated, that
+    /// waits until the packet is.
+    fn to_be_heard(
+        &self,
+        findings: &Findings,
+        connect: &Connect,
+    ) -> Option<(ConnectionId, Direction)> {
+        let (_, Judgement { verdict, direction, connection }) = findings.judged?;
+        let id = connection.filter(|id| self.connections.is_watched(*id))?;
+        let is_its = matches!(verdict, Verdict::New | Verdict::Established);
+        let is_translated =
+            || self.connections.seen(id).is_some_and(|seen| translations(&seen.tuples) != 0);
+        let waits = connect.nat.is_none() && is_translated();
+        (!findings.heard && is_its && !waits).then_some((id, direction))
+    }
+
+    /// Hears what a packet announces, if it is to be heard, and rewrites it.
+    fn hear(
+        &self,
+        findings: &mut Findings,
+        message: &Message,
+        connect: &Connect,
+        (packet, headers, memory): (&mut Packet, Headers, &Memory),
+        now: Millis,
+    ) -> Result<(), DropReason> {
+        let Some(speaker) = self.to_be_heard(findings, connect) else { return Ok(()) };
+        findings.heard = true;
+        let bytes = (packet.head(memory), packet.len());
+        let heard = self.connections.hear(speaker, message, headers, bytes, now);
+        let heard = heard.map_err(|why| match why {
+            NotHeard::Cut => DropReason::CtLineCut,
+            NotHeard::Contradicts => DropReason::CtRewrite,
+            NotHeard::Clashes => DropReason::CtClash,
+            NotHeard::NoPort => DropReason::CtNoPort,
+            NotHeard::Full => DropReason::CtExpectFull,
+        })?;
+        rewrite(packet, headers, &heard, memory).then_some(()).ok_or(DropReason::CtRewrite)
     }
 
     /// All connections.
@@ -181,7 +236,7 @@ impl Tracker {
     ) -> Result<Judgement, DropReason> {
         /// So often a packet is judged again because another thread makes a connection of its ends.
         const TRIES: u32 = 4;
-        let notes = Notes { mark: connect.mark, label: connect.label };
+        let notes = Notes { mark: connect.mark, label: connect.label, alg: connect.alg };
         let mut judgement = judgement;
         for _ in 0..TRIES {
             let known = judgement.connection.filter(|id| self.stays(*id, judgement, connect));
@@ -236,10 +291,15 @@ fn told(own: &Tuple, judgement: Judgement, connect: &Connect, seen: Option<Seen>
     if judgement.direction == Direction::Reply {
         bits |= ct_state::RPL;
     }
-    let Some(Seen { tuples, mark, label, .. }) = seen else {
+    let Some(Seen { tuples, mark, label, master, .. }) = seen else {
         return words(bits, connect.zone, own, 0, 0);
     };
-    words(bits | translations(&tuples), connect.zone, &tuples.original, mark, label)
+    bits |= translations(&tuples);
+    match master {
+        // It stays related, and is known by the one that has announced it.
+        Some(master) => words(bits | ct_state::REL, connect.zone, &master, mark, label),
+        None => words(bits, connect.zone, &tuples.original, mark, label),
+    }
 }
 
 /// What flows would see of a packet, if it began a connection.

@@ -14,7 +14,8 @@ use common::{BRIDGE, Bench, CONNECTIONS, Nothing, Options};
 use flowtable::{Frozen, Tracked, VlanMode};
 use hw::{Refusal, RxQueue, TxQueue, Wake};
 use packet::{
-    Batch, Chainer, Checksum, FramePool, HEADROOM, Key, Kind, Packet, PortId, Segmentation, compose,
+    Batch, Chainer, Checksum, FramePool, HEADROOM, Key, Kind, Packet, PortId, Segmentation,
+    compose, tcp,
 };
 use vswitch::desk::Order;
 use vswitch::egress::Egress;
@@ -169,6 +170,13 @@ fn by_flows(reason: DropReason) -> Option<Vec<(DropReason, u64)>> {
             let rules = flows(&[&format!("ip,actions=ct(commit,nat(dst=10.0.0.9)),{again}")]);
             Some(drops(&four, &rules, 1, None, plain(&[udp])))
         }
+        DropReason::CtExpectFull | DropReason::CtLineCut | DropReason::CtRewrite => {
+            announcing(reason, &four)
+        }
+        DropReason::FragmentBad
+        | DropReason::FragmentOverlap
+        | DropReason::FragmentTimeout
+        | DropReason::FragmentLimit => Some(in_fragments(reason, &four)),
         DropReason::CtFull => {
             let of = |port| bytes(&format!("udp,nw_src=10.0.0.1,nw_ttl=64,tp_src={port}"));
             let packets: Vec<_> = (1..=CONNECTIONS + 1).map(of).collect();
@@ -232,6 +240,104 @@ fn by_flows(reason: DropReason) -> Option<Vec<(DropReason, u64)>> {
         }
         _ => by_ports(reason, &four, udp),
     }
+}
+
+/// How each reason comes about by fragments of which some are missing, or do not fit.
+fn in_fragments(reason: DropReason, four: &[VlanMode]) -> Vec<(DropReason, u64)> {
+    // Thirty bytes of payload make no fragment that others follow, twenty-four do.
+    let fragment = |id: u16, at: u16, len: u16| {
+        let mut bytes = bytes("udp,nw_src=10.0.0.1,nw_ttl=64,tp_dst=53");
+        for (place, word) in [(16, 20 + len), (18, id), (20, 0x2000 + at / 8)] {
+            bytes[place..place + 2].copy_from_slice(&word.to_be_bytes());
+        }
+        bytes
+    };
+    let mut bench = Bench::new(four, Options::default());
+    bench.flow_mods(&["ip,actions=ct(table=1)".parse().unwrap()]);
+    match reason {
+        DropReason::FragmentBad => bench.put(1, &fragment(1, 0, 30)),
+        DropReason::FragmentOverlap => {
+            bench.put(1, &fragment(1, 0, 24));
+            bench.put(1, &fragment(1, 16, 24));
+        }
+        DropReason::FragmentTimeout => bench.put(1, &fragment(1, 0, 24)),
+        // One more than may wait.
+        _ => (0..=512).for_each(|id| {
+            bench.put(1, &fragment(id, 0, 24));
+            bench.turn();
+        }),
+    }
+    bench.turn();
+    if reason == DropReason::FragmentTimeout {
+        bench.wait(Duration::from_secs(31));
+    }
+    bench.drops().into_iter().map(|(_, reason, packets)| (reason, packets)).collect()
+}
+
+/// How each reason comes about by what a control connection of FTP says.
+fn announcing(reason: DropReason, four: &[VlanMode]) -> Option<Vec<(DropReason, u64)>> {
+    let server = [10, 0, 0, 2];
+    let all = |client: u8, said: &str| {
+        let (there, back) = (([10, 0, 0, client], 4000), (server, 21));
+        [
+            segment(there, back, tcp::SYN, [1, 0], ""),
+            segment(back, there, tcp::SYN | tcp::ACK, [1, 2], ""),
+            segment(there, back, tcp::ACK, [2, 2], ""),
+            segment(there, back, tcp::ACK, [2, 2], said),
+        ]
+    };
+    let watch = "tcp,actions=ct(commit,alg=ftp),output:2";
+    let translate = [
+        "tcp,tp_dst=21,actions=ct(commit,alg=ftp,nat(src=10.0.0.100)),output:2",
+        "priority=1,tcp,actions=ct(nat),output:2",
+    ];
+    match reason {
+        DropReason::CtExpectFull => {
+            let ports = |client: u8| -> String {
+                (1..=8).map(|port| format!("PORT 10,0,0,{client},9,{port}\r\n")).collect()
+            };
+            // Of eight each, one has room for two only, and its packet is dropped.
+            let packets: Vec<_> = (3..=34).flat_map(|n| all(n, &ports(n))).collect();
+            Some(drops(four, &flows(&[watch]), 1, None, plain(&packets)))
+        }
+        DropReason::CtLineCut => {
+            Some(drops(four, &flows(&[watch]), 1, None, plain(&all(1, "PORT 10,0,0,1,9"))))
+        }
+        _ => {
+            let mut packets = all(1, "PORT 10,0,0,1,9,9\r\n");
+            // The answer goes to the address that the client is known by.
+            packets[1] = segment((server, 21), ([10, 0, 0, 100], 4000), 0x12, [1, 2], "");
+            let make: Make = Box::new(move |pool| {
+                let copy = |bytes: &Vec<u8>| {
+                    // Nothing is left behind the last byte.
+                    let room = u16::try_from(2048 - bytes.len()).unwrap();
+                    Chainer::copy_of(bytes, room, PortId(11), pool).unwrap()
+                };
+                packets.iter().map(copy).collect()
+            });
+            Some(drops(four, &flows(&translate), 1, None, make))
+        }
+    }
+}
+
+/// A segment of TCP between two ends, with its numbers: its own, and what it acknowledges.
+fn segment(
+    (src, src_port): ([u8; 4], u16),
+    (dst, dst_port): ([u8; 4], u16),
+    flags: u16,
+    [seq, ack]: [u32; 2],
+    text: &str,
+) -> Vec<u8> {
+    let [src, dst] = [src, dst].map(std::net::Ipv4Addr::from);
+    let flow = format!(
+        "tcp,nw_src={src},nw_dst={dst},nw_ttl=64,tp_src={src_port},tp_dst={dst_port},tcp_flags={flags:#x}"
+    );
+    let mut bytes = compose(&api::text::packet(&flow, &NoNames).unwrap(), 54 + text.len());
+    bytes[38..42].copy_from_slice(&seq.to_be_bytes());
+    bytes[42..46].copy_from_slice(&ack.to_be_bytes());
+    bytes[48..50].fill(0xff);
+    bytes[54..].copy_from_slice(text.as_bytes());
+    bytes
 }
 
 /// How each reason comes about by groups, meters and whatever else is decided for each packet.
@@ -369,7 +475,11 @@ fn each_reason_comes_about_and_is_named() {
     let mut unreached = BTreeSet::new();
     for reason in DropReason::ALL {
         match by_flows(*reason) {
-            Some(dropped) => assert_eq!(dropped, [(*reason, 1)], "{reason:?}"),
+            Some(dropped) => {
+                // The one that is overlapped goes as well.
+                let packets = if *reason == DropReason::FragmentOverlap { 2 } else { 1 };
+                assert_eq!(dropped, [(*reason, packets)], "{reason:?}");
+            }
             None => _ = unreached.insert(reason.name()),
         }
     }

@@ -10,7 +10,7 @@ mod generators;
 use std::net::IpAddr;
 
 use api::{
-    Action, Ct, CtZone, Field, FlowMod, GroupMod, Match, Nat, NatChoice, NatRange, OutPort,
+    Action, Alg, Ct, CtZone, Field, FlowMod, GroupMod, Match, Nat, NatChoice, NatRange, OutPort,
     Subfield,
 };
 use common::{Bench, CONNECTIONS, Options};
@@ -66,11 +66,12 @@ fn any_ct(table: u8) -> impl Strategy<Value = Action> {
     let next = weighted(0.6, 0..3u8)
         .prop_map(move |more| more.map(|more| table + 1 + more).filter(|next| *next <= LAST));
     let ct = (any::<bool>(), weighted(0.2, Just(())), next, zone, vec(any_exec(), 0..3));
-    (ct, weighted(0.5, any_nat())).prop_map(|((commit, force, table, zone, exec), nat)| {
+    let rest = (weighted(0.5, any_nat()), weighted(0.2, select(Alg::ALL.to_vec())));
+    (ct, rest).prop_map(|((commit, force, table, zone, exec), (nat, alg))| {
         let nat = nat.map(|nat| if commit { nat } else { Nat::Existing });
         let exec = if commit { exec } else { Vec::new() };
         let force = commit && force.is_some();
-        Action::Ct(Box::new(Ct { commit, force, table, zone, nat, exec, alg: None }))
+        Action::Ct(Box::new(Ct { commit, force, table, zone, nat, exec, alg }))
     })
 }
 

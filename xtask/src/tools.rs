@@ -19,6 +19,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("dig", "bind9-dnsutils"),
     ("dnsmasq", "dnsmasq-base"),
     ("ethtool", "ethtool"),
+    ("in.tftpd", "tftpd-hpa"),
     ("ip", "iproute2"),
     ("iperf3", "iperf3"),
     ("m4", "m4"),
@@ -31,6 +32,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("sysctl", "procps"),
     ("tc", "iproute2"),
     ("tcpdump", "tcpdump"),
+    ("vsftpd", "vsftpd"),
 ];
 /// Packages without programs: what `pktgen`, by xsk-rs, is built with.
 const LIBRARIES: &[&str] = &["libclang-dev", "libelf-dev", "zlib1g-dev"];

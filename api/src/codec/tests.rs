@@ -345,6 +345,8 @@ fn connections_round_trip() {
         replied: true,
         assured: false,
         timeout_ms: 432_000_000,
+        helper: Some("ftp".to_owned()),
+        parent: Some(original),
     };
     let next = Some(reply::Cursor("7".to_owned()));
     let page = reply::Connections { connections: vec![connection.clone()], next };

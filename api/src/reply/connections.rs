@@ -40,6 +40,12 @@ pub struct Connection {
     pub assured: bool,
     /// How long it stays without a packet.
     pub timeout_ms: u64,
+    /// The protocol by which it announces others, if it is watched for that: `ftp` or `tftp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helper: Option<String>,
+    /// What the connection has that has announced it, as its first packet had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ConnectionTuple>,
 }
 
 /// What all packets of a connection have that go one way.

@@ -12,7 +12,8 @@ ofctl dump-conntrack [OPTIONS] [zone=N] [mark=X[/M]] [labels=Y[/M]] [ORIG [REPLY
 A line each, as `ovs-appctl dpctl/dump-conntrack` has it; zone, mark and labels
 where they are not 0. WORDs choose connections as those of flush-conntrack do,
 so this shows what that would forget. The state is that of TCP. A timeout is how
-long the connection stays if no packet comes.
+long the connection stays if no packet comes. A helper is the protocol by which a
+connection announces others; with -m, those have the status EXPECTED and a parent.
 
 Examples:
   ofctl dump-conntrack

@@ -34,6 +34,8 @@ fn connection(original: ConnectionTuple, reply: ConnectionTuple) -> Connection {
         replied: false,
         assured: false,
         timeout_ms: 58_999,
+        helper: None,
+        parent: None,
     }
 }
 
@@ -60,6 +62,13 @@ fn connections_are_printed_as_ovs_does() {
     assert_eq!(line(&tcp, false, false), expected);
     let expected = expected.replace(",zone=5", ",zone=5,timeout=28");
     assert_eq!(line(&tcp, true, false), expected);
+    let watched = Connection { helper: Some("ftp".to_owned()), ..tcp.clone() };
+    assert_eq!(line(&watched, true, false), format!("{expected},helper=ftp"));
+    let announced = Connection { parent: Some(tcp.original), ..tcp };
+    assert_eq!(line(&announced, true, false), expected);
+    let parent = ",parent=(src=10.0.0.1,dst=10.0.0.2,sport=1000,dport=80)";
+    let expected = expected.replace(",timeout", ",status=EXPECTED|CONFIRMED,timeout");
+    assert_eq!(line(&announced, true, true), format!("{expected}{parent}"));
     let [there, back] = ["fd00::1", "fd00::2"].map(|one| (one, one));
     let v6 = connection(
         with_ports(tuple(there.0, back.0, 17), 1, 2),

@@ -95,7 +95,7 @@ fn name(state: State) -> String {
 
 /// A connection, as it is told.
 fn connection(one: &Description) -> Connection {
-    let Description { tuples, state, known, mark, label, left } = one;
+    let Description { tuples, state, known, mark, label, left, alg, master } = one;
     Connection {
         zone: tuples.original.zone(),
         original: told(&tuples.original),
@@ -106,6 +106,8 @@ fn connection(one: &Description) -> Connection {
         replied: known.replied,
         assured: known.assured,
         timeout_ms: (*left).into(),
+        helper: alg.map(|alg| alg.name().to_owned()),
+        parent: master.as_ref().map(told),
     }
 }
 

@@ -108,6 +108,12 @@ impl Control {
                 "half-open ones go from 95 % on, then packets are dropped as ct-full",
             ),
             switch(
+                "announced connections",
+                connections.most_expected() as u64,
+                connections.expected() as u64,
+                "packets that announce others are dropped as ct-expect-full",
+            ),
+            switch(
                 "clients",
                 CLIENTS as u64,
                 self.connections.0 as u64,

@@ -33,7 +33,7 @@ impl Plain {
         connect: &Connect,
         now: Millis,
     ) -> Result<Judgement, DropReason> {
-        let notes = Notes { mark: connect.mark, label: connect.label };
+        let notes = Notes { mark: connect.mark, label: connect.label, alg: connect.alg };
         let is_reply = judgement.direction == Direction::Reply;
         match judgement.connection {
             Some(id) if connect.force && is_reply => assert!(self.connections.remove(id)),
@@ -71,7 +71,7 @@ impl Plain {
         };
         let seen = judgement.connection.and_then(|id| self.connections.seen(id));
         let tuples = Tuples { original: tuple, reply: tuple.reversed().unwrap() };
-        let seen = seen.unwrap_or(Seen { tuples, mark: 0, label: 0, version: 0 });
+        let seen = seen.unwrap_or(Seen { tuples, mark: 0, label: 0, version: 0, master: None });
         let Seen { tuples: Tuples { original, reply }, mark, label, .. } = seen;
         let is_src_other =
             (original.src(), own_port(&original)) != (reply.dst(), other_port(&reply));

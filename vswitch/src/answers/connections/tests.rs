@@ -52,7 +52,7 @@ fn with_connections() -> Control {
     const HOSTS: [&str; 2] = ["10.0.0.1", "10.0.0.2"];
     let control = control(100);
     let (all, all_wide) = (u32::MAX, u128::MAX);
-    let notes = Notes { mark: (0x12, all), label: (1 << 100, all_wide) };
+    let notes = Notes { mark: (0x12, all), label: (1 << 100, all_wide), ..Notes::default() };
     let syn = message(HOSTS, [40000, 80], segment(Kind::Syn), tcp::PROTO, 5);
     begin(&control, &syn, &notes);
     let answer =

@@ -1,0 +1,66 @@
+//! Connections that others have announced, when they come.
+
+use api::{Nat, NatRange};
+use packet::Millis;
+
+use crate::connections::{Connections, Notes, Seen, wrapped};
+use crate::kin::Kin;
+use crate::table::{Beginning, ConnectionId, NotMade, Tuples};
+use crate::tuple::Tuple;
+
+impl Connections {
+    /// What flows are told of a packet that would begin a connection which another one has announced:
+    /// mark and label are that one's. Cost: a load, if nothing is expected.
+    pub fn announced(&self, tuple: &Tuple, now: Millis) -> Option<Seen> {
+        let expectation = self.table.relations().expectations.find(tuple, wrapped(now))?;
+        let master = self.seen(expectation.master)?;
+        let tuples = Tuples { original: *tuple, reply: tuple.reversed()? };
+        Some(Seen { tuples, master: Some(master.tuples.original), ..master })
+    }
+
+    /// How many connections have been announced and have not come.
+    pub fn expected(&self) -> usize {
+        self.table.relations().expectations.len()
+    }
+
+    /// How many there may be.
+    pub const fn most_expected(&self) -> usize {
+        self.table.relations().expectations.most()
+    }
+
+    /// Makes a connection that another one has announced, with its mark and label but for what is
+    /// written to it. It is translated as that one is, if at all. `None` if none has.
+    pub(crate) fn make_announced(
+        &self,
+        beginning: &Beginning,
+        nat: Option<&Nat>,
+        notes: &Notes,
+    ) -> Option<Result<ConnectionId, NotMade>> {
+        let original = beginning.tuples.original;
+        let expectations = &self.table.relations().expectations;
+        let expectation = expectations.take(&original, beginning.now)?;
+        let master = self.seen(expectation.master)?;
+        let beginning = Beginning {
+            mark: master.mark & !notes.mark.1 | beginning.mark,
+            label: master.label & !notes.label.1 | beginning.label,
+            kin: Kin { master: Some(master.tuples.original), ..beginning.kin },
+            ..*beginning
+        };
+        let made = match expectation.to.filter(|_| nat.is_some()) {
+            Some(to) => self.make_following(&beginning, to),
+            None => self.make_own(&beginning, nat),
+        };
+        if made.is_err() {
+            // Nobody else may have announced it meanwhile: then theirs counts.
+            let _ = expectations.add(&original, expectation, beginning.now);
+        }
+        Some(made)
+    }
+
+    /// Makes a connection whose packets become those of `to`, from their own port if it is free there.
+    fn make_following(&self, beginning: &Beginning, to: Tuple) -> Result<ConnectionId, NotMade> {
+        let from = to.with_src_port(beginning.tuples.original.src_port());
+        let range = NatRange { addresses: Some((to.src(), to.src())), ..NatRange::default() };
+        self.make_translated(beginning, from, &Nat::Src(range))
+    }
+}
