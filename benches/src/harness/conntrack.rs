@@ -32,8 +32,9 @@ const COUNTS: [u32; 4] = [1, 100, 3000, 10_000];
 const SHARE: f64 = 0.99;
 /// What is measured by switches of their own.
 const PARTS: [Part; 3] = [workers::PART, lives::PART, flood::PART];
-/// The seconds that all rows may take if they must be quick.
-const QUICK: u64 = 360;
+/// The seconds that all rows may take if they must be quick. On an idle machine they take six minutes
+/// at most; on a slow one OVS takes minutes more to fill its caches.
+const QUICK: u64 = 600;
 /// Sizes for few connections, and for a million, of ours and of both sides' memory.
 const SMALL: (Limits, HugeMemory) = (
     Limits { flows: 200_000, megaflows: 1 << 18, sessions: 1 << 18, ..Limits::USUAL },
@@ -236,12 +237,12 @@ mod tests {
     }
 
     #[test]
-    fn all_rows_fit_into_six_minutes() {
+    fn all_rows_fit_into_six_minutes_of_an_idle_machine() {
         let plan = Plan { quick: true, only: None, programs: "/".into(), cpu: 1 };
         let jobs = Job::all(&plan).concat().into_iter().map(|job| job.cost(true));
         let seconds: f64 = jobs.chain(PARTS.iter().flat_map(|part| part.costs(true))).sum();
         assert!(seconds <= 340.0, "{seconds} s");
-        const { assert!(QUICK <= 360, "quick") };
+        const { assert!(QUICK <= 600, "quick") };
     }
 
     #[test]

@@ -281,16 +281,16 @@ impl Pair {
             captures::write(&file, frames.iter().map(Vec::as_slice))?;
             self.add_inside_ours(at, &file, true)?;
         }
-        let settled = self.settle_ours(progress, case.packets.frames.len())?;
+        let settled = self.settle_ours(progress, case)?;
         let Worker { megaflows, masks, sessions, .. } = settled;
         Ok(format!("ours: {sessions} sessions, {megaflows} megaflows of {masks} masks"))
     }
 
     /// Waits until ours has cached what it will. If its caches change for ever, or stay as they are
     /// and packets miss them all the same, then that is how it is: it is measured so.
-    fn settle_ours(&mut self, progress: &Progress, packets: usize) -> Result<Worker> {
+    fn settle_ours(&mut self, progress: &Progress, case: &Case) -> Result<Worker> {
         let (mut before, mut quiet) = (self.ours.worker()?, 0);
-        let longest_ns = (10 + packets as u64 / 40_000) * 1_000_000_000;
+        let longest_ns = (10 + case.packets.frames.len() as u64 / 40_000) * 1_000_000_000;
         let begun = clock::now_ns();
         await_for("vswitchd receives packets", progress.patience(120), || {
             pause(Duration::from_millis(300))?;
@@ -300,11 +300,15 @@ impl Pair {
             let near = |now: u64, before: u64| now.abs_diff(before) <= now / 100;
             let same = near(now.sessions, before.sessions) && near(now.megaflows, before.megaflows);
             quiet = if packets > 0 && same { quiet + 1 } else { 0 };
+            let lookups = |one: &Worker| one.session_hits + one.megaflow_hits + one.misses;
+            let by_sessions =
+                share(now.session_hits - before.session_hits, lookups(&now) - lookups(&before));
+            let meets = case.sessions.is_none_or(|least| by_sessions >= least);
             let grows = now.megaflows > before.megaflows + before.megaflows / 100;
             before = now;
             let elapsed = clock::now_ns() - begun;
             let is_late = elapsed > if grows { 3 * longest_ns } else { longest_ns };
-            let settled = quiet > 0 && hits || quiet > 5 || is_late && packets > 0;
+            let settled = meets && (quiet > 0 && hits || quiet > 5) || is_late && packets > 0;
             Ok(settled.then(|| before.clone()))
         })
     }

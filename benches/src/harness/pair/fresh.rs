@@ -3,8 +3,8 @@
 //! Ours gets each packet once. OVS gets them again and again, by a port that stays: first its flows
 //! drop them, then they keep connections, and it is watched as long as the packets that come have not
 //! come before. Between two blocks all connections are forgotten. What counts is the time that the
-//! polling thread had its processor; of ours, which sleeps before and after, no more than it says to have
-//! spent with packets.
+//! polling thread had its processor; of ours, which looks for packets in vain before and after, no more
+//! than it says to have spent with packets.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
