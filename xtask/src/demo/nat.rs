@@ -18,6 +18,7 @@ pub(super) const PLAY: Play = Play {
         ("Outside nobody knows the client (SNAT)", hidden),
         ("Nobody outside begins anything", uninvited),
         ("A DNS answer that is longer than the MTU", fragments),
+        ("FTP: connections that another one announces", ftp),
         ("The connections", connections),
         ("A session: both directions of one, explained", session),
     ],
@@ -121,6 +122,37 @@ fn fragments(story: &mut Story) -> Outcome {
         }
         (TEXTS, _) => Err("the answer did not come in fragments".to_owned()),
         _ => Err(format!("{answers} of {TEXTS} texts have come")),
+    }
+}
+
+/// A server of whoever asks, for files in `ftp`.
+const FTP: &str = "\
+listen=YES
+listen_ipv6=NO
+background=NO
+anonymous_enable=YES
+no_anon_password=YES
+local_enable=NO
+anon_root=/tmp/vswitch-demo/ftp
+secure_chroot_dir=/tmp/vswitch-demo/empty
+connect_from_port_20=YES
+seccomp_sandbox=NO
+";
+
+fn ftp(story: &mut Story) -> Outcome {
+    story.file("ftp.conf", FTP)?;
+    let file = "mkdir -p ftp empty && chmod 755 . ftp && head -c 3000000 /dev/urandom > ftp/file";
+    story.must(file)?;
+    story.start(&format!("{OUTSIDE} vsftpd /tmp/vswitch-demo/ftp.conf"), "ftp.log")?;
+    story.until_listens("outside", 21)?;
+    for (way, options) in [("active", "--ftp-port -"), ("passive", "--ftp-pasv")] {
+        let get = format!("curl --silent --show-error --max-time 10 {options} -o {way}");
+        story.must(&format!("{CLIENT} {get} ftp://10.0.0.20/file && cmp {way} ftp/file"))?;
+    }
+    let output = story.must("ofctl dump-conntrack zone=2 -m | grep -e helper -e parent")?;
+    match output.contains("parent=") {
+        true => Ok("a file of 3 MB came twice: the server called back, and was called".to_owned()),
+        false => Err("no connection was announced".to_owned()),
     }
 }
 
