@@ -53,6 +53,7 @@ reasons! {
     CtNoPort "ct-no-port" "Every port that the connection could have been given is taken.",
     CtClash "ct-clash" "The answers to this connection would be those of another one.",
     CtFull "ct-full" "There is no room for another connection.",
+    CtZoneLimit "ct-zone-limit" "The zone has as many connections as it may have.",
     CtExpectFull "ct-expect-full" "There is no room for another connection that one announces.",
     CtLineCut "ct-line-cut" "A line of FTP that may announce a connection is not all in this segment.",
     CtRewrite "ct-rewrite" "An announcement could not be rewritten: the packet has no room, or was another one when it was sent before.",

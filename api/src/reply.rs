@@ -14,6 +14,7 @@ mod sizes;
 mod stations;
 mod trace;
 mod workers;
+mod zones;
 
 use packet::MacAddr;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,7 @@ pub use sizes::{Limit, Limits, Memory, MemoryUse};
 pub use stations::{Fdb, FdbEntry, FdbTable, FdbTables, Flushed};
 pub use trace::{Trace, TraceEntry, TraceFlow, TraceNode, TracePass, TraceStep, Verdict};
 pub use workers::{Histogram, Histograms, WorkerHistograms};
+pub use zones::{CtLimits, CtPolicies, CtTcp, ZoneCount, ZoneTimeouts};
 
 /// Done, and nothing more to say.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

@@ -9,6 +9,7 @@ mod groups;
 mod port;
 mod queue;
 mod stations;
+mod zones;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,10 @@ pub use port::{
 };
 pub use queue::{QueueDel, QueueDump, QueueSet};
 pub use stations::{FdbAdd, FdbDel, FdbFlush, FdbShow, FdbStats};
+pub use zones::{
+    CtLimitDel, CtLimitDump, CtLimitSet, CtTcpSet, CtTcpShow, CtTimeoutDel, CtTimeoutDump,
+    CtTimeoutSet, ZoneLimit,
+};
 
 /// Asks which version answers.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

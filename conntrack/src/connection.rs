@@ -3,15 +3,18 @@
 #[cfg(not(loom))]
 use bytemuck::Zeroable;
 
+use api::{CtSeconds, CtTimeout};
+
 use crate::Direction;
 use crate::grace::Moment;
 use crate::kin::Kin;
 use crate::message::Content;
+use crate::policies::{Policies, Policy};
 use crate::quick::Ack;
+use crate::settings::Settings;
 use crate::shared_tcp::SharedTcp;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::tcp::{Fate, Known, Settings, State, Tcp};
-use crate::timeouts::Timeouts;
+use crate::tcp::{Fate, Known, State, Tcp};
 
 /// A connection. The first line is what every packet needs.
 #[cfg_attr(not(loom), derive(Zeroable))]
@@ -23,7 +26,8 @@ pub(crate) struct Connection {
     /// When it goes, if it is silent until then: milliseconds, wrapping.
     deadline: AtomicU32,
     tcp: SharedTcp,
-    /// What is [`Known`] of other protocols' than TCP, and whether it has to do with other connections.
+    /// What is [`Known`] of other protocols' than TCP, whether it has to do with other connections, and
+    /// the number of its policy.
     known: AtomicU32,
     /// How often what was noted about it has changed.
     version: AtomicU32,
@@ -32,6 +36,8 @@ pub(crate) struct Connection {
     label_version: AtomicU32,
     /// The next free place, while it is one.
     pub(crate) next: AtomicU32,
+    /// When it began: milliseconds, wrapping.
+    began: AtomicU32,
     /// When it was taken away: a [`Moment`].
     gone_at: AtomicU64,
     label: [AtomicU64; 2],
@@ -113,16 +119,32 @@ impl Connection {
     }
 
     /// Writes what is known when a connection begins. Only for who has taken the place.
-    pub(crate) fn begin(&self, tcp: Option<&Tcp>, kin: Kin, mark: u32, label: u128) {
+    pub(crate) fn begin(
+        &self,
+        tcp: Option<&Tcp>,
+        kin: Kin,
+        (mark, label): (u32, u128),
+        policy: u8,
+        now: u32,
+    ) {
         match tcp {
             Some(tcp) => self.tcp.begin(tcp, Known::default()),
             None => self.tcp.clear(),
         }
         let watched = if kin.alg.is_some() { WATCHED } else { 0 };
         let announced = if kin.master.is_some() { ANNOUNCED } else { 0 };
-        self.known.store(watched | announced, Ordering::Relaxed);
+        let known = watched | announced | u32::from(policy) << POLICY;
+        self.known.store(known, Ordering::Relaxed);
+        self.began.store(now, Ordering::Relaxed);
         self.mark.store(mark, Ordering::Relaxed);
         self.set_label(label, u128::MAX);
+    }
+
+    /// The number of its policy.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "eight bits")]
+    pub(crate) fn policy(&self) -> u8 {
+        (self.known.load(Ordering::Relaxed) >> POLICY) as u8
     }
 
     /// What is known of it.
@@ -158,27 +180,43 @@ impl Connection {
         direction: Direction,
         content: &Content,
         settings: Settings,
-        timeouts: &Timeouts,
+        policies: &Policies,
         now: u32,
     ) -> (Fate, Known) {
+        let policy = policies.get(self.policy());
         if let Content::Tcp(segment) = content {
             let (fate, tcp, before) = self.tcp.track(direction, segment, settings);
             if matches!(fate, Fate::Valid { .. }) {
-                self.prolong(tcp.timeout(segment.kind, timeouts), now);
+                self.prolong(tcp.timeout(segment.kind, policy), now);
             }
             return (fate, before);
         }
         let before = self.known();
         let replied = before.replied || direction == Direction::Reply;
-        // Of other protocols nobody knows whether both sides are who they say.
         let is_udp = matches!(content, Content::Udp);
-        let assures = is_udp && replied && !before.assured && direction == Direction::Original;
-        if (replied, assures) != (before.replied, false) {
-            let bits = if assures { REPLIED | ASSURED } else { REPLIED };
+        // Of other protocols nobody knows whether both sides are who they say.
+        let assured = before.assured || is_udp && before.replied && self.has_lasted(now);
+        if (replied, assured) != (before.replied, before.assured) {
+            let bits = if assured { REPLIED | ASSURED } else { REPLIED };
             self.known.fetch_or(bits, Ordering::Relaxed);
         }
-        self.prolong(timeout(content, replied, timeouts), now);
-        (Fate::Valid { assures }, before)
+        let timeout = match content {
+            Content::Udp if assured => CtTimeout::UdpMultiple,
+            Content::Udp => CtTimeout::UdpSingle,
+            Content::Question | Content::Answer if replied => CtTimeout::IcmpReply,
+            _ => first_timeout(content),
+        };
+        self.prolong(policy.get(timeout), now);
+        (Fate::Valid { assures: assured && !before.assured }, before)
+    }
+
+    /// Whether it has gone on for so long that it is no mere question and its answer.
+    fn has_lasted(&self, now: u32) -> bool {
+        /// That of the Linux kernel.
+        const LONG: u32 = 2000;
+        let age = now.wrapping_sub(self.began.load(Ordering::Relaxed));
+        // The clocks of two threads may differ a little.
+        age > LONG && age < u32::MAX / 2
     }
 
     /// Takes an acknowledgement, if it changes nothing which anybody is told; answers whether it was one.
@@ -188,14 +226,36 @@ impl Connection {
         &self,
         direction: Direction,
         ack: &Ack,
-        timeouts: &Timeouts,
+        policies: &Policies,
         now: u32,
     ) -> bool {
         let is_owed = self.tcp.take_ack(direction, ack);
         if let Some(is_owed) = is_owed {
-            self.prolong(timeouts.established(is_owed), now);
+            self.prolong(policies.get(self.policy()).established(is_owed), now);
         }
         is_owed.is_some()
+    }
+
+    /// Takes a datagram of UDP, if it was answered.
+    #[inline]
+    pub(crate) fn take_datagram(&self, policies: &Policies, now: u32) {
+        let policy = policies.get(self.policy());
+        if self.known.load(Ordering::Relaxed) & ASSURED != 0 {
+            self.prolong(policy.get(CtTimeout::UdpMultiple), now);
+        } else {
+            self.take_early(policy, now);
+        }
+    }
+
+    /// The same of one that was young the last time.
+    #[cold]
+    fn take_early(&self, policy: &Policy, now: u32) {
+        let has_lasted = self.has_lasted(now);
+        if has_lasted {
+            self.known.fetch_or(ASSURED, Ordering::Relaxed);
+        }
+        let timeout = if has_lasted { CtTimeout::UdpMultiple } else { CtTimeout::UdpSingle };
+        self.prolong(policy.get(timeout), now);
     }
 
     /// Whether [`Connection::take_ack`] would take it.
@@ -204,16 +264,12 @@ impl Connection {
         self.tcp.would_take_ack(direction, ack)
     }
 
-    /// Whether packets that go this way find nothing new, if they are as usual.
-    pub(crate) fn is_settled(&self, direction: Direction) -> bool {
+    /// Whether packets find nothing new, if they are as usual.
+    pub(crate) fn is_settled(&self) -> bool {
         if self.is_watched() {
             return false;
         }
-        if self.tcp.is_there() {
-            return self.tcp.is_calm();
-        }
-        let Known { replied, assured } = self.known();
-        replied && (assured || direction == Direction::Reply)
+        if self.tcp.is_there() { self.tcp.is_calm() } else { self.known().replied }
     }
 
     /// How often what was noted about it has changed.
@@ -294,16 +350,17 @@ const ASSURED: u32 = 2;
 /// What it has to do with other connections.
 const WATCHED: u32 = 4;
 const ANNOUNCED: u32 = 8;
+/// Where the number of its policy lies beside them.
+const POLICY: u32 = 8;
 /// A connection lives at most so long without a packet: half of what a deadline can say.
-const MOST_SECONDS: u32 = u32::MAX / 2 / 1000;
+const MOST_SECONDS: u32 = CtSeconds::MOST;
 
-/// Seconds that a connection other than TCP's may be silent.
-pub(crate) const fn timeout(content: &Content, replied: bool, timeouts: &Timeouts) -> u32 {
+/// How long a connection other than TCP's may be silent behind the packet that begins it.
+pub(crate) const fn first_timeout(content: &Content) -> CtTimeout {
     match content {
-        Content::Udp if replied => timeouts.udp_stream,
-        Content::Udp => timeouts.udp,
-        Content::Question | Content::Answer => timeouts.icmp,
-        Content::Tcp(_) | Content::Error { .. } | Content::Other => timeouts.other,
+        Content::Udp => CtTimeout::UdpFirst,
+        Content::Question | Content::Answer => CtTimeout::IcmpFirst,
+        Content::Tcp(_) | Content::Error { .. } | Content::Other => CtTimeout::Generic,
     }
 }
 

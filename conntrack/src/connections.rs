@@ -7,17 +7,18 @@ use api::{Alg, Nat};
 use packet::{Headers, Millis, Seed, Transport};
 
 use crate::Direction;
-use crate::connection::{Connection, timeout};
+use crate::connection::Connection;
 use crate::hear;
 use crate::kin::Kin;
 use crate::message::{Content, Message, is_datagram, transport};
 use crate::nat;
 use crate::quick::Ack;
+use crate::settings::{Settings, SharedSettings};
 use crate::standing::Standing;
 use crate::table::{Beginning, ConnectionId, NotMade, Table, Tuples};
-use crate::tcp::{Fate, Known, Settings, State, Tcp};
-use crate::timeouts::Timeouts;
+use crate::tcp::{Fate, Known, State, Tcp};
 use crate::tuple::Tuple;
+use crate::zones::Zones;
 
 /// All connections of a switch.
 ///
@@ -29,8 +30,7 @@ pub struct Connections {
     seed: Seed,
     /// What decides about ports.
     dice: AtomicU64,
-    settings: Settings,
-    timeouts: Timeouts,
+    settings: SharedSettings,
     tally: Tally,
     /// When places were last looked at.
     swept: AtomicU32,
@@ -122,6 +122,8 @@ pub struct Stats {
     pub expired: u64,
     /// Connections that were not made because there was no room.
     pub full: u64,
+    /// Those that were not made because their zone had as many as it may have.
+    pub over_limit: u64,
     /// Those that were not made because another one has a tuple of theirs.
     pub clashed: u64,
     /// Those that were not made because every port that they might have been given was taken.
@@ -136,6 +138,7 @@ struct Tally {
     made: AtomicU64,
     expired: AtomicU64,
     full: AtomicU64,
+    over_limit: AtomicU64,
     clashed: AtomicU64,
     without_port: AtomicU64,
     invalid: AtomicU64,
@@ -153,8 +156,7 @@ impl Connections {
             table: Table::new(most, members, seed),
             seed: Seed(seed.hash([0])),
             dice: AtomicU64::new(seed.hash([1])),
-            settings: Settings::default(),
-            timeouts: Timeouts::default(),
+            settings: SharedSettings::new(Settings::default()),
             tally: Tally::default(),
             swept: AtomicU32::new(0),
         }
@@ -163,13 +165,22 @@ impl Connections {
     /// The same, as strict as this.
     #[must_use]
     pub fn with_settings(self, settings: Settings) -> Self {
-        Self { settings, ..self }
+        Self { settings: SharedSettings::new(settings), ..self }
     }
 
-    /// The same, with these timeouts.
-    #[must_use]
-    pub fn with_timeouts(self, timeouts: Timeouts) -> Self {
-        Self { timeouts, ..self }
+    /// How strict they are.
+    pub fn settings(&self) -> Settings {
+        self.settings.get()
+    }
+
+    /// From now on they are as strict as this.
+    pub fn set_settings(&self, settings: Settings) {
+        self.settings.set(settings);
+    }
+
+    /// What their zones may have.
+    pub const fn zones(&self) -> &Zones {
+        &self.table.zones
     }
 
     /// How many there are.
@@ -189,12 +200,13 @@ impl Connections {
 
     /// What has become of them.
     pub fn stats(&self) -> Stats {
-        let Tally { made, expired, full, clashed, without_port, invalid } = &self.tally;
+        let Tally { made, expired, full, over_limit, clashed, without_port, invalid } = &self.tally;
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Stats {
             made: count(made),
             expired: count(expired),
             full: count(full),
+            over_limit: count(over_limit),
             clashed: count(clashed),
             without_port: count(without_port),
             invalid: count(invalid),
@@ -240,14 +252,14 @@ impl Connections {
             self.expire(id);
             return None;
         }
-        let (settings, timeouts) = (self.settings, &self.timeouts);
+        let (settings, policies) = (self.settings(), self.zones().policies());
         let content = match &message.content {
             Content::Tcp(segment) if connection.is_watched() => {
                 Content::Tcp(self.own_numbers(id, direction, segment))
             }
             content => *content,
         };
-        let (fate, known) = connection.track(direction, &content, settings, timeouts, now);
+        let (fate, known) = connection.track(direction, &content, settings, policies, now);
         let verdict = match fate {
             Fate::Invalid => Verdict::Invalid,
             Fate::Reopens => {
@@ -283,7 +295,7 @@ impl Connections {
     /// What a packet is that belongs to no connection.
     fn judge_first(&self, message: &Message) -> Judgement {
         let begins = match message.content {
-            Content::Tcp(segment) => Tcp::open(&segment, self.settings).is_some(),
+            Content::Tcp(segment) => Tcp::open(&segment, self.settings()).is_some(),
             Content::Udp | Content::Question | Content::Other => true,
             Content::Answer | Content::Error { .. } => false,
         };
@@ -303,6 +315,7 @@ impl Connections {
         let count = match made {
             Ok(_) => &self.tally.made,
             Err(NotMade::Full) => &self.tally.full,
+            Err(NotMade::ZoneLimit) => &self.tally.over_limit,
             Err(NotMade::Exists) => &self.tally.clashed,
             Err(NotMade::NoPort) => &self.tally.without_port,
             Err(NotMade::BeginsNone) => return made,
@@ -319,20 +332,19 @@ impl Connections {
         now: Millis,
     ) -> Result<ConnectionId, NotMade> {
         let (original, content) = (message.tuple, message.content);
-        let (tcp, timeout) = match &content {
+        let tcp = match &content {
             Content::Tcp(segment) => {
-                let tcp = Tcp::open(segment, self.settings).ok_or(NotMade::BeginsNone)?;
-                (Some(tcp), tcp.timeout(segment.kind, &self.timeouts))
+                Some(Tcp::open(segment, self.settings()).ok_or(NotMade::BeginsNone)?)
             }
             Content::Answer | Content::Error { .. } => return Err(NotMade::BeginsNone),
-            _ => (None, timeout(&content, false, &self.timeouts)),
+            _ => None,
         };
         let reply = original.reversed().ok_or(NotMade::BeginsNone)?;
         let (mark, label) = (notes.mark.0 & notes.mark.1, notes.label.0 & notes.label.1);
         let tuples = Tuples { original, reply };
         let alg = notes.alg.filter(|alg| hear::fits(*alg, &content));
         let (kin, now) = (Kin { alg, master: None }, wrapped(now));
-        let beginning = Beginning { tuples, tcp, mark, label, timeout, now, kin };
+        let beginning = Beginning { tuples, content, tcp, mark, label, now, kin };
         if let Some(made) = self.make_announced(&beginning, nat, notes) {
             return made;
         }
@@ -431,7 +443,7 @@ impl Connections {
         direction: Direction,
         seen: &Seen,
     ) -> Option<Standing> {
-        let is_settled = self.table.get(id)?.is_settled(direction);
+        let is_settled = self.table.get(id)?.is_settled();
         is_settled.then(|| Standing::new(id, direction, seen.version))
     }
 
@@ -470,19 +482,19 @@ impl Connections {
     fn take_ack(&self, standings: &[Standing], ack: &Ack, now: u32) -> bool {
         let [first, others @ ..] = standings else { return false };
         let Some(connection) = self.standing_still(first, now) else { return false };
+        let policies = self.zones().policies();
         let would = |one: &Standing| {
             let connection = self.standing_still(one, now);
             connection.is_some_and(|connection| connection.would_take_ack(one.direction(), ack))
         };
-        if !others.iter().all(would)
-            || !connection.take_ack(first.direction(), ack, &self.timeouts, now)
+        if !others.iter().all(would) || !connection.take_ack(first.direction(), ack, policies, now)
         {
             return false;
         }
         for one in others {
             if let Some(connection) = self.table.get(one.id()) {
                 // In a race it may not take it after all: as if it had come before what was faster.
-                connection.take_ack(one.direction(), ack, &self.timeouts, now);
+                connection.take_ack(one.direction(), ack, policies, now);
             }
         }
         true
@@ -493,7 +505,7 @@ impl Connections {
         let stands = standings.iter().all(|one| self.standing_still(one, now).is_some());
         if stands {
             let all = standings.iter().filter_map(|one| self.table.get(one.id()));
-            all.for_each(|connection| connection.prolong(self.timeouts.udp_stream, now));
+            all.for_each(|connection| connection.take_datagram(self.zones().policies(), now));
         }
         stands
     }

@@ -20,10 +20,12 @@ mod kin;
 mod message;
 mod nat;
 mod places;
+mod policies;
 mod query;
 mod quick;
 mod quoted;
 mod segment;
+mod settings;
 mod shared_tcp;
 mod shifts;
 mod standing;
@@ -34,18 +36,22 @@ mod tftp;
 mod timeouts;
 mod tuple;
 mod window;
+mod zones;
 
 pub use connections::{Connections, Description, Judgement, Notes, Seen, Stats, Verdict};
 pub use fragments::{DatagramId, Fragments, Gathered, Lost};
 pub use ftp::Text;
 pub use hear::{Heard, NotHeard, Numbers, Rewrite};
 pub use message::{Content, Message, Untracked};
+pub use policies::TooManyPolicies;
 pub use segment::{Kind, Malformed, Segment};
+pub use settings::Settings;
 pub use standing::Standing;
 pub use table::{ConnectionId, NotMade, Tuples};
-pub use tcp::{Known, Settings, State};
+pub use tcp::{Known, State};
 pub use timeouts::Timeouts;
 pub use tuple::{Ends, Tuple};
+pub use zones::Zones;
 
 /// Which way a packet goes, seen from the one that began the connection.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

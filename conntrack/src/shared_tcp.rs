@@ -12,8 +12,9 @@ use bytemuck::Zeroable;
 use crate::Direction;
 use crate::quick::{self, Ack};
 use crate::segment::{Kind, Segment, before};
+use crate::settings::Settings;
 use crate::sync::{AtomicU64, Ordering};
-use crate::tcp::{Fate, Known, Last, Settings, State, Tcp};
+use crate::tcp::{Fate, Known, Last, State, Tcp};
 use crate::window::Side;
 
 /// Six words.

@@ -9,14 +9,16 @@
 use packet::Seed;
 
 use crate::Direction;
-use crate::connection::{Connection, Stage, Use};
+use crate::connection::{Connection, Stage, Use, first_timeout};
 use crate::grace::{Grace, Moment};
 use crate::index::{Entry, Index};
 use crate::kin::{Kin, Relations};
+use crate::message::Content;
 use crate::places::Places;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, zeroed};
 use crate::tcp::Tcp;
 use crate::tuple::Tuple;
+use crate::zones::Zones;
 
 /// A connection, as long as it lives.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, bytemuck::Zeroable)]
@@ -42,6 +44,9 @@ pub enum NotMade {
     /// There are as many as there may be.
     #[error("there is no room for another connection")]
     Full,
+    /// Its zone has as many as it may have.
+    #[error("the zone has as many connections as it may have")]
+    ZoneLimit,
     /// Every port that it might have been given is taken.
     #[error("every port that it might have been given is taken")]
     NoPort,
@@ -63,10 +68,11 @@ pub struct Tuples {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Beginning {
     pub(crate) tuples: Tuples,
+    /// What begins it, and the connection, if it is of TCP.
+    pub(crate) content: Content,
     pub(crate) tcp: Option<Tcp>,
     pub(crate) mark: u32,
     pub(crate) label: u128,
-    pub(crate) timeout: u32,
     pub(crate) now: u32,
     pub(crate) kin: Kin,
 }
@@ -83,6 +89,7 @@ pub(crate) struct Table {
     tuples: [Box<[AtomicU64]>; 2],
     pub(crate) grace: Grace,
     relations: Relations,
+    pub(crate) zones: Zones,
     live: AtomicU32,
     /// The next place that is looked at whether it can be freed.
     hand: AtomicU32,
@@ -108,6 +115,7 @@ impl Table {
             tuples: FAMILIES.map(|is_ipv4| zeroed(2 * words(is_ipv4) * room)),
             grace: Grace::new(members),
             relations: Relations::new(most, seed),
+            zones: Zones::new(),
             live: AtomicU32::new(0),
             hand: AtomicU32::new(0),
         }
@@ -177,21 +185,39 @@ impl Table {
         if !self.is_free(&original, beginning.now) || !self.is_free(&reply, beginning.now) {
             return Err(NotMade::Exists);
         }
+        let zone = original.zone();
+        let policy = self.zones.enter(zone).ok_or(NotMade::ZoneLimit)?;
+        let made = self.make(beginning, policy);
+        if made.is_err() {
+            self.zones.leave(zone, policy);
+        }
+        made
+    }
+
+    /// Makes a connection that goes by this policy.
+    fn make(&self, beginning: &Beginning, policy: u8) -> Result<ConnectionId, NotMade> {
+        let Beginning { tuples, content, tcp, kin, mark, label, now } = *beginning;
+        let Tuples { original, reply } = tuples;
         let place = self.take(original.is_ipv4()).ok_or(NotMade::Full)?;
         let connection = self.connection(place);
-        connection.begin(beginning.tcp.as_ref(), beginning.kin, beginning.mark, beginning.label);
-        connection.prolong(beginning.timeout, beginning.now);
+        connection.begin(tcp.as_ref(), kin, (mark, label), policy, now);
+        let policy = self.zones.policies().get(policy);
+        let timeout = match (&tcp, &content) {
+            (Some(tcp), Content::Tcp(segment)) => tcp.timeout(segment.kind, policy),
+            _ => policy.get(first_timeout(&content)),
+        };
+        connection.prolong(timeout, now);
         let entries = [(original, Direction::Original), (reply, Direction::Reply)]
             .map(|(tuple, direction)| (tuple, Entry { place, direction }));
         for (tuple, entry) in &entries {
             self.write_tuple(*entry, tuple);
         }
-        if beginning.kin.is_any() {
-            self.relations.put(place, beginning.kin);
+        if kin.is_any() {
+            self.relations.put(place, kin);
         }
         let entered = self.enter(&entries);
         if let Err(why) = entered {
-            if beginning.kin.is_any() {
+            if kin.is_any() {
                 self.relations.forget(ConnectionId { place, ..ConnectionId::default() });
             }
             // Another may have seen it, on its way to find that it is not alone.
@@ -253,6 +279,8 @@ impl Table {
         for (tuple, direction) in [(original, Direction::Original), (reply, Direction::Reply)] {
             self.index.remove(tuple.hash(self.seed), Entry { place: id.place, direction });
         }
+        // Nobody takes the place before it is said to be gone.
+        self.zones.leave(original.zone(), connection.policy());
         connection.gone(self.grace.stamp());
         self.live.fetch_sub(1, Ordering::Relaxed);
         true
@@ -398,8 +426,8 @@ mod model {
 
     fn insert(table: &Table, original: Tuple, reply: Tuple) -> Result<ConnectionId, NotMade> {
         let tuples = Tuples { original, reply };
-        let (kin, tcp) = (Kin::default(), None);
-        table.insert(&Beginning { tuples, tcp, mark: 0, label: 0, timeout: 9, now: 0, kin })
+        let (content, kin) = (Content::Udp, Kin::default());
+        table.insert(&Beginning { tuples, content, tcp: None, mark: 0, label: 0, now: 0, kin })
     }
 
     #[test]
@@ -439,6 +467,43 @@ mod model {
             }
             table.grace.end(0);
             thread.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_zone_has_no_more_than_it_may_and_none_is_counted_twice() {
+        loom::model(|| {
+            let table = Arc::new(Table::new(2, 0, Seed(7)));
+            table.zones.set_limit(0, Some(1));
+            let first = insert(&table, tuple(1, 9), tuple(9, 1)).unwrap();
+            let [adder, remover] = [Arc::clone(&table), Arc::clone(&table)];
+            let adds = thread::spawn(move || insert(&adder, tuple(2, 9), tuple(9, 2)).is_ok());
+            let removes = thread::spawn(move || remover.remove(first));
+            let removed = table.remove(first);
+            let made = adds.join().unwrap();
+            assert_ne!(removed, removes.join().unwrap());
+            assert_eq!((table.zones.count(0), table.len()), (u32::from(made), usize::from(made)));
+            assert_eq!(insert(&table, tuple(3, 9), tuple(9, 3)).is_ok(), !made);
+        });
+    }
+
+    #[test]
+    fn a_policy_is_not_another_zones_while_a_connection_goes_by_it() {
+        loom::model(|| {
+            let table = Arc::new(Table::new(1, 0, Seed(7)));
+            let timeouts =
+                |seconds: u32| [(api::CtTimeout::UdpFirst, seconds.try_into().unwrap())].into();
+            table.zones.set_timeouts(0, &timeouts(5)).unwrap();
+            let other = Arc::clone(&table);
+            let thread = thread::spawn(move || insert(&other, tuple(1, 9), tuple(9, 1)).unwrap());
+            table.zones.reset_timeouts(0);
+            // There is but one.
+            let is_anothers = table.zones.set_timeouts(1, &timeouts(7)).is_ok();
+            let id = thread.join().unwrap();
+            let policy = table.get(id).unwrap().policy();
+            assert!(policy == 0 || !is_anothers);
+            assert!(table.remove(id));
+            assert!(table.zones.set_timeouts(1, &timeouts(7)).is_ok());
         });
     }
 

@@ -5,10 +5,13 @@
 //! through without being believed, because the endpoints may be in step where we are not; the answer
 //! tells.
 
+use api::CtTimeout;
+
 use crate::Direction;
 use crate::Direction::{Original, Reply};
+use crate::policies::Policy;
 use crate::segment::{Kind, Segment, before};
-use crate::timeouts::Timeouts;
+use crate::settings::Settings;
 use crate::window::{Fit, Side, check};
 
 /// What has passed.
@@ -62,6 +65,21 @@ impl State {
             Self::Close => "CLOSE",
         }
     }
+
+    /// How long it may last.
+    const fn timeout(self) -> CtTimeout {
+        match self {
+            Self::SynSent => CtTimeout::TcpSynSent,
+            Self::SynSent2 => CtTimeout::TcpSynSent2,
+            Self::SynRecv => CtTimeout::TcpSynRecv,
+            Self::Established => CtTimeout::TcpEstablished,
+            Self::FinWait => CtTimeout::TcpFinWait,
+            Self::CloseWait => CtTimeout::TcpCloseWait,
+            Self::LastAck => CtTimeout::TcpLastAck,
+            Self::TimeWait => CtTimeout::TcpTimeWait,
+            Self::Close => CtTimeout::TcpClose,
+        }
+    }
 }
 
 /// What a connection makes of a segment.
@@ -89,21 +107,6 @@ pub struct Known {
     pub replied: bool,
     /// It has been established once: neither side is an impostor.
     pub assured: bool,
-}
-
-/// How strict one is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Settings {
-    /// Segments out of window are valid, but for resets of what was acknowledged.
-    pub liberal: bool,
-    /// A connection may be met in its middle.
-    pub picks_up: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { liberal: false, picks_up: true }
-    }
 }
 
 /// A TCP connection.
@@ -181,12 +184,12 @@ impl Tcp {
     }
 
     /// Seconds that it may be silent behind a segment of this kind.
-    pub(crate) fn timeout(&self, kind: Kind, timeouts: &Timeouts) -> u32 {
-        let timeout = timeouts.tcp[self.state as usize];
+    pub(crate) fn timeout(&self, kind: Kind, policy: &Policy) -> u32 {
+        let timeout = policy.get(self.state.timeout());
         let is_owed = self.sides.iter().any(|side| side.is_owed);
         match kind {
-            Kind::Rst => timeouts.tcp[State::Close as usize],
-            _ if is_owed => timeout.min(timeouts.tcp_unacknowledged),
+            Kind::Rst => policy.get(CtTimeout::TcpClose),
+            _ if is_owed => timeout.min(policy.get(CtTimeout::TcpUnack)),
             _ => timeout,
         }
     }

@@ -1,43 +1,45 @@
 //! How long connections may be silent.
 
-use crate::tcp::State;
+use std::ops::Index;
 
-/// Seconds without a packet after which connections go. Those of the Linux kernel unless said
-/// otherwise.
+use api::CtTimeout;
+
+/// Seconds without a packet after which connections go: all of them. Those of the Linux kernel unless
+/// said otherwise.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Timeouts {
-    /// Of TCP, by [`State`].
-    pub tcp: [u32; State::ALL.len()],
-    /// Of TCP at most, while something that was sent is not acknowledged.
-    pub tcp_unacknowledged: u32,
-    /// Of UDP, before it was answered.
-    pub udp: u32,
-    /// Of UDP that was answered.
-    pub udp_stream: u32,
-    /// Of queries of ICMP and ICMPv6.
-    pub icmp: u32,
-    /// Of whatever else.
-    pub other: u32,
-}
+pub struct Timeouts([u32; CtTimeout::ALL.len()]);
 
-impl Timeouts {
-    /// Of TCP that is established, by whether something that was sent is not acknowledged.
-    #[inline]
-    pub(crate) fn established(&self, is_owed: bool) -> u32 {
-        let timeout = self.tcp[State::Established as usize];
-        if is_owed { timeout.min(self.tcp_unacknowledged) } else { timeout }
+impl Index<CtTimeout> for Timeouts {
+    type Output = u32;
+
+    fn index(&self, timeout: CtTimeout) -> &u32 {
+        &self.0[timeout as usize]
     }
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            tcp: [120, 120, 60, 432_000, 120, 60, 30, 120, 10],
-            tcp_unacknowledged: 300,
-            udp: 30,
-            udp_stream: 120,
-            icmp: 30,
-            other: 600,
-        }
+        Self(CtTimeout::ALL.map(kernel))
+    }
+}
+
+/// What the kernel has for it (`nf_conntrack_proto_tcp.c` and its neighbours).
+const fn kernel(timeout: CtTimeout) -> u32 {
+    match timeout {
+        CtTimeout::TcpSynSent
+        | CtTimeout::TcpSynSent2
+        | CtTimeout::TcpFinWait
+        | CtTimeout::TcpTimeWait
+        | CtTimeout::UdpMultiple => 120,
+        CtTimeout::TcpSynRecv | CtTimeout::TcpCloseWait => 60,
+        CtTimeout::TcpEstablished => 432_000,
+        CtTimeout::TcpLastAck
+        | CtTimeout::UdpFirst
+        | CtTimeout::UdpSingle
+        | CtTimeout::IcmpFirst
+        | CtTimeout::IcmpReply => 30,
+        CtTimeout::TcpClose => 10,
+        CtTimeout::TcpUnack => 300,
+        CtTimeout::Generic => 600,
     }
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::thread;
 
+use api::CtTimeout;
 use conntrack::{
     Connections, Content, Direction, Ends, Judgement, Message, NotMade, Notes, Timeouts, Tuple,
     Verdict,
@@ -32,13 +33,22 @@ fn datagram(from: u8, to: u8, is_ipv6: bool) -> Message {
 /// Connections as one would write them down.
 #[derive(Default)]
 struct Plain {
-    /// By the tuple of the first packet: whether it was answered, and when it goes.
-    connections: HashMap<Tuple, (bool, u64)>,
+    /// By the tuple of the first packet.
+    connections: HashMap<Tuple, One>,
+}
+
+/// When it began, whether it was answered, whether it goes on, and when it goes.
+#[derive(Clone, Copy)]
+struct One {
+    began: u64,
+    was_answered: bool,
+    goes_on: bool,
+    deadline: u64,
 }
 
 impl Plain {
     fn judge(&mut self, tuple: Tuple, now: u64, timeouts: &Timeouts) -> (Verdict, Direction) {
-        self.connections.retain(|_, (_, deadline)| *deadline > now);
+        self.connections.retain(|_, one| one.deadline > now);
         let reversed = tuple.reversed().unwrap();
         let known = |tuple| self.connections.get(tuple);
         let (key, direction) = match (known(&tuple), known(&reversed)) {
@@ -46,14 +56,15 @@ impl Plain {
             (None, Some(_)) => (reversed, Direction::Reply),
             (None, None) => return (Verdict::New, Direction::Original),
         };
-        let (was_answered, deadline) = self.connections.get_mut(&key).unwrap();
+        let one = self.connections.get_mut(&key).unwrap();
         let verdict = match direction {
-            Direction::Original if !*was_answered => Verdict::New,
+            Direction::Original if !one.was_answered => Verdict::New,
             _ => Verdict::Established,
         };
-        *was_answered |= direction == Direction::Reply;
-        let seconds = if *was_answered { timeouts.udp_stream } else { timeouts.udp };
-        *deadline = now + u64::from(seconds) * 1000;
+        one.goes_on |= one.was_answered && now > one.began + 2000;
+        one.was_answered |= direction == Direction::Reply;
+        let timeout = if one.goes_on { CtTimeout::UdpMultiple } else { CtTimeout::UdpSingle };
+        one.deadline = now + u64::from(timeouts[timeout]) * 1000;
         (verdict, direction)
     }
 }
@@ -80,7 +91,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         8 => (0..4u8, 0..4u8, any::<bool>(), any::<bool>()).prop_map(
             |(from, to, is_ipv6, commits)| Event::Packet { from, to, is_ipv6, commits }
         ),
-        2 => prop::sample::select(vec![1, 999, 29_999, 30_000, 119_999, 120_001])
+        2 => prop::sample::select(vec![1, 999, 1002, 29_999, 30_000, 119_999, 120_001])
             .prop_map(|millis| Event::Passes { millis }),
         1 => (0..8usize).prop_map(|nth| Event::Remove { nth }),
     ]
@@ -102,8 +113,10 @@ proptest! {
                     prop_assert_eq!((verdict, direction), expected);
                     if commits && connection.is_none() {
                         connections.commit(&message, None, &Notes::default(), Millis(now)).unwrap();
-                        let deadline = now + u64::from(timeouts.udp) * 1000;
-                        plain.connections.insert(message.tuple, (false, deadline));
+                        let deadline = now + u64::from(timeouts[CtTimeout::UdpFirst]) * 1000;
+                        let (was_answered, goes_on) = (false, false);
+                        let one = One { began: now, was_answered, goes_on, deadline };
+                        plain.connections.insert(message.tuple, one);
                     }
                 }
                 Event::Passes { millis } => {
@@ -118,7 +131,7 @@ proptest! {
                     }
                 }
             }
-            plain.connections.retain(|_, (_, deadline)| *deadline > now);
+            plain.connections.retain(|_, one| one.deadline > now);
             let left = connections.iter().filter(|id| {
                 connections.describe(*id, Millis(now)).is_some()
             });
@@ -148,22 +161,25 @@ fn a_full_table_takes_no_more_until_some_have_gone() {
 #[test]
 fn under_pressure_those_go_first_that_nobody_has_answered() {
     let connections = Connections::new(100, 0, Seed(7));
+    // Clocks of connections, which begin anew here, are where the sweep takes them to have been.
+    let at = |millis: i64| Millis((1_u64 << 32).wrapping_add_signed(millis));
     for n in 0..100 {
         let message = datagram(n, 200, false);
-        connections.commit(&message, None, &Notes::default(), Millis(0)).unwrap();
+        connections.commit(&message, None, &Notes::default(), at(-2001)).unwrap();
         if n < 30 {
             let answer = Message { tuple: message.tuple.reversed().unwrap(), ..message };
-            connections.judge(&answer, Millis(1));
-            connections.judge(&message, Millis(2));
+            connections.judge(&answer, at(-2000));
+            // It goes on for longer than a question and its answer.
+            connections.judge(&message, at(0));
         }
     }
     for now in 3..2000 {
-        connections.sweep(100, Millis(now));
+        connections.sweep(100, at(now));
     }
     let left: Vec<_> = connections.iter().collect();
     // As soon as there is room again, nobody has to go.
     assert!(left.len() <= 95 && left.len() > 80, "{}", left.len());
-    let described = left.iter().filter_map(|id| connections.describe(*id, Millis(2000)));
+    let described = left.iter().filter_map(|id| connections.describe(*id, at(2000)));
     assert_eq!(described.filter(|connection| connection.known.assured).count(), 30);
 }
 

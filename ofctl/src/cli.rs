@@ -16,6 +16,7 @@ mod monitor;
 mod order;
 mod port;
 mod queue;
+mod zone;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,6 +49,7 @@ pub(crate) use order::parse_key;
 pub use order::{Key, OrderArgs};
 pub use port::{AddPortArgs, AfxdpModeName, PortOptions, PortType, WhenAwayName};
 pub use queue::{DelQueueArgs, QueueDumpArgs, SetQueueArgs};
+pub use zone::{ChosenZonesArgs, SomeZonesArgs, ZoneCommand};
 
 /// Programs the switch and asks it why.
 ///
@@ -401,6 +403,10 @@ Examples:
     /// Connections.
     #[command(flatten)]
     Connection(ConnectionCommand),
+
+    /// What zones may have of them.
+    #[command(flatten)]
+    Zone(ZoneCommand),
 
     /// Tell what happens: flows that come, change and end, and ports
     #[command(override_usage = "ofctl monitor [OPTIONS] [BRIDGE] [WHAT]...")]

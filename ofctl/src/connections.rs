@@ -2,6 +2,8 @@
 
 mod filter;
 
+pub(crate) use filter::number;
+
 use std::fmt;
 use std::io;
 
@@ -68,13 +70,14 @@ fn stats(kinds: bool, desk: &mut Desk) -> Result<()> {
 
 fn print_counts(out: &mut Output, counts: &CtCounts) -> io::Result<()> {
     let CtCounts { connections, limit, bytes, made, expired, full, .. } = counts;
-    let CtCounts { clashed, without_port, invalid, .. } = counts;
+    let CtCounts { over_limit, clashed, without_port, invalid, .. } = counts;
     out.line(format_args!("{:<16} {connections} of {limit}", "connections"))?;
     let lines = [
         ("bytes", bytes),
         ("made", made),
         ("expired", expired),
         ("no room", full),
+        ("zone limit", over_limit),
         ("no port", without_port),
         ("clashed", clashed),
         ("invalid packets", invalid),

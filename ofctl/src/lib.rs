@@ -44,6 +44,7 @@ mod transaction;
 mod version;
 mod vlan;
 mod workers;
+mod zones;
 
 use std::io;
 use std::process::ExitCode;
@@ -129,6 +130,7 @@ fn run(command: Command, desk: &mut Desk) -> Result<()> {
         Command::Fdb(FdbCommand::Flush(args)) => fdb::flush(args, desk),
         Command::Fdb(FdbCommand::Stats(args)) => fdb::stats(args, desk),
         Command::Connection(command) => connections::run(command, desk),
+        Command::Zone(command) => zones::run(command, desk),
         Command::Monitor(args) => monitor::run(&args, desk),
         Command::Capture(args) => capture::run(args, desk),
         Command::Version => version::run(desk),

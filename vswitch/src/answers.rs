@@ -14,6 +14,7 @@ mod sizes;
 mod stations;
 mod trace;
 mod workers;
+mod zones;
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;

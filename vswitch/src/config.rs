@@ -21,6 +21,12 @@
 //! sessions = 65536            # cached by one worker
 //! connections = 1000000       # tracked by all of them together
 //!
+//! [connections]
+//! tcp_seq_chk = true          # segments of TCP out of window are invalid
+//! tcp_loose = true            # TCP may be met in its middle
+//! limit = 0                   # connections of each zone; as many as there is room for if 0
+//! timeouts = {}               # seconds; such as { tcp_established = 86400, udp_multiple = 60 }
+//!
 //! [[bridge]]
 //! name = "br0"
 //! flows = ["priority=0,actions=normal"]
@@ -42,7 +48,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use api::request::{PortAdd, PortKind, PortVlan};
-use api::{FlowError, QueueSettings};
+use api::{CtTimeouts, FlowError, QueueSettings};
+use conntrack::{Connections, Settings};
 use serde::{Deserialize, Deserializer, de};
 
 /// What the file says, or would.
@@ -61,6 +68,8 @@ pub struct Config {
     pub workers: WorkersConfig,
     /// Sizes.
     pub limits: LimitsConfig,
+    /// How connections are tracked.
+    pub connections: ConnectionsConfig,
     /// The bridges.
     #[serde(rename = "bridge")]
     pub bridges: Vec<BridgeConfig>,
@@ -109,6 +118,36 @@ pub struct LimitsConfig {
     pub sessions: u32,
     /// Connections that all workers together track.
     pub connections: u32,
+}
+
+/// How connections are tracked in zones of which nothing else is said later.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConnectionsConfig {
+    /// Whether segments of TCP out of window are invalid.
+    pub tcp_seq_chk: bool,
+    /// Whether TCP may be met in its middle.
+    pub tcp_loose: bool,
+    /// Connections of each zone; as many as there is room for if 0.
+    pub limit: u32,
+    /// How long they may be silent, where that is not as long as in the Linux kernel.
+    pub timeouts: CtTimeouts,
+}
+
+impl ConnectionsConfig {
+    /// Has connections be tracked so.
+    pub(crate) fn apply(&self, connections: &Connections) {
+        let Self { tcp_seq_chk, tcp_loose, limit, timeouts } = self;
+        connections.set_settings(Settings { liberal: !tcp_seq_chk, picks_up: *tcp_loose });
+        connections.zones().set_default_limit(*limit);
+        connections.zones().set_default_timeouts(timeouts);
+    }
+}
+
+impl Default for ConnectionsConfig {
+    fn default() -> Self {
+        Self { tcp_seq_chk: true, tcp_loose: true, limit: 0, timeouts: CtTimeouts::new() }
+    }
 }
 
 /// A bridge.
@@ -177,6 +216,7 @@ impl Default for Config {
             state: "/var/lib/vswitch/ports.json".into(),
             workers: WorkersConfig::default(),
             limits: LimitsConfig::default(),
+            connections: ConnectionsConfig::default(),
             bridges: Vec::new(),
         }
     }
@@ -365,6 +405,11 @@ mod tests {
         let error = |text: &str| written(text).unwrap_err().to_string();
         assert!(error("sockt = 'x'").contains("sockt"));
         assert!(error("[limits]\nframes = 3").contains("limits.frames is 1024 to"));
+        let seconds = error("[connections]\nlimit = 5\ntimeouts = { udp_first = 0 }");
+        assert!(seconds.contains("line 3") && seconds.contains("not 0"), "{seconds}");
+        let key = error("[connections.timeouts]\ntcp_estab = 5");
+        assert!(key.contains("line 2") && key.contains("`tcp_estab` is none of tcp_syn_sent,"));
+        assert!(error("[connections]\nlimit = -1").contains("line 2"));
         assert!(error("[workers]\ncpus = [1, 1]").contains("CPU 1 stands there twice"));
         let port =
             |rest: &str| error(&format!("[[bridge]]\nname='b'\n[[bridge.port]]\nname='p'\n{rest}"));

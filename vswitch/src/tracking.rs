@@ -255,6 +255,7 @@ impl Tracker {
                     return Ok(Judgement { verdict, direction, connection: None });
                 }
                 Err(NotMade::Full) => return Err(DropReason::CtFull),
+                Err(NotMade::ZoneLimit) => return Err(DropReason::CtZoneLimit),
                 Err(NotMade::NoPort) => return Err(DropReason::CtNoPort),
                 Err(NotMade::Exists) => {
                     judgement = self.connections.judge(message, now);

@@ -79,7 +79,7 @@ fn egress() -> Egress {
 }
 
 /// What was dropped, of packets that come in by port `number` of a bridge with such ports, whose port
-/// 2 refuses what is sent there. Among the flows may be groups and meters.
+/// 2 refuses what is sent there. Among the flows may be groups, meters, and a limit of all zones.
 fn drops(
     vlans: &[VlanMode],
     flows: &[String],
@@ -92,6 +92,9 @@ fn drops(
         match line.split_once(' ') {
             Some(("group", group)) => bench.group_mod(&group.parse().unwrap()),
             Some(("meter", meter)) => bench.meter_mod(&meter.parse().unwrap()),
+            Some(("limit", limit)) => {
+                bench.connections.zones().set_default_limit(limit.parse().unwrap());
+            }
             _ => bench.flow_mods(&[line.parse().unwrap()]),
         }
     }
@@ -182,6 +185,12 @@ fn by_flows(reason: DropReason) -> Option<Vec<(DropReason, u64)>> {
             let packets: Vec<_> = (1..=CONNECTIONS + 1).map(of).collect();
             let rules = flows(&["ip,actions=ct(commit),output:2"]);
             Some(drops(&four, &rules, 1, None, plain(&packets)))
+        }
+        DropReason::CtZoneLimit => {
+            let of = |port| bytes(&format!("udp,nw_src=10.0.0.1,nw_ttl=64,tp_src={port}"));
+            let rules = flows(&["limit 2", "ip,actions=ct(commit,zone=5),output:2"]);
+            // That of a connection there is passes.
+            Some(drops(&four, &rules, 1, None, plain(&[of(1), of(2), of(3), of(1)])))
         }
         DropReason::VlanTags => {
             let tagged = bytes("dl_vlan=5,udp,nw_ttl=64");

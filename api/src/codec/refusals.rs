@@ -107,6 +107,26 @@ fn a_wrong_member_is_named() {
              `original`, `reply`",
         ),
         (
+            "ct.timeout.set",
+            r#"{"timeouts":{"tcp_established":0}}"#,
+            "timeouts",
+            "`timeouts`: a timeout is 1 to 2147483 seconds, not 0",
+        ),
+        (
+            "ct.timeout.set",
+            r#"{"timeouts":{"tcp_estab":5}}"#,
+            "timeouts.tcp_estab",
+            "`timeouts.tcp_estab`: `tcp_estab` is none of tcp_syn_sent, tcp_syn_sent2, tcp_syn_recv, \
+             tcp_established, tcp_fin_wait, tcp_close_wait, tcp_last_ack, tcp_time_wait, tcp_close, \
+             tcp_unack, udp_first, udp_single, udp_multiple, icmp_first, icmp_reply, generic",
+        ),
+        (
+            "ct.limit.set",
+            r#"{"zone":[{"zone":5,"limit":5}]}"#,
+            "zone",
+            "`zone`: unknown field `zone`, expected `default` or `zones`",
+        ),
+        (
             "ct.dump",
             r#"{"filter":{"original":{"src":"10.0.0.256"}}}"#,
             "filter.original.src",

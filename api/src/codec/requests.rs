@@ -3,7 +3,7 @@
 use super::*;
 use crate::flags::PortFlagChanges;
 use crate::queue::QueueSettings;
-use crate::{HexBytes, MeterId, TableMiss, reply, request};
+use crate::{CtTimeout, HexBytes, MeterId, TableMiss, reply, request};
 
 pub(super) fn mac() -> packet::MacAddr {
     "02:00:00:00:00:01".parse().unwrap()
@@ -42,6 +42,12 @@ fn ct_dump() -> request::CtDump {
         reply,
     };
     request::CtDump { filter, after: Some(reply::Cursor("5/7".to_owned())), limit: Some(10) }
+}
+
+/// Some timeouts.
+pub(super) fn timeouts() -> crate::CtTimeouts {
+    let seconds = |seconds: u32| seconds.try_into().unwrap();
+    [(CtTimeout::UdpSingle, seconds(5)), (CtTimeout::TcpEstablished, seconds(3600))].into()
 }
 
 /// Requests of every method, with the parameters they cross the socket with.
@@ -250,6 +256,30 @@ pub(super) fn requests() -> Vec<(Request, &'static str)> {
         (request::CtFlush::default().into(), "{}"),
         (request::CtStats { kinds: true }.into(), r#"{"kinds":true}"#),
         (request::CtStats::default().into(), "{}"),
+        (
+            request::CtLimitSet {
+                default: Some(0),
+                zones: vec![request::ZoneLimit { zone: 5, limit: 7 }],
+            }
+            .into(),
+            r#"{"default":0,"zones":[{"zone":5,"limit":7}]}"#,
+        ),
+        (
+            request::CtLimitDel { default: true, zones: vec![5, 6] }.into(),
+            r#"{"default":true,"zones":[5,6]}"#,
+        ),
+        (request::CtLimitDel { default: false, zones: vec![5] }.into(), r#"{"zones":[5]}"#),
+        (request::CtLimitDump { zones: vec![5] }.into(), r#"{"zones":[5]}"#),
+        (request::CtLimitDump::default().into(), "{}"),
+        (
+            request::CtTimeoutSet { zone: Some(5), timeouts: timeouts() }.into(),
+            r#"{"zone":5,"timeouts":{"tcp_established":3600,"udp_single":5}}"#,
+        ),
+        (request::CtTimeoutDel { zone: Some(5) }.into(), r#"{"zone":5}"#),
+        (request::CtTimeoutDel::default().into(), "{}"),
+        (request::CtTimeoutDump { zone: Some(5) }.into(), r#"{"zone":5}"#),
+        (request::CtTcpSet { seq_chk: Some(false), loose: None }.into(), r#"{"seq_chk":false}"#),
+        (request::CtTcpShow {}.into(), "{}"),
         (request::RxqShow {}.into(), "{}"),
         (request::FdbShow::default().into(), "{}"),
         (request::FdbFlush { bridge: br0() }.into(), r#"{"bridge":"br0"}"#),

@@ -370,6 +370,7 @@ fn connections_round_trip() {
         made: 4,
         expired: 5,
         full: 6,
+        over_limit: 10,
         clashed: 7,
         without_port: 8,
         invalid: 9,
@@ -377,6 +378,22 @@ fn connections_round_trip() {
     };
     send::<request::CtStats>(&counts, R::CtStats);
     send::<request::CtStats>(&reply::CtCounts { kinds: None, ..counts }, R::CtStats);
+    let zone = reply::ZoneCount { zone: 5, limit: 7, count: 3 };
+    let limits = reply::CtLimits { default: 0, zones: vec![zone] };
+    let sent = send::<request::CtLimitDump>(&limits, R::CtLimitDump);
+    assert_eq!(sent, r#"{"default":0,"zones":[{"zone":5,"limit":7,"count":3}]}"#);
+    let timeouts = requests::timeouts();
+    let policies = reply::CtPolicies {
+        default: timeouts.clone(),
+        zones: vec![reply::ZoneTimeouts { zone: 5, timeouts }],
+    };
+    let sent = send::<request::CtTimeoutDump>(&policies, R::CtTimeoutDump);
+    let expected = r#"{"tcp_established":3600,"udp_single":5}"#;
+    assert_eq!(
+        sent,
+        format!(r#"{{"default":{expected},"zones":[{{"zone":5,"timeouts":{expected}}}]}}"#)
+    );
+    send::<request::CtTcpShow>(&reply::CtTcp { seq_chk: true, loose: false }, R::CtTcpShow);
 }
 
 #[test]

@@ -96,6 +96,8 @@ pub struct CtCounts {
     pub expired: u64,
     /// Connections that were not made because there was no room.
     pub full: u64,
+    /// Those that were not made because their zone had as many as it may have.
+    pub over_limit: u64,
     /// Those that were not made because another one has a tuple of theirs.
     pub clashed: u64,
     /// Those that were not made because every port that they might have been given was taken.

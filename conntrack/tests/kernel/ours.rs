@@ -61,8 +61,8 @@ impl Ours {
 
     fn is_assured(&self, id: ConnectionId) -> Option<bool> {
         let Description { state, known, .. } = self.connections.describe(id, NOW)?;
-        // DIFFERS: of UDP only what was answered and has lasted two seconds is assured, of GRE what
-        // was answered and goes on, of other protocols nothing.
+        // DIFFERS: of GRE what was answered and goes on is assured, of other protocols nothing. Of UDP
+        // it depends on time, which stands still here.
         state.is_some().then_some(known.assured)
     }
 }

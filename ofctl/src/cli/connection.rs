@@ -61,7 +61,8 @@ Examples:
     #[command(after_help = "\
 Expired are those that were silent for too long, and half-open ones that made
 room for others. Packets of those for which there was no room are dropped as
-ct-full, and as ct-no-port if every port was taken that nat might have given. One
+ct-full, those of a zone that has as many as it may as ct-zone-limit, and as
+ct-no-port if every port was taken that nat might have given. One
 clashes with another that has a tuple of its own: if a second worker has just
 made that one for the same ends the packet is judged again, else it is dropped
 as ct-clash.

@@ -96,7 +96,11 @@ fn no_pair(word: &str) -> String {
 }
 
 /// A number, decimal or hexadecimal behind `0x`.
-fn number<T: TryFrom<u64> + Into<u64> + Copy>(key: &str, text: &str, most: T) -> Result<T, String> {
+pub(crate) fn number<T: TryFrom<u64> + Into<u64> + Copy>(
+    key: &str,
+    text: &str,
+    most: T,
+) -> Result<T, String> {
     let read = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => u64::from_str_radix(digits, 16).ok(),
         None => text.parse().ok(),

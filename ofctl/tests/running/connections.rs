@@ -53,7 +53,7 @@ fn ipv4(proto: u8, hosts: [u8; 2], payload: &[u8]) -> Vec<u8> {
 }
 
 /// A segment between the ports 40000 and 80: of the one who begins, or of the other.
-fn tcp(is_answer: bool, flags: u8) -> Vec<u8> {
+pub(crate) fn tcp(is_answer: bool, flags: u8) -> Vec<u8> {
     let (hosts, ports) = match is_answer {
         false => ([1, 2], [0x9c, 0x40, 0, 80]),
         true => ([2, 1], [0, 80, 0x9c, 0x40]),
@@ -64,10 +64,10 @@ fn tcp(is_answer: bool, flags: u8) -> Vec<u8> {
     ipv4(6, hosts, &[&ports[..], &rest].concat())
 }
 
-const SYN: u8 = 0x02;
-const ACK: u8 = 0x10;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const ACK: u8 = 0x10;
 
-fn udp(port: u8) -> Vec<u8> {
+pub(crate) fn udp(port: u8) -> Vec<u8> {
     ipv4(17, [1, 2], &[0x30, port, 0, 53, 0, 8, 0, 0])
 }
 
@@ -166,6 +166,7 @@ fn connections_are_counted() {
         "made             5",
         "expired          0",
         "no room          0",
+        "zone limit       0",
         "no port          0",
         "clashed          0",
         "invalid packets  1",

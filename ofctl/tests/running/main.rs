@@ -23,3 +23,4 @@ mod shapes;
 mod shell;
 mod switch;
 mod traces;
+mod zones;

@@ -39,7 +39,8 @@ impl Control {
 
     pub(crate) fn connection_stats(&self, stats: &CtStats) -> CtCounts {
         let connections = self.crew.connections();
-        let Stats { made, expired, full, clashed, without_port, invalid } = connections.stats();
+        let Stats { made, expired, full, over_limit, clashed, without_port, invalid } =
+            connections.stats();
         CtCounts {
             connections: connections.len() as u64,
             limit: connections.most() as u64,
@@ -47,6 +48,7 @@ impl Control {
             made,
             expired,
             full,
+            over_limit,
             clashed,
             without_port,
             invalid,

@@ -2,6 +2,7 @@
 
 use api::reply::{Limit, Limits, Memory, MemoryUse};
 use api::{Action, Failure, FlowMod};
+use conntrack::Zones;
 use flowtable::{Groups, MacTable, Megaflows, Meters, Rule, RuleStats, Tables};
 use packet::FRAME_SIZE;
 
@@ -112,6 +113,12 @@ impl Control {
                 connections.most_expected() as u64,
                 connections.expected() as u64,
                 "packets that announce others are dropped as ct-expect-full",
+            ),
+            switch(
+                "zones with timeouts of their own",
+                Zones::most_timed() as u64,
+                connections.zones().timed().count() as u64,
+                "refused",
             ),
             switch(
                 "clients",

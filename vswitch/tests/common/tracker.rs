@@ -54,6 +54,7 @@ impl Plain {
                 Ok(Judgement { verdict, direction, connection: None })
             }
             Err(NotMade::Full) => Err(DropReason::CtFull),
+            Err(NotMade::ZoneLimit) => Err(DropReason::CtZoneLimit),
             Err(NotMade::NoPort) => Err(DropReason::CtNoPort),
             Err(NotMade::Exists) => Err(DropReason::CtClash),
         }
