@@ -196,6 +196,7 @@ fn what_is_sent_again_must_say_the_same() {
     assert_eq!(say(b"PORT 10,0,0,1"), Err(NotHeard::Cut));
     assert_eq!(say(b"PORT 10,0,0,1,4,1\r\n"), Ok(1));
     assert_eq!(say(b"PORT 10,0,0,1,14,1\r\n"), Err(NotHeard::Contradicts));
+    assert_eq!(say(b"PORT 10,0,0,1,14,1\n"), Err(NotHeard::Contradicts), "of the same length");
     assert_eq!(say(b"PORT 10,0,0,1,4,1\r\n"), Ok(1));
     assert_eq!(talk.connections.expected(), 1);
 }
