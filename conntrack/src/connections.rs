@@ -16,6 +16,7 @@ use crate::quick::Ack;
 use crate::settings::{Settings, SharedSettings};
 use crate::standing::Standing;
 use crate::table::{Beginning, ConnectionId, NotMade, Table, Tuples};
+use crate::tally::{Stats, Tally};
 use crate::tcp::{Fate, Known, State, Tcp};
 use crate::tuple::Tuple;
 use crate::zones::Zones;
@@ -113,37 +114,6 @@ pub struct Description {
     pub master: Option<Tuple>,
 }
 
-/// What has become of connections and packets so far.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Stats {
-    /// Connections that were made.
-    pub made: u64,
-    /// Those that went because they were silent, half-open ones that made room for others included.
-    pub expired: u64,
-    /// Connections that were not made because there was no room.
-    pub full: u64,
-    /// Those that were not made because their zone had as many as it may have.
-    pub over_limit: u64,
-    /// Those that were not made because another one has a tuple of theirs.
-    pub clashed: u64,
-    /// Those that were not made because every port that they might have been given was taken.
-    pub without_port: u64,
-    /// Packets that were invalid.
-    pub invalid: u64,
-}
-
-/// [`Stats`], as all threads count them.
-#[derive(Debug, Default)]
-struct Tally {
-    made: AtomicU64,
-    expired: AtomicU64,
-    full: AtomicU64,
-    over_limit: AtomicU64,
-    clashed: AtomicU64,
-    without_port: AtomicU64,
-    invalid: AtomicU64,
-}
-
 /// Each place is looked at once in so many milliseconds.
 const ROUND: u32 = 10_000;
 /// The same under pressure.
@@ -200,17 +170,7 @@ impl Connections {
 
     /// What has become of them.
     pub fn stats(&self) -> Stats {
-        let Tally { made, expired, full, over_limit, clashed, without_port, invalid } = &self.tally;
-        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Stats {
-            made: count(made),
-            expired: count(expired),
-            full: count(full),
-            over_limit: count(over_limit),
-            clashed: count(clashed),
-            without_port: count(without_port),
-            invalid: count(invalid),
-        }
+        self.tally.read()
     }
 
     /// A member begins a batch: it holds nothing of an earlier one.

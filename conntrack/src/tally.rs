@@ -1,0 +1,51 @@
+//! What has become of connections, counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What has become of connections and packets so far.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Stats {
+    /// Connections that were made.
+    pub made: u64,
+    /// Those that went because they were silent, half-open ones that made room for others included.
+    pub expired: u64,
+    /// Connections that were not made because there was no room.
+    pub full: u64,
+    /// Those that were not made because their zone had as many as it may have.
+    pub over_limit: u64,
+    /// Those that were not made because another one has a tuple of theirs.
+    pub clashed: u64,
+    /// Those that were not made because every port that they might have been given was taken.
+    pub without_port: u64,
+    /// Packets that were invalid.
+    pub invalid: u64,
+}
+
+/// [`Stats`], as all threads count them.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) made: AtomicU64,
+    pub(crate) expired: AtomicU64,
+    pub(crate) full: AtomicU64,
+    pub(crate) over_limit: AtomicU64,
+    pub(crate) clashed: AtomicU64,
+    pub(crate) without_port: AtomicU64,
+    pub(crate) invalid: AtomicU64,
+}
+
+impl Tally {
+    /// What has been counted so far.
+    pub(crate) fn read(&self) -> Stats {
+        let Self { made, expired, full, over_limit, clashed, without_port, invalid } = self;
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Stats {
+            made: count(made),
+            expired: count(expired),
+            full: count(full),
+            over_limit: count(over_limit),
+            clashed: count(clashed),
+            without_port: count(without_port),
+            invalid: count(invalid),
+        }
+    }
+}
