@@ -1,7 +1,8 @@
 //! What zones may have: how many connections, and for how long.
 //!
 //! A connection is counted in before it takes a place, and counted out when it leaves it, or when it
-//! was not made after all: a zone never has more than it may.
+//! was not made after all: a zone never has more than it may. Nothing else follows from a count or a
+//! limit, so there is no order in which others have to be seen with them.
 
 use std::sync::atomic::AtomicU32 as Word;
 
@@ -26,7 +27,7 @@ pub struct Zones {
 #[repr(C)]
 struct Zone {
     /// Connections that it has, and that are being made in it.
-    count: AtomicU32,
+    count: Word,
     /// Its own limit, or [`NONE`], or [`UNLIMITED`].
     limit: Word,
     /// By which policy connections go that begin.
