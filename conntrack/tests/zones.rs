@@ -10,7 +10,7 @@ use conntrack::{
     Connections, Content, Ends, Kind, Message, NotMade, Notes, Segment, TooManyPolicies, Tuple,
     Verdict, Zones,
 };
-use packet::{Millis, Seed, icmp, tcp, udp};
+use packet::{Headers, Key, Millis, Seed, icmp, parse, tcp, udp};
 
 fn message(port: u16, zone: u16, proto: u8, content: Content) -> Message {
     let [src, dst] = [1, 2].map(|n| Ipv4Addr::new(10, 0, 0, n).into());
@@ -314,4 +314,83 @@ fn udp_is_a_stream_when_it_goes_on_for_two_seconds() {
     assert_eq!(left(&connections, &late, 5000), Some(30));
     connections.judge(&late, Millis(5001));
     assert_eq!(left(&connections, &late, 5001), Some(120));
+}
+
+/// Frames between the ports 1 and 80, forth and back: what goes to connections.
+fn frame(is_reply: bool, transport: &[u8], proto: u8) -> Vec<u8> {
+    let [src, dst] = if is_reply { [2, 1] } else { [1, 2] };
+    let mut ip = etherparse::Ipv4Header::new(
+        u16::try_from(transport.len()).unwrap(),
+        64,
+        etherparse::IpNumber(proto),
+        [10, 0, 0, src],
+        [10, 0, 0, dst],
+    )
+    .unwrap();
+    ip.header_checksum = ip.calc_header_checksum();
+    let mut frame = vec![0; 12];
+    frame.extend([8, 0]);
+    ip.write(&mut frame).unwrap();
+    frame.extend(transport);
+    frame
+}
+
+fn tcp_frame(is_reply: bool, flags: u8, [seq, ack]: [u32; 2]) -> Vec<u8> {
+    let [src, dst]: [u16; 2] = if is_reply { [80, 1] } else { [1, 80] };
+    let ports = [src.to_be_bytes(), dst.to_be_bytes()].concat();
+    let numbers = [seq.to_be_bytes(), ack.to_be_bytes()].concat();
+    let rest = [0x50, flags, 0x10, 0, 0, 0, 0, 0];
+    frame(is_reply, &[&ports[..], &numbers, &rest].concat(), tcp::PROTO)
+}
+
+fn udp_frame(is_reply: bool) -> Vec<u8> {
+    let ports = if is_reply { [0, 80, 0, 1] } else { [0, 1, 0, 80] };
+    frame(is_reply, &[&ports[..], &[0, 8, 0, 0]].concat(), udp::PROTO)
+}
+
+fn read(frame: &[u8]) -> (Message, Headers) {
+    let mut key = Key::ZERO;
+    let headers = parse(frame, frame.len(), &mut key).unwrap();
+    (Message::read(&key, headers, frame, frame.len(), 5).unwrap(), headers)
+}
+
+#[test]
+fn sessions_go_by_the_policy_of_their_connection() {
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+    let connections = Connections::new(100, 0, Seed(7));
+    let policy =
+        [(CtTimeout::UdpSingle, 8), (CtTimeout::UdpMultiple, 9), (CtTimeout::TcpEstablished, 1000)];
+    connections.zones().set_timeouts(5, &timeouts(policy)).unwrap();
+    let meet = |frame: &[u8], now| {
+        let (message, _) = read(frame);
+        let judged = connections.judge(&message, Millis(now));
+        judged.connection.unwrap_or_else(|| {
+            connections.commit(&message, None, &Notes::default(), Millis(now)).unwrap()
+        })
+    };
+    let take = |frame: &[u8], now| {
+        let (message, headers) = read(frame);
+        let judged = connections.judge(&message, Millis(now));
+        let id = judged.connection.unwrap();
+        let seen = connections.seen(id).unwrap();
+        let standing = connections.standing(id, judged.direction, &seen).unwrap();
+        let later = Millis(now + 1);
+        assert!(connections.take(&[standing], headers, frame, frame.len(), later));
+        left(&connections, &message, now + 1).unwrap()
+    };
+    meet(&udp_frame(false), 0);
+    meet(&udp_frame(true), 0);
+    assert_eq!([take(&udp_frame(false), 1999), take(&udp_frame(true), 1999)], [8, 8]);
+    // The judgement was of a young one, and the session's packet comes behind the two seconds.
+    assert_eq!(take(&udp_frame(true), 2000), 9);
+    for (is_reply, flags, numbers) in [
+        (false, SYN, [100, 0]),
+        (true, SYN | ACK, [500, 101]),
+        (false, ACK, [101, 501]),
+        (true, ACK, [501, 101]),
+    ] {
+        meet(&tcp_frame(is_reply, flags, numbers), 3000);
+    }
+    assert_eq!(take(&tcp_frame(false, ACK, [101, 501]), 4000), 1000);
 }
