@@ -371,6 +371,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::CtTimeout;
     use api::request::AfxdpMode;
 
     fn written(text: &str) -> Result<Config, ConfigError> {
@@ -398,6 +399,19 @@ mod tests {
         assert!(matches!(bridge.ports[0].add.vlan, PortVlan::Access(_)));
         assert_eq!(bridge.ports[0].queues[&1].max_rate, Some(100_000_000));
         assert_eq!(Config { bridges: Vec::new(), ..config }, Config::default());
+    }
+
+    #[test]
+    fn connections_are_tracked_as_the_file_says() {
+        let text = "[connections]\ntcp_seq_chk = false\nlimit = 7\ntimeouts = { generic = 5 }";
+        let connections = Connections::new(1, 0, packet::Seed(7));
+        written(text).unwrap().connections.apply(&connections);
+        let zones = connections.zones();
+        let timeouts = zones.default_timeouts();
+        assert_eq!(connections.settings(), Settings { liberal: true, picks_up: true });
+        assert_eq!(zones.default_limit(), 7);
+        assert_eq!(u32::from(timeouts[&CtTimeout::Generic]), 5);
+        assert_eq!(u32::from(timeouts[&CtTimeout::TcpEstablished]), 432_000);
     }
 
     #[test]
