@@ -521,7 +521,14 @@ impl Way {
     #[cold]
     fn pass_on(&mut self, batch: &mut Batch, headers: Headers, found: Found, account: &Account) {
         let packet = &mut batch[self.verdicts.len()];
-        let mut passes = Passes {
+        let (mut passes, pool) = self.passes(packet);
+        let verdict = passes.carry_out(packet, headers, found, pool, account);
+        self.verdicts.push(verdict);
+    }
+
+    /// A packet's passes, before the first one; and where frames come from.
+    fn passes(&mut self, packet: &Packet) -> (Passes<'_>, &mut FramePool) {
+        let passes = Passes {
             cache: &mut self.cache,
             outputs: &mut self.outputs,
             scratch: &mut self.scratch,
@@ -539,8 +546,7 @@ impl Way {
             depth: 0,
             gone: false,
         };
-        let verdict = passes.carry_out(packet, headers, found, &mut self.pool, account);
-        self.verdicts.push(verdict);
+        (passes, &mut self.pool)
     }
 
     /// Drops the fragments whose rest has not come in time.
@@ -567,25 +573,8 @@ impl Way {
             return account.dropped(DropReason::NoFrames).add(1);
         };
         self.outputs.begin(0);
-        let mut passes = Passes {
-            cache: &mut self.cache,
-            outputs: &mut self.outputs,
-            scratch: &mut self.scratch,
-            memory: &self.memory,
-            worth: Worth::of(&packet),
-            ingress: injection.ingress,
-            now,
-            millis: self.millis,
-            teller: &mut self.teller,
-            tracker: &self.tracker,
-            fragments: &mut self.fragments,
-            findings: Findings::default(),
-            watched: self.desk.watched.load(Ordering::Relaxed),
-            dice: &mut self.dice,
-            depth: 0,
-            gone: false,
-        };
-        let verdict = passes.carry_on(&mut packet, &injection.held, &mut self.pool, &account);
+        let (mut passes, pool) = self.passes(&packet);
+        let verdict = passes.carry_on(&mut packet, &injection.held, pool, &account);
         self.cache.paths_mut().settle();
         let mut batch = Batch::new();
         batch.push(packet);
