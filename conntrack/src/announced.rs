@@ -36,7 +36,7 @@ impl Connections {
         nat: Option<&Nat>,
         notes: &Notes,
     ) -> Option<Result<ConnectionId, NotMade>> {
-        let original = beginning.tuples.original;
+        let original = beginning.original;
         let expectations = &self.table.relations().expectations;
         let expectation = expectations.take(&original, beginning.now)?;
         let master = self.seen(expectation.master)?;
@@ -59,7 +59,7 @@ impl Connections {
 
     /// Makes a connection whose packets become those of `to`, from their own port if it is free there.
     fn make_following(&self, beginning: &Beginning, to: Tuple) -> Result<ConnectionId, NotMade> {
-        let from = to.with_src_port(beginning.tuples.original.src_port());
+        let from = to.with_src_port(beginning.original.src_port());
         let range = NatRange { addresses: Some((to.src(), to.src())), ..NatRange::default() };
         self.make_translated(beginning, from, &Nat::Src(range))
     }

@@ -96,12 +96,6 @@ impl Connection {
         self.stage.compare_exchange(word, gone, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// Gives up what was never a connection. Only for who has taken the place.
-    pub(crate) fn discard(&self) {
-        let gone = self.stage.load(Ordering::Relaxed) & !STAGE | 2;
-        self.stage.store(gone, Ordering::SeqCst);
-    }
-
     /// What went before this moment is free for another use; answers whether this thread made it so.
     pub(crate) fn free(&self, over: Moment) -> bool {
         // In this order: what is read then is of this use, or of none.
@@ -137,7 +131,10 @@ impl Connection {
         self.known.store(known, Ordering::Relaxed);
         self.began.store(now, Ordering::Relaxed);
         self.mark.store(mark, Ordering::Relaxed);
-        self.set_label(label, u128::MAX);
+        for (half, shift) in self.label.iter().zip([64, 0]) {
+            half.store(low_half(label >> shift), Ordering::Relaxed);
+        }
+        self.renew_version();
     }
 
     /// The number of its policy.

@@ -299,12 +299,10 @@ impl Connections {
             Content::Answer | Content::Error { .. } => return Err(NotMade::BeginsNone),
             _ => None,
         };
-        let reply = original.reversed().ok_or(NotMade::BeginsNone)?;
         let (mark, label) = (notes.mark.0 & notes.mark.1, notes.label.0 & notes.label.1);
-        let tuples = Tuples { original, reply };
         let alg = notes.alg.filter(|alg| hear::fits(*alg, &content));
         let (kin, now) = (Kin { alg, master: None }, wrapped(now));
-        let beginning = Beginning { tuples, content, tcp, mark, label, now, kin };
+        let beginning = Beginning { original, content, tcp, mark, label, now, kin };
         if let Some(made) = self.make_announced(&beginning, nat, notes) {
             return made;
         }
@@ -317,9 +315,13 @@ impl Connections {
         beginning: &Beginning,
         nat: Option<&Nat>,
     ) -> Result<ConnectionId, NotMade> {
+        let reply = beginning.original.reversed().ok_or(NotMade::BeginsNone)?;
         match nat.filter(|nat| nat.range().is_some()) {
-            Some(nat) => self.make_translated(beginning, beginning.tuples.original, nat),
-            None => self.table.insert(beginning),
+            Some(nat) => self.make_translated(beginning, beginning.original, nat),
+            None => {
+                let made = self.table.insert(beginning, [reply]);
+                made.map_err(|why| if why == NotMade::NoPort { NotMade::Exists } else { why })
+            }
         }
     }
 
@@ -333,28 +335,15 @@ impl Connections {
     /// else answers, and which nobody has announced.
     pub(crate) fn make_translated(
         &self,
-        untold: &Beginning,
+        beginning: &Beginning,
         from: Tuple,
         nat: &Nat,
     ) -> Result<ConnectionId, NotMade> {
-        let original = untold.tuples.original;
         let expectations = &self.table.relations().expectations;
-        for translated in nat::candidates(nat, from, self.seed, self.roll()) {
-            let is_free = |reply: &Tuple| {
-                self.table.is_free(reply, untold.now)
-                    && expectations.find(reply, untold.now).is_none()
-            };
-            let Some(reply) = translated.reversed().filter(is_free) else {
-                continue;
-            };
-            let beginning = Beginning { tuples: Tuples { original, reply }, ..*untold };
-            match self.table.insert(&beginning) {
-                // Perhaps the original's: then no other port helps.
-                Err(NotMade::Exists) if self.table.is_free(&original, untold.now) => {}
-                made => return made,
-            }
-        }
-        Err(NotMade::NoPort)
+        let is_expected = |reply: &Tuple| expectations.find(reply, beginning.now).is_some();
+        let translated = nat::candidates(nat, from, self.seed, self.roll());
+        let replies = translated.filter_map(|tuple| tuple.reversed());
+        self.table.insert(beginning, replies.filter(|reply| !is_expected(reply)))
     }
 
     /// Writes notes to a connection, if it is still there.
@@ -513,7 +502,7 @@ impl Connections {
     /// Cost: some ten nanoseconds a place, which are read in order; some hundred for each that goes.
     pub fn sweep(&self, most: u32, now: Millis) {
         let is_crowded = self.table.is_crowded();
-        let round = if is_crowded || self.table.is_short() { HASTY_ROUND } else { ROUND };
+        let round = if is_crowded || self.table.wants_places() { HASTY_ROUND } else { ROUND };
         let now = wrapped(now);
         self.table.relations().expectations.sweep(now);
         let count = self.due(round, most, now);

@@ -85,10 +85,10 @@ impl Index {
         });
     }
 
-    /// Fetches the line that a lookup of `hash` begins with.
+    /// Fetches both buckets of `hash`: whoever finds nothing has looked at both.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
-        packet::memory::prefetch(self.buckets(hash)[0]);
+        self.buckets(hash).into_iter().for_each(packet::memory::prefetch);
     }
 
     #[inline]

@@ -34,20 +34,23 @@ impl Places {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Takes a place. `next` says which one is free behind another.
-    pub(crate) fn take(&self, next: impl Fn(u32) -> u32) -> Option<u32> {
+    /// Takes a place, and says which one is taken next, if that is known. `next` says which one is free
+    /// behind another.
+    pub(crate) fn take(&self, next: impl Fn(u32) -> u32) -> Option<(u32, Option<u32>)> {
+        let mut behind = NONE;
         let take = |head| {
             let (count, place) = split(head);
-            (place != NONE).then(|| join(count.wrapping_add(1), next(place)))
+            (place != NONE).then(|| {
+                behind = next(place);
+                join(count.wrapping_add(1), behind)
+            })
         };
         let taken = match self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, take) {
-            Ok(head) => Some(split(head).1),
-            Err(_) => self.take_fresh(),
+            Ok(head) => (split(head).1, (behind != NONE).then_some(behind)),
+            Err(_) => (self.take_fresh()?, None),
         };
-        if taken.is_some() {
-            self.taken.fetch_add(1, Ordering::Relaxed);
-        }
-        taken
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Some(taken)
     }
 
     /// Takes a place that was never in use.
@@ -87,7 +90,7 @@ mod tests {
     fn what_is_given_back_is_taken_first() {
         let places = Places::new(3);
         let next = RefCell::new([NONE; 3]);
-        let take = || places.take(|place| next.borrow()[place as usize]);
+        let take = || places.take(|place| next.borrow()[place as usize]).map(|(place, _)| place);
         let give =
             |place: u32| places.give(place, |after| next.borrow_mut()[place as usize] = after);
         assert_eq!([take(), take()], [Some(0), Some(1)]);

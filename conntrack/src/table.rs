@@ -11,7 +11,7 @@ use packet::Seed;
 use crate::Direction;
 use crate::connection::{Connection, Stage, Use, first_timeout};
 use crate::grace::{Grace, Moment};
-use crate::index::{Entry, Index};
+use crate::index::{Entry, Full, Index};
 use crate::kin::{Kin, Relations};
 use crate::message::Content;
 use crate::places::Places;
@@ -67,7 +67,7 @@ pub struct Tuples {
 /// What a connection begins with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Beginning {
-    pub(crate) tuples: Tuples,
+    pub(crate) original: Tuple,
     /// What begins it, and the connection, if it is of TCP.
     pub(crate) content: Content,
     pub(crate) tcp: Option<Tcp>,
@@ -136,9 +136,14 @@ impl Table {
         self.live.load(Ordering::Relaxed) > self.most - self.most / 20
     }
 
-    /// Whether hardly any place is free: of what has gone, some may not be free again yet.
-    pub(crate) fn is_short(&self) -> bool {
-        self.places.iter().any(|places| places.taken() > self.most - self.most / 20)
+    /// Whether places wait to be freed that had better be soon: because hardly any other is left, or
+    /// because there are many. What is used anew early is still in a processor's caches, and what was
+    /// never used takes no memory.
+    pub(crate) fn wants_places(&self) -> bool {
+        let few = self.most / 20;
+        let taken = self.places.each_ref().map(Places::taken);
+        let gone = taken.iter().sum::<u32>().saturating_sub(self.live.load(Ordering::Relaxed));
+        gone > few || taken.iter().any(|taken| *taken > self.most - few)
     }
 
     /// How many places have ever been in use.
@@ -162,32 +167,21 @@ impl Table {
         Some((ConnectionId { place: entry.place, is_use: id? }, entry.direction))
     }
 
-    /// Whether no connection has this tuple, nor is one being made that has. One whose time is over
-    /// goes.
-    pub(crate) fn is_free(&self, tuple: &Tuple, now: u32) -> bool {
-        let holds = |entry| self.holds(entry, tuple);
-        let Some(Entry { place, .. }) = self.index.find(tuple.hash(self.seed), holds) else {
-            return true;
-        };
-        let connection = self.connection(place);
-        let over = connection.in_use().filter(|_| connection.left(now).is_none());
-        over.is_some_and(|is_use| self.remove(ConnectionId { place, is_use }))
-    }
-
     /// Whether an entry is that of a connection with this tuple, or of one that is being made.
     fn holds(&self, entry: Entry, tuple: &Tuple) -> bool {
         self.connection(entry.place).stage() != Stage::Gone && self.tuple_is(entry, tuple)
     }
 
-    /// Makes a connection.
-    pub(crate) fn insert(&self, beginning: &Beginning) -> Result<ConnectionId, NotMade> {
-        let Tuples { original, reply } = beginning.tuples;
-        if !self.is_free(&original, beginning.now) || !self.is_free(&reply, beginning.now) {
-            return Err(NotMade::Exists);
-        }
-        let zone = original.zone();
+    /// Makes a connection: what answers it has the first tuple of `replies` that nothing else has. If
+    /// all are taken, there is no port for it.
+    pub(crate) fn insert(
+        &self,
+        beginning: &Beginning,
+        replies: impl IntoIterator<Item = Tuple>,
+    ) -> Result<ConnectionId, NotMade> {
+        let zone = beginning.original.zone();
         let policy = self.zones.enter(zone).ok_or(NotMade::ZoneLimit)?;
-        let made = self.make(beginning, policy);
+        let made = self.make(beginning, policy, replies);
         if made.is_err() {
             self.zones.leave(zone, policy);
         }
@@ -195,9 +189,16 @@ impl Table {
     }
 
     /// Makes a connection that goes by this policy.
-    fn make(&self, beginning: &Beginning, policy: u8) -> Result<ConnectionId, NotMade> {
-        let Beginning { tuples, content, tcp, kin, mark, label, now } = *beginning;
-        let Tuples { original, reply } = tuples;
+    fn make(
+        &self,
+        beginning: &Beginning,
+        policy: u8,
+        replies: impl IntoIterator<Item = Tuple>,
+    ) -> Result<ConnectionId, NotMade> {
+        let Beginning { original, content, tcp, kin, mark, label, now } = *beginning;
+        // What answers it is waited for only when all the rest is written.
+        let mut replies = replies.into_iter().inspect(|reply| self.prefetch(reply)).peekable();
+        replies.peek();
         let place = self.take(original.is_ipv4()).ok_or(NotMade::Full)?;
         let connection = self.connection(place);
         connection.begin(tcp.as_ref(), kin, (mark, label), policy, now);
@@ -207,33 +208,88 @@ impl Table {
             _ => policy.get(first_timeout(&content)),
         };
         connection.prolong(timeout, now);
-        let entries = [(original, Direction::Original), (reply, Direction::Reply)]
-            .map(|(tuple, direction)| (tuple, Entry { place, direction }));
-        for (tuple, entry) in &entries {
-            self.write_tuple(*entry, tuple);
-        }
         if kin.is_any() {
             self.relations.put(place, kin);
         }
-        let entered = self.enter(&entries);
+        let entered = self.enter_both(place, &original, replies, now);
         if let Err(why) = entered {
             if kin.is_any() {
                 self.relations.forget(ConnectionId { place, ..ConnectionId::default() });
             }
-            // Another may have seen it, on its way to find that it is not alone.
-            connection.discard();
-            connection.gone(self.grace.stamp());
+            // Nobody has held it. Who has seen it, on the way to find that it is not alone, looks whether
+            // it still has that tuple.
+            self.give(place);
             self.live.fetch_sub(1, Ordering::Relaxed);
             return Err(why);
         }
         Ok(ConnectionId { place, is_use: connection.live() })
     }
 
+    /// Enters the tuple of a connection that is being made, and the first of `replies` that it can
+    /// have; or neither.
+    fn enter_both(
+        &self,
+        place: u32,
+        original: &Tuple,
+        replies: impl Iterator<Item = Tuple>,
+        now: u32,
+    ) -> Result<(), NotMade> {
+        let entry = Entry { place, direction: Direction::Original };
+        self.enter(entry, original, now)?;
+        for (n, reply) in replies.enumerate() {
+            // The first one is hardly ever taken: that is seen early enough.
+            if n > 0 && self.is_taken(place, &reply, now) {
+                continue;
+            }
+            match self.enter(Entry { place, direction: Direction::Reply }, &reply, now) {
+                Err(NotMade::Exists) => {}
+                Ok(()) => return Ok(()),
+                Err(why) => {
+                    self.index.remove(original.hash(self.seed), entry);
+                    return Err(why);
+                }
+            }
+        }
+        self.index.remove(original.hash(self.seed), entry);
+        Err(NotMade::NoPort)
+    }
+
+    /// Enters a tuple, unless another connection has it.
+    fn enter(&self, entry: Entry, tuple: &Tuple, now: u32) -> Result<(), NotMade> {
+        self.write_tuple(entry, tuple);
+        let hash = tuple.hash(self.seed);
+        self.index.add(hash, entry).map_err(|Full| NotMade::Full)?;
+        if self.is_taken(entry.place, tuple, now) {
+            self.index.remove(hash, entry);
+            return Err(NotMade::Exists);
+        }
+        Ok(())
+    }
+
+    /// Whether another connection than that at `place` has a tuple, or one that is being made. One whose
+    /// time is over makes room.
+    fn is_taken(&self, place: u32, tuple: &Tuple, now: u32) -> bool {
+        let is_other = |other: Entry| other.place != place && self.holds(other, tuple);
+        let mut others =
+            std::iter::from_fn(|| self.index.find(tuple.hash(self.seed), is_other));
+        others.any(|other| !self.has_made_room(other.place, now))
+    }
+
+    /// Takes the connection at a place away, if its time is over.
+    fn has_made_room(&self, place: u32, now: u32) -> bool {
+        let connection = self.connection(place);
+        let over = connection.in_use().filter(|_| connection.left(now).is_none());
+        over.is_some_and(|is_use| self.remove(ConnectionId { place, is_use }))
+    }
+
     /// Takes a place, if there may be another connection.
     fn take(&self, is_ipv4: bool) -> Option<u32> {
         if self.live.fetch_add(1, Ordering::Relaxed) < self.most {
             let next = |n| self.connection(self.nth(is_ipv4, n)).next.load(Ordering::Relaxed);
-            if let Some(n) = self.places[usize::from(is_ipv4)].take(next) {
+            if let Some((n, next)) = self.places[usize::from(is_ipv4)].take(next) {
+                if let Some(next) = next {
+                    self.prefetch_use(self.nth(is_ipv4, next), is_ipv4);
+                }
                 return Some(self.nth(is_ipv4, n));
             }
         }
@@ -241,28 +297,16 @@ impl Table {
         None
     }
 
+    /// Gives back a place that nobody can see any more, or that never was a connection.
+    fn give(&self, place: u32) {
+        let (is_ipv4, n) = (place < self.most, place % self.most);
+        let set_next = |next| self.connection(place).next.store(next, Ordering::Relaxed);
+        self.places[usize::from(is_ipv4)].give(n, set_next);
+    }
+
     /// The `n`th place of a family.
     const fn nth(&self, is_ipv4: bool, n: u32) -> u32 {
         if is_ipv4 { n } else { self.most + n }
-    }
-
-    /// Enters both tuples, or neither.
-    fn enter(&self, entries: &[(Tuple, Entry); 2]) -> Result<(), NotMade> {
-        for (n, (tuple, entry)) in entries.iter().enumerate() {
-            let hash = tuple.hash(self.seed);
-            let added = self.index.add(hash, *entry);
-            let is_other = |other: Entry| other.place != entry.place && self.holds(other, tuple);
-            let why = match added {
-                Err(_) => NotMade::Full,
-                Ok(()) if self.index.find(hash, is_other).is_none() => continue,
-                Ok(()) => NotMade::Exists,
-            };
-            for (tuple, entry) in &entries[..=n] {
-                self.index.remove(tuple.hash(self.seed), *entry);
-            }
-            return Err(why);
-        }
-        Ok(())
     }
 
     /// Takes a connection away; answers whether this thread did.
@@ -339,8 +383,7 @@ impl Table {
                 Some(_) => {}
                 None if connection.free(over) => {
                     connection.gone(Moment::NONE);
-                    let set_next = |next| connection.next.store(next, Ordering::Relaxed);
-                    self.places[usize::from(is_ipv4)].give(n, set_next);
+                    self.give(place);
                 }
                 None => {}
             }
@@ -397,6 +440,15 @@ impl Table {
         of(true) + of(false) + self.index.bytes() + self.relations.bytes()
     }
 
+    /// Fetches what a connection is written to.
+    fn prefetch_use(&self, place: u32, is_ipv4: bool) {
+        if let Some(connection) = self.connections.get(place as usize) {
+            packet::memory::prefetch_whole(connection);
+            let entry = Entry { place, direction: Direction::Original };
+            packet::memory::prefetch(&self.place_of(entry, is_ipv4)[0]);
+        }
+    }
+
     /// Fetches what a lookup begins with.
     #[inline]
     pub(crate) fn prefetch(&self, tuple: &Tuple) {
@@ -425,9 +477,9 @@ mod model {
     }
 
     fn insert(table: &Table, original: Tuple, reply: Tuple) -> Result<ConnectionId, NotMade> {
-        let tuples = Tuples { original, reply };
         let (content, kin) = (Content::Udp, Kin::default());
-        table.insert(&Beginning { tuples, content, tcp: None, mark: 0, label: 0, now: 0, kin })
+        let beginning = Beginning { original, content, tcp: None, mark: 0, label: 0, now: 0, kin };
+        table.insert(&beginning, [reply])
     }
 
     #[test]

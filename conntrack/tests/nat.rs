@@ -117,3 +117,17 @@ proptest! {
         }
     }
 }
+
+/// A connection that was not made held a place until it was swept: soon there was none left.
+#[test]
+fn what_was_not_made_kept_a_place() {
+    let connections = Connections::new(2, 0, Seed(7));
+    let from = |port| datagram([10, 0, 0, 1], port, SERVER, 53);
+    let nat = nat("src=198.51.100.1:80-80");
+    let made = |port| translated(&connections, &from(port), &nat).map(|_| ());
+    assert_eq!(made(5000), Ok(()));
+    (0..9).for_each(|_| assert_eq!(made(5001), Err(NotMade::NoPort)));
+    (0..9).for_each(|_| assert_eq!(made(5000), Err(NotMade::Exists)));
+    let other = connections.commit(&from(5002), None, &Notes::default(), NOW);
+    assert_eq!((other.is_ok(), connections.len()), (true, 2));
+}
