@@ -359,7 +359,7 @@ impl Cache {
     }
 
     /// The same for a packet that goes on behind an earlier pass, with a key that
-    /// [`Frozen::key`](crate::Frozen::key) has made.
+    /// [`Frozen::complete`](crate::Frozen::complete) has made.
     pub fn resume(
         &mut self,
         behind: AsideId,

@@ -180,18 +180,17 @@ impl Frozen {
         &self.set
     }
 
-    /// The key of a packet that goes on here: what [`packet::parse`] has found in it, what connection
-    /// tracking has, and what is known besides. `outcome` is what the decision has come to, `number`
-    /// that of this state.
-    pub fn key(
+    /// Makes what [`packet::parse`] has found in a packet the key of one that goes on here, by what
+    /// connection tracking has found out, and what is known besides. `outcome` is what the decision has
+    /// come to, `number` that of this state.
+    pub fn complete(
         &self,
-        parsed: &Key,
+        key: &mut Key,
         tracked: &Tracked,
         ingress: u16,
         number: u32,
         outcome: u16,
-    ) -> Key {
-        let mut key = *parsed;
+    ) {
         key.words_mut()[Key::PARSED_WORDS..].copy_from_slice(&self.notes);
         if self.shows {
             key.words_mut()[Key::TRACKED].copy_from_slice(tracked);
@@ -200,6 +199,5 @@ impl Frozen {
         key.set(Key::IN_PORT, self.in_port);
         key.set(Key::INGRESS, ingress);
         key.set(Key::RESUME, number);
-        key
     }
 }

@@ -119,7 +119,7 @@ impl Translation {
     }
 
     /// Translates what becomes of a packet that goes on where a walk was frozen. Its key is one that
-    /// [`Frozen::key`] has made.
+    /// [`Frozen::complete`] has made.
     pub fn resume<R: Record>(
         &mut self,
         tables: &Tables,

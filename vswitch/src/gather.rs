@@ -150,7 +150,7 @@ impl Passes<'_> {
         let before = (self.findings, self.worth, self.gone);
         (self.worth, self.gone) = (Worth::of(&packet), false);
         self.depth += 1;
-        let verdict = match self.go_on(&packet, aside, 0) {
+        let verdict = match self.go_on(self.parse(&packet), aside, 0) {
             Ok((found, headers)) => self.all_passes(&mut packet, headers, found, pool, &account),
             Err(verdict) => verdict,
         };

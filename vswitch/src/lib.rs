@@ -55,3 +55,4 @@ mod way;
 mod who;
 pub mod worker;
 mod worth;
+mod zones;

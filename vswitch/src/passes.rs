@@ -24,6 +24,7 @@ use crate::queue::Waiting;
 use crate::tracking::{Findings, Tracker};
 use crate::trail::Trail;
 use crate::worth::Worth;
+use crate::zones::Zones;
 
 /// Room for programs that are carried out within each other: while one is, the caches may change.
 #[derive(Debug)]
@@ -31,12 +32,14 @@ pub(crate) struct Scratch {
     ops: [Vec<Op>; PASSES + 1],
     /// The way of the packet, if somebody wants to know it.
     pub(crate) trail: Trail,
+    /// Where it has asked for its connection.
+    pub(crate) zones: Zones,
 }
 
 impl Scratch {
     pub(crate) fn new() -> Self {
         let ops = std::array::from_fn(|_| Vec::with_capacity(Op::MOST));
-        Self { ops, trail: Trail::new() }
+        Self { ops, trail: Trail::new(), zones: Zones::default() }
     }
 }
 
@@ -102,7 +105,7 @@ impl Passes<'_> {
         self.cache.hold();
         self.findings = Findings::again(*tracked);
         let next = match self.cache.take_up(frozen) {
-            Some(aside) => self.go_on(packet, aside, 0),
+            Some(aside) => self.go_on(self.parse(packet), aside, 0),
             None => Err(Verdict::Drop(DropReason::DecisionLimit)),
         };
         let verdict = match next {
@@ -152,22 +155,22 @@ impl Passes<'_> {
         if self.depth >= PASSES {
             return Err(Verdict::Drop(DropReason::PassLimit));
         }
-        let outcome = self.decide(packet, aside, pool, account)?;
-        self.go_on(packet, aside, outcome)
+        let mut parsed = self.parse(packet);
+        let outcome = self.decide(packet, &mut parsed, aside, pool, account)?;
+        self.go_on(parsed, aside, outcome)
     }
 
-    /// What comes when a decision has come to `outcome`.
+    /// What comes when a decision has come to `outcome`, for a packet that says this.
     pub(crate) fn go_on(
         &mut self,
-        packet: &Packet,
+        (mut key, headers): (Key, Headers),
         aside: AsideId,
         outcome: u16,
     ) -> Result<(Found, Headers), Verdict> {
-        let (parsed, headers) = self.parse(packet);
         let gone = Verdict::Drop(DropReason::DecisionLimit);
         let frozen = self.cache.asides().frozen(aside).ok_or(gone)?;
         let tracked = &self.findings.tracked;
-        let key = frozen.key(&parsed, tracked, self.ingress.0, aside.0, outcome);
+        frozen.complete(&mut key, tracked, self.ingress.0, aside.0, outcome);
         let Worth { packets, bytes } = self.worth;
         let resolved = self.cache.resume(aside, &key, packets, bytes, self.millis);
         let trail = &mut self.scratch.trail;
@@ -228,17 +231,18 @@ impl Passes<'_> {
         verdict
     }
 
-    /// Takes the decision that a packet waits for. Answers with what it comes to, or with the end of
-    /// the packet.
+    /// Takes the decision that a packet waits for which says `parsed`, also when it is taken. Answers
+    /// with what it comes to, or with the end of the packet.
     fn decide(
         &mut self,
         packet: &mut Packet,
+        parsed: &mut (Key, Headers),
         aside: AsideId,
         pool: &mut FramePool,
         account: &Account,
     ) -> Result<u16, Verdict> {
         let gone = Verdict::Drop(DropReason::DecisionLimit);
-        let (parsed, headers) = self.parse(packet);
+        let (key, headers) = (&parsed.0, parsed.1);
         let frozen = self.cache.asides().frozen(aside).ok_or(gone)?;
         if frozen.forgets {
             self.findings.forget();
@@ -256,15 +260,23 @@ impl Passes<'_> {
             Decision::Larger { len, .. } => {
                 u16::from(wire_len(packet, headers) > usize::from(*len))
             }
-            Decision::Select(selector) => selector.choose(&parsed),
+            Decision::Select(selector) => selector.choose(key),
             Decision::Connect(connect) if headers.fragment != Fragment::No => {
                 let connect = connect.clone();
-                return self.gather(packet, &connect, aside, pool, account).map(|()| 0);
+                self.gather(packet, &connect, aside, pool, account)?;
+                *parsed = self.parse(packet);
+                return Ok(0);
             }
             Decision::Connect(connect) => {
-                let (findings, memory) = (&mut self.findings, self.memory);
-                let turn = self.tracker.connect(findings, connect, packet, memory, self.millis);
-                self.scratch.trail.turn(&turn.map_err(Verdict::Drop)?);
+                self.scratch.zones.ask(connect.zone);
+                let (findings, place) = (&mut self.findings, (&mut *packet, self.memory));
+                let said = (key, headers);
+                let turn = self.tracker.connect(findings, connect, place, said, self.millis);
+                let turn = turn.map_err(Verdict::Drop)?;
+                self.scratch.trail.turn(&turn);
+                if turn.changed {
+                    *parsed = self.parse(packet);
+                }
                 return Ok(0);
             }
             Decision::Pause(show) => {

@@ -11,7 +11,7 @@ use conntrack::{
     Seen, Standing, Tuple, Tuples, Verdict,
 };
 use flowtable::{Connect, Tracked};
-use packet::{Headers, Key, Memory, Millis, Packet, Seed, Whole, parse};
+use packet::{Headers, Key, Memory, Millis, Packet, Seed, Whole};
 
 use crate::nat::translate;
 use crate::payload::rewrite;
@@ -46,6 +46,8 @@ pub(crate) struct Turn {
     pub(crate) again: bool,
     /// What the packet has become, if it is translated.
     pub(crate) to: Option<Tuple>,
+    /// Whether anything in the packet may be different by now.
+    pub(crate) changed: bool,
 }
 
 impl Findings {
@@ -89,25 +91,37 @@ impl Tracker {
         self.connections.sweep(MOST, now);
     }
 
-    /// Finds out what a packet is, and keeps its connection if that is asked for.
+    /// Fetches what finding out about a packet in these zones begins with, and what keeping its
+    /// connection does.
+    pub(crate) fn prefetch(&self, zones: &[u16], key: &Key) {
+        for tuple in zones.iter().filter_map(|zone| tuple_of(key, *zone)) {
+            self.connections.prefetch(&tuple);
+            if let Some(reply) = tuple.reversed() {
+                self.connections.prefetch(&reply);
+            }
+        }
+    }
+
+    /// Finds out what a packet is that says this, and keeps its connection if that is asked for.
     pub(crate) fn connect(
         &self,
         findings: &mut Findings,
         connect: &Connect,
-        packet: &mut Packet,
-        memory: &Memory,
+        (packet, memory): (&mut Packet, &Memory),
+        (key, headers): (&Key, Headers),
         now: Millis,
     ) -> Result<Turn, DropReason> {
-        let Some((message, headers)) = read(packet, memory, connect.zone) else {
+        let (bytes, len) = (packet.head(memory), packet.len());
+        let Ok(message) = Message::read(key, headers, bytes, len, connect.zone) else {
             *findings = Findings::again(invalid(connect.zone));
             return Ok(Turn::default());
         };
-        let turn = self.ask(findings, connect, &message, now)?;
+        let mut turn = self.ask(findings, connect, &message, now)?;
         if let Some(to) = turn.to {
             translate(packet, headers, &message, &to, memory);
+            turn.changed = true;
         }
-        let packet = (packet, headers, memory);
-        self.hear(findings, &message, connect, packet, now)?;
+        turn.changed |= self.hear(findings, &message, connect, (packet, headers, memory), now)?;
         Ok(turn)
     }
 
@@ -191,7 +205,7 @@ impl Tracker {
         (!findings.heard && is_its && !waits).then_some((id, direction))
     }
 
-    /// Hears what a packet announces, if it is to be heard, and rewrites it.
+    /// Hears what a packet announces, if it is to be heard, and rewrites it; answers whether it has.
     fn hear(
         &self,
         findings: &mut Findings,
@@ -199,8 +213,8 @@ impl Tracker {
         connect: &Connect,
         (packet, headers, memory): (&mut Packet, Headers, &Memory),
         now: Millis,
-    ) -> Result<(), DropReason> {
-        let Some(speaker) = self.to_be_heard(findings, connect) else { return Ok(()) };
+    ) -> Result<bool, DropReason> {
+        let Some(speaker) = self.to_be_heard(findings, connect) else { return Ok(false) };
         findings.heard = true;
         let bytes = (packet.head(memory), packet.len());
         let heard = self.connections.hear(speaker, message, headers, bytes, now);
@@ -211,7 +225,7 @@ impl Tracker {
             NotHeard::NoPort => DropReason::CtNoPort,
             NotHeard::Full => DropReason::CtExpectFull,
         })?;
-        rewrite(packet, headers, &heard, memory).then_some(()).ok_or(DropReason::CtRewrite)
+        rewrite(packet, headers, &heard, memory).then_some(true).ok_or(DropReason::CtRewrite)
     }
 
     /// All connections.
@@ -305,18 +319,15 @@ fn told(own: &Tuple, judgement: Judgement, connect: &Connect, seen: Option<Seen>
 
 /// What flows would see of a packet, if it began a connection.
 pub(crate) fn assume_new(key: &Key, connect: &Connect) -> Tracked {
-    let ports = [Key::TP_SRC, Key::TP_DST].map(|span| u16::try_from(key.word(span)).unwrap_or(0));
-    let Some(original) = Tuple::of(key, ports, connect.zone) else { return invalid(connect.zone) };
+    let Some(original) = tuple_of(key, connect.zone) else { return invalid(connect.zone) };
     let (mark, label) = if connect.commit { (connect.mark.0, connect.label.0) } else { (0, 0) };
     words(ct_state::NEW | ct_state::TRK, connect.zone, &original, mark, label)
 }
 
-/// What a packet says to connections; `None` if nothing.
-fn read(packet: &Packet, memory: &Memory, zone: u16) -> Option<(Message, Headers)> {
-    let mut key = Key::ZERO;
-    let headers = parse(packet.head(memory), packet.len(), &mut key).ok()?;
-    let message = Message::read(&key, headers, packet.head(memory), packet.len(), zone).ok()?;
-    Some((message, headers))
+/// The tuple of a packet that is no query, if it is one of IP.
+fn tuple_of(key: &Key, zone: u16) -> Option<Tuple> {
+    let ports = [Key::TP_SRC, Key::TP_DST].map(|span| u16::try_from(key.word(span)).unwrap_or(0));
+    Tuple::of(key, ports, zone)
 }
 
 /// Whether source and destination of a connection are translated, as bits of `ct_state`.

@@ -368,7 +368,7 @@ impl Way {
             Some(found) => found,
             None => self.resolve(&batch[self.verdicts.len()], lane, ingress.port),
         };
-        let sent = self.perform(batch, headers, found, &ingress.account);
+        let sent = self.perform(batch, lane, found, &ingress.account);
         if self.looks > 0 {
             self.looks -= 1;
             if let Some(port) = sent.filter(|_| !is_tied) {
@@ -483,15 +483,17 @@ impl Way {
     fn perform(
         &mut self,
         batch: &mut Batch,
-        headers: Headers,
+        lane: usize,
         found: Found,
         account: &Account,
     ) -> Option<PortId> {
+        let headers = self.lanes.headers[lane];
         if self.outputs.begin(self.verdicts.len()) {
             self.outputs.dispatch(batch, &mut self.verdicts, &mut self.pool, account);
             self.outputs.begin(0);
         }
         if self.cache.has_asides(found) {
+            self.fetch_connections(batch.len() - self.verdicts.len(), lane);
             self.pass_on(batch, headers, found, account);
             return None;
         }
@@ -514,6 +516,18 @@ impl Way {
         match only {
             Some(Op::Send(port)) => Some(port),
             _ => None,
+        }
+    }
+
+    /// Fetches what a packet behind the one in `lane` asks connections for, if it does as the one before
+    /// did; there are so many `left` of the batch.
+    #[inline]
+    fn fetch_connections(&mut self, left: usize, lane: usize) {
+        /// Packets between: while one is carried out, memory has time to answer.
+        const AHEAD: usize = 2;
+        let zones = self.scratch.zones.begin();
+        if AHEAD < left && let Some(key) = self.lanes.keys.get(lane + AHEAD) {
+            self.tracker.prefetch(zones, key);
         }
     }
 

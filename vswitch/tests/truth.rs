@@ -264,7 +264,8 @@ proptest! {
         for _ in 0..6 {
             let Some(frozen) = found.pop() else { break };
             for outcome in 0..2 {
-                let key = frozen.key(&key, &Tracked::default(), port.id.0, 1, outcome);
+                let mut key = key;
+                frozen.complete(&mut key, &Tracked::default(), port.id.0, 1, outcome);
                 let resume = |key: &Key, into: &mut Translation| {
                     into.resume(&tables, &frozen, key, &mut ());
                 };

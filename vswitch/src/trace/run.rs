@@ -306,8 +306,8 @@ impl<'a> Run<'a> {
                 self.warn("there are more passes, and no room for them: the trace is cut here");
                 break;
             };
-            let (parsed, headers) = self.parse(&copy);
-            let key = frozen.key(&parsed, &self.tracked, self.ingress.0, number, outcome.value);
+            let (mut key, headers) = self.parse(&copy);
+            frozen.complete(&mut key, &self.tracked, self.ingress.0, number, outcome.value);
             let ops = self.later_pass(number, &outcome, &key);
             self.depth += 1;
             self.carry_out(&ops, copy, headers, pool, account);
