@@ -171,6 +171,11 @@ impl Connection {
         self.tcp.is_there().then(|| self.tcp.get().0.state())
     }
 
+    /// How far it has come: when that changes, it is told.
+    pub(crate) fn progress(&self) -> (Option<State>, Known) {
+        (self.tcp_state(), self.known())
+    }
+
     /// Takes a packet of it; says also what was known of the connection before.
     pub(crate) fn track(
         &self,
@@ -233,26 +238,27 @@ impl Connection {
         is_owed.is_some()
     }
 
-    /// Takes a datagram of UDP, if it was answered.
+    /// Takes a datagram of UDP, if it was answered; answers whether it is assured only now.
     #[inline]
-    pub(crate) fn take_datagram(&self, policies: &Policies, now: u32) {
+    pub(crate) fn take_datagram(&self, policies: &Policies, now: u32) -> bool {
         let policy = policies.get(self.policy());
-        if self.known.load(Ordering::Relaxed) & ASSURED != 0 {
-            self.prolong(policy.get(CtTimeout::UdpMultiple), now);
-        } else {
-            self.take_early(policy, now);
+        if self.known.load(Ordering::Relaxed) & ASSURED == 0 {
+            return self.take_early(policy, now);
         }
+        self.prolong(policy.get(CtTimeout::UdpMultiple), now);
+        false
     }
 
     /// The same of one that was young the last time.
     #[cold]
-    fn take_early(&self, policy: &Policy, now: u32) {
+    fn take_early(&self, policy: &Policy, now: u32) -> bool {
         let has_lasted = self.has_lasted(now);
         if has_lasted {
             self.known.fetch_or(ASSURED, Ordering::Relaxed);
         }
         let timeout = if has_lasted { CtTimeout::UdpMultiple } else { CtTimeout::UdpSingle };
         self.prolong(policy.get(timeout), now);
+        has_lasted
     }
 
     /// Whether [`Connection::take_ack`] would take it.

@@ -12,12 +12,13 @@ use crate::hear;
 use crate::kin::Kin;
 use crate::message::{Content, Message, is_datagram, transport};
 use crate::nat;
+use crate::news::Change;
 use crate::quick::Ack;
 use crate::settings::{Settings, SharedSettings};
 use crate::standing::Standing;
 use crate::table::{Beginning, ConnectionId, NotMade, Table, Tuples};
 use crate::tally::{Stats, Tally};
-use crate::tcp::{Fate, Known, State, Tcp};
+use crate::tcp::{Fate, Tcp};
 use crate::tuple::Tuple;
 use crate::zones::Zones;
 
@@ -89,27 +90,6 @@ pub struct Seen {
     pub label: u128,
     /// How often the two have changed.
     pub version: u32,
-    /// The original tuple of the one that has announced it.
-    pub master: Option<Tuple>,
-}
-
-/// A connection, spelled out.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Description {
-    /// Both of its tuples.
-    pub tuples: Tuples,
-    /// The state, if it is of TCP.
-    pub state: Option<State>,
-    /// What is known of it besides.
-    pub known: Known,
-    /// Its mark.
-    pub mark: u32,
-    /// Its label.
-    pub label: u128,
-    /// Milliseconds that it has left, if it stays silent.
-    pub left: u32,
-    /// The protocol by which it announces others.
-    pub alg: Option<Alg>,
     /// The original tuple of the one that has announced it.
     pub master: Option<Tuple>,
 }
@@ -219,7 +199,11 @@ impl Connections {
             }
             content => *content,
         };
+        let before = self.table.newsroom.is_heard().then(|| connection.progress());
         let (fate, known) = connection.track(direction, &content, settings, policies, now);
+        if before.is_some_and(|before| before != connection.progress()) {
+            self.tell(Change::Changed, id, now);
+        }
         let verdict = match fate {
             Fate::Invalid => Verdict::Invalid,
             Fate::Reopens => {
@@ -272,6 +256,9 @@ impl Connections {
         now: Millis,
     ) -> Result<ConnectionId, NotMade> {
         let made = self.make(message, nat, notes, now);
+        if let Ok(id) = made {
+            self.tell(Change::Made, id, wrapped(now));
+        }
         let count = match made {
             Ok(_) => &self.tally.made,
             Err(NotMade::Full) => &self.tally.full,
@@ -347,14 +334,19 @@ impl Connections {
     }
 
     /// Writes notes to a connection, if it is still there.
-    pub fn note(&self, id: ConnectionId, notes: &Notes) {
+    pub fn note(&self, id: ConnectionId, notes: &Notes, now: Millis) {
         let Some(connection) = self.table.get(id) else { return };
         let ((mark, mark_bits), (label, label_bits)) = (notes.mark, notes.label);
-        if (connection.mark() ^ mark) & mark_bits != 0 {
+        let has_other_mark = (connection.mark() ^ mark) & mark_bits != 0;
+        let has_other_label = label_bits != 0 && (connection.label() ^ label) & label_bits != 0;
+        if has_other_mark {
             connection.set_mark(mark, mark_bits);
         }
-        if label_bits != 0 && (connection.label() ^ label) & label_bits != 0 {
+        if has_other_label {
             connection.set_label(label, label_bits);
+        }
+        if has_other_mark || has_other_label {
+            self.tell(Change::Changed, id, wrapped(now));
         }
     }
 
@@ -453,8 +445,12 @@ impl Connections {
     fn take_datagram(&self, standings: &[Standing], now: u32) -> bool {
         let stands = standings.iter().all(|one| self.standing_still(one, now).is_some());
         if stands {
-            let all = standings.iter().filter_map(|one| self.table.get(one.id()));
-            all.for_each(|connection| connection.take_datagram(self.zones().policies(), now));
+            for id in standings.iter().map(Standing::id) {
+                let Some(connection) = self.table.get(id) else { continue };
+                if connection.take_datagram(self.zones().policies(), now) {
+                    self.tell(Change::Changed, id, now);
+                }
+            }
         }
         stands
     }
@@ -474,25 +470,6 @@ impl Connections {
     /// All of them, as they are met: some that come or go meanwhile are among them, some are not.
     pub fn iter(&self) -> impl Iterator<Item = ConnectionId> {
         self.table.iter(0)
-    }
-
-    /// What is known of a connection, if it is still there.
-    pub fn describe(&self, id: ConnectionId, now: Millis) -> Option<Description> {
-        let (tuples, connection) = (self.table.tuples(id)?, self.table.get(id)?);
-        let has_kin = connection.is_watched() || connection.is_announced();
-        let kin = if has_kin { self.table.relations().kin(id.place()) } else { Kin::default() };
-        Some(Description {
-            tuples,
-            state: connection.tcp_state(),
-            known: connection.known(),
-            mark: connection.mark(),
-            label: connection.label(),
-            left: connection.left(wrapped(now))?,
-            alg: kin.alg,
-            master: kin.master,
-        })
-        // What was read of one that has gone meanwhile may be another's.
-        .filter(|_| self.table.get(id).is_some())
     }
 
     /// Has those go that have been silent for too long, and frees what has gone: a little at a time, as

@@ -14,6 +14,7 @@ use crate::grace::{Grace, Moment};
 use crate::index::{Entry, Full, Index};
 use crate::kin::{Kin, Relations};
 use crate::message::Content;
+use crate::news::{Change, Newsroom};
 use crate::places::Places;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, zeroed};
 use crate::tcp::Tcp;
@@ -90,6 +91,7 @@ pub(crate) struct Table {
     pub(crate) grace: Grace,
     relations: Relations,
     pub(crate) zones: Zones,
+    pub(crate) newsroom: Newsroom,
     live: AtomicU32,
     /// The next place that is looked at whether it can be freed.
     hand: AtomicU32,
@@ -116,6 +118,7 @@ impl Table {
             grace: Grace::new(members),
             relations: Relations::new(most, seed),
             zones: Zones::new(),
+            newsroom: Newsroom::default(),
             live: AtomicU32::new(0),
             hand: AtomicU32::new(0),
         }
@@ -270,8 +273,7 @@ impl Table {
     /// time is over makes room.
     fn is_taken(&self, place: u32, tuple: &Tuple, now: u32) -> bool {
         let is_other = |other: Entry| other.place != place && self.holds(other, tuple);
-        let mut others =
-            std::iter::from_fn(|| self.index.find(tuple.hash(self.seed), is_other));
+        let mut others = std::iter::from_fn(|| self.index.find(tuple.hash(self.seed), is_other));
         others.any(|other| !self.has_made_room(other.place, now))
     }
 
@@ -312,18 +314,20 @@ impl Table {
     /// Takes a connection away; answers whether this thread did.
     pub(crate) fn remove(&self, id: ConnectionId) -> bool {
         let connection = self.connection(id.place);
-        let Some(Tuples { original, reply }) = self.tuples(id) else { return false };
+        let Some(tuples) = self.tuples(id) else { return false };
+        let Tuples { original, reply } = tuples;
         let has_kin = connection.is_watched() || connection.is_announced();
         if !connection.end(id.is_use) {
             return false;
         }
+        // Nobody takes the place before it is said to be gone.
+        self.newsroom.tell(Change::Gone, || Some(self.describe(id.place, tuples, has_kin)));
         if has_kin {
             self.relations.forget(id);
         }
         for (tuple, direction) in [(original, Direction::Original), (reply, Direction::Reply)] {
             self.index.remove(tuple.hash(self.seed), Entry { place: id.place, direction });
         }
-        // Nobody takes the place before it is said to be gone.
         self.zones.leave(original.zone(), connection.policy());
         connection.gone(self.grace.stamp());
         self.live.fetch_sub(1, Ordering::Relaxed);
@@ -391,7 +395,7 @@ impl Table {
         gone
     }
 
-    fn connection(&self, place: u32) -> &Connection {
+    pub(crate) fn connection(&self, place: u32) -> &Connection {
         &self.connections[place as usize]
     }
 

@@ -33,7 +33,7 @@ pub(crate) fn run(command: ConnectionCommand, desk: &mut Desk) -> Result<()> {
 }
 
 /// What the words of a command choose.
-fn chosen(command: &str, words: &[String]) -> Result<ConnectionFilter> {
+pub(crate) fn chosen(command: &str, words: &[String]) -> Result<ConnectionFilter> {
     filter::read(words).map_err(|wrong| misuse(command, ErrorKind::InvalidValue, &wrong))
 }
 
@@ -103,9 +103,9 @@ fn print_kinds(out: &mut Output, kinds: &[ConnectionKind]) -> io::Result<()> {
 }
 
 /// A connection as `ovs-appctl dpctl/dump-conntrack` has it.
-struct Line<'a> {
-    connection: &'a Connection,
-    args: &'a DumpConntrackArgs,
+pub(crate) struct Line<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) args: &'a DumpConntrackArgs,
 }
 
 impl fmt::Display for Line<'_> {

@@ -5,14 +5,16 @@ use std::io::{self, Write as _};
 
 use anyhow::Result;
 use api::reply::{
-    Event, FlowRemoved, PacketIn, Port, PortState, RemovedReason, Sampled, WatchedFlow, WatchedPort,
+    Connection, Event, FlowRemoved, PacketIn, Port, PortState, RemovedReason, Sampled, WatchedFlow,
+    WatchedPort,
 };
 use api::request::{EventsWatch, FlowWatch, RemovedFlows};
 use api::{Client, ClientError, Dialect, FlowFlags, FlowMod, NoNames, Notification, PortNames};
 use clap::error::ErrorKind;
 
 use crate::arguments::{bridges, misuse};
-use crate::cli::{MonitorArgs, Options};
+use crate::cli::{DumpConntrackArgs, MonitorArgs, Options};
+use crate::connections::{Line, chosen};
 use crate::desk::Desk;
 use crate::notices::{Next, Notices};
 use crate::output::{BAD, DOUBTFUL, FAINT, GOOD, Output, STRONG};
@@ -85,10 +87,17 @@ impl Wanted {
                         return Err(misuse("monitor", ErrorKind::InvalidValue, &wrong));
                     }
                 },
+                ("connections", "") => {
+                    watch.connections.get_or_insert_default();
+                }
+                ("connections", text) => {
+                    let words: Vec<_> = text.split(' ').map(str::to_owned).collect();
+                    watch.connections = Some(chosen("monitor", &words)?);
+                }
                 _ => {
                     let wrong = format!(
-                        "`{word}` is none of flows, flows=MATCH, removed, removed=all, ports, packets \
-                         and packets=WATCHER"
+                        "`{word}` is none of flows, flows=MATCH, removed, removed=all, ports, packets, \
+                         packets=WATCHER, connections and connections=WORDS"
                     );
                     return Err(misuse("monitor", ErrorKind::InvalidValue, &wrong));
                 }
@@ -104,7 +113,7 @@ impl Wanted {
 
 fn is_kind(word: &str) -> bool {
     let kind = word.split('=').next().unwrap_or(word);
-    ["flows", "removed", "ports", "packets"].contains(&kind)
+    ["flows", "removed", "ports", "packets", "connections"].contains(&kind)
 }
 
 /// The names of ports, by bridge.
@@ -167,6 +176,9 @@ fn print(out: &mut Output, event: &Event, words: Words<'_>) -> io::Result<()> {
         Event::PortModified(port) => print_port(out, "MOD", port),
         Event::PacketIn(packet) => print_packet(out, packet),
         Event::Sampled(sampled) => print_sampled(out, sampled),
+        Event::ConnectionNew(one) => print_connection(out, GOOD, "NEW", one),
+        Event::ConnectionUpdated(one) => print_connection(out, STRONG, "UPDATE", one),
+        Event::ConnectionDestroyed(one) => print_connection(out, DOUBTFUL, "DESTROY", one),
         Event::Lost { events } => {
             let what = "events happened too fast to be told here; flows are told anew";
             out.styled(BAD, format_args!("({events} {what})"))?;
@@ -246,6 +258,19 @@ fn print_sampled(out: &mut Output, sampled: &Sampled) -> io::Result<()> {
     out.line(format_args!(" {packet}"))
 }
 
+/// `[NEW] udp,orig=(...),reply=(...),zone=5,status=CONFIRMED`: the words of `conntrack -E`, and behind
+/// them a line of `dump-conntrack -m`.
+fn print_connection(
+    out: &mut Output,
+    style: anstyle::Style,
+    what: &str,
+    connection: &Connection,
+) -> io::Result<()> {
+    let args = DumpConntrackArgs { more: true, ..DumpConntrackArgs::default() };
+    out.styled(style, format_args!("[{what}]"))?;
+    out.line(format_args!(" {}", Line { connection, args: &args }))
+}
+
 /// `OFPT_FLOW_REMOVED: priority=9,arp reason=hard table_id=3 cookie:0x5 duration1.004s idle0 hard1
 /// pkts0 bytes0`.
 fn print_removed(out: &mut Output, removed: &FlowRemoved, names: &Names) -> io::Result<()> {
@@ -323,8 +348,14 @@ mod tests {
             flows: Some(flows),
             ports: false,
             packets: None,
+            connections: None,
         };
         assert_eq!(some.watch, expected);
+        let zone =
+            wanted(&["connections=zone=5 ct_nw_proto=6"]).unwrap().watch.connections.unwrap();
+        assert_eq!((zone.zone, zone.original.proto), (Some(5), Some(6)));
+        let error = wanted(&["connections=zone=x"]).err().unwrap().to_string();
+        assert!(error.contains("zone"), "{error}");
         let error = wanted(&["br0", "flow"]).err().unwrap().to_string();
         assert!(error.contains("`flow` is none of flows, flows=MATCH"), "{error}");
     }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use api::reply::Event;
-use api::request::RemovedFlows;
+use api::request::{ConnectionFilter, RemovedFlows};
 use api::{FlowFilter, Notification, codec};
 use flowtable::{BridgeId, Rule};
 
@@ -38,6 +38,8 @@ pub struct Wishes {
     pub ports: bool,
     /// Packets that are shown: those of these watchers, of all if there is none.
     pub packets: Option<Vec<u16>>,
+    /// What becomes of connections: of these.
+    pub connections: Option<ConnectionFilter>,
 }
 
 /// Which flows are watched.
@@ -251,6 +253,29 @@ impl Events {
         self.listeners.values_mut().filter(wanting).for_each(|one| one.push(&line, &make));
     }
 
+    /// Whether somebody wants to be told what becomes of connections.
+    pub(crate) fn watch_connections(&self) -> bool {
+        self.listeners.values().any(|listener| listener.wishes.connections.is_some())
+    }
+
+    /// Tells what has become of a connection; `takes` says whether a filter takes it.
+    pub(crate) fn tell_connection(
+        &mut self,
+        takes: impl Fn(&ConnectionFilter) -> bool,
+        make: impl Fn() -> Event,
+    ) {
+        let line = OnceCell::new();
+        let wanting = |one: &&mut Listener| one.wishes.connections.as_ref().is_some_and(&takes);
+        self.listeners.values_mut().filter(wanting).for_each(|one| one.push(&line, &make));
+    }
+
+    /// Tells that changes of connections are missing here.
+    pub(crate) fn lose_connections(&mut self, changes: u64) {
+        let listeners = self.listeners.values_mut();
+        let wanting = listeners.filter(|listener| listener.wishes.connections.is_some());
+        wanting.for_each(|listener| listener.lost += changes);
+    }
+
     /// Tells of a port.
     pub(crate) fn tell_port(&mut self, bridge: &str, make: impl Fn() -> Event) {
         let line = OnceCell::new();
@@ -277,6 +302,7 @@ mod tests {
             flows: None,
             ports: true,
             packets: None,
+            connections: None,
         })
     }
 
@@ -307,10 +333,8 @@ mod tests {
     #[test]
     fn who_wants_the_same_shares_one_line() {
         let mut events = Events::default();
-        let wishes =
-            || Wishes { bridge: None, removed: None, flows: None, ports: true, packets: None };
-        let numbers = [events.add(wishes()), events.add(wishes())];
-        let elsewhere = events.add(Wishes { bridge: Some("br1".into()), ..wishes() });
+        let numbers = [events.add(listener().wishes), events.add(listener().wishes)];
+        let elsewhere = events.add(Wishes { bridge: Some("br1".into()), ..listener().wishes });
         events.tell_port("br0", || event(1));
         let [a, b] = numbers.map(|number| events.get(number).unwrap().pop().unwrap());
         assert!(Arc::ptr_eq(&a, &b));

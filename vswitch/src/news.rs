@@ -174,6 +174,7 @@ impl Control {
     pub fn hear(&mut self) {
         let shown = self.crew.hear();
         shown.into_iter().for_each(|shown| self.tell_shown(shown));
+        self.tell_of_connections();
         self.take_in_taught();
     }
 

@@ -250,7 +250,7 @@ impl Server {
 
     /// How long there is nothing to do if nothing happens.
     fn patience(&self, control: &Control, busy: Progress) -> Duration {
-        if busy == Progress::More {
+        if busy == Progress::More || control.crew.connections().has_news() {
             return Duration::ZERO;
         }
         let mut patience = control.until_tick();

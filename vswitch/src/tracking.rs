@@ -228,6 +228,12 @@ impl Tracker {
         rewrite(packet, headers, &heard, memory).then_some(true).ok_or(DropReason::CtRewrite)
     }
 
+    /// Whether control is to hear what has become of connections.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        self.connections.has_unknown_news()
+    }
+
     /// All connections.
     pub(crate) fn connections(&self) -> &Connections {
         &self.connections
@@ -255,7 +261,7 @@ impl Tracker {
         for _ in 0..TRIES {
             let known = judgement.connection.filter(|id| self.stays(*id, judgement, connect));
             if let Some(id) = known {
-                self.connections.note(id, &notes);
+                self.connections.note(id, &notes, now);
                 return Ok(judgement);
             }
             match self.connections.commit(message, connect.nat.as_ref(), &notes, now) {

@@ -526,7 +526,9 @@ impl Way {
         /// Packets between: while one is carried out, memory has time to answer.
         const AHEAD: usize = 2;
         let zones = self.scratch.zones.begin();
-        if AHEAD < left && let Some(key) = self.lanes.keys.get(lane + AHEAD) {
+        if AHEAD < left
+            && let Some(key) = self.lanes.keys.get(lane + AHEAD)
+        {
             self.tracker.prefetch(zones, key);
         }
     }

@@ -242,7 +242,7 @@ impl Worker {
     #[inline]
     fn tell_news(&mut self) {
         let taught = self.way.cache.take_news();
-        if self.way.teller.take_news() || taught {
+        if self.way.teller.take_news() || taught || self.way.tracker.has_news() {
             self.desk.tell();
         }
     }

@@ -8,9 +8,10 @@ mod running;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 
-use api::reply::{Event, RemovedReason};
+use api::reply::{Connection, Event, RemovedReason};
 use api::request::{
-    BridgeDel, EventsWatch, FlowChange, FlowWatch, PortDel, PortMod, PortRef, RemovedFlows,
+    BridgeDel, ConnectionFilter, CtFlush, EventsWatch, FlowChange, FlowWatch, PortDel, PortMod,
+    PortRef, RemovedFlows,
 };
 use api::{ClientError, NoNames, PortFlagChanges, Watch, text};
 use packet::compose;
@@ -50,8 +51,18 @@ fn words(event: &Event) -> String {
         }
         Event::PacketIn(packet) => format!("packet in {}", packet.reason),
         Event::Sampled(sampled) => format!("sampled {}", sampled.collector_set),
+        Event::ConnectionNew(one) => format!("new {}", port(one)),
+        Event::ConnectionUpdated(one) => {
+            format!("update {} {} {} {:x}", port(one), one.replied, one.mark, one.labels)
+        }
+        Event::ConnectionDestroyed(one) => format!("destroy {} {}", port(one), one.timeout_ms),
         Event::Lost { .. } => "lost".to_owned(),
     }
+}
+
+/// What tells one connection from the others here.
+fn port(one: &Connection) -> u16 {
+    one.original.src_port.unwrap()
 }
 
 fn take(watch: &mut Watch, count: usize) -> Vec<String> {
@@ -256,4 +267,41 @@ fn reasons_have_the_words_of_ovs() {
     use RemovedReason::{Delete, Eviction, GroupDelete, Hard, Idle, MeterDelete};
     let words = [Idle, Hard, Delete, GroupDelete, MeterDelete, Eviction].map(|r| r.to_string());
     assert_eq!(words.join(" "), "idle hard delete group_delete meter_delete eviction");
+}
+
+/// A datagram from one of two hosts to the other.
+fn datagram(from: (u8, u16), to: (u8, u16)) -> Vec<u8> {
+    let flow = format!(
+        "in_port=1,udp,nw_src=10.0.0.{},tp_src={},nw_dst=10.0.0.{},tp_dst={},nw_ttl=9",
+        from.0, from.1, to.0, to.1
+    );
+    compose(&text::packet(&flow, &NoNames).unwrap(), 64)
+}
+
+#[test]
+fn connections_are_told_when_they_are_made_change_and_go() {
+    let switch = Running::with_ports();
+    let mut client = switch.client();
+    client
+        .flows(&[
+            "table=0,udp,actions=ct(table=1,zone=5)",
+            "table=1,priority=40000,udp,ct_state=+new,tp_src=9,actions=ct(commit,zone=6)",
+            "table=1,udp,ct_state=+new,actions=ct(commit,zone=5)",
+            "table=1,udp,ct_state=+est,actions=ct(commit,zone=5,exec(set_field:7->ct_mark))",
+        ])
+        .unwrap();
+    let of_zone = |zone| EventsWatch {
+        connections: Some(ConnectionFilter { zone: Some(zone), ..ConnectionFilter::default() }),
+        ..EventsWatch::default()
+    };
+    let [mut fifth, mut sixth] = [5, 6].map(|zone| listen(&switch, of_zone(zone)));
+    let [asks, answers] = [((1, 1000), (2, 53)), ((2, 53), (1, 1000))].map(|(a, b)| datagram(a, b));
+    client.receive("p1", &[asks.clone(), asks.clone(), answers.clone(), asks]);
+    client.receive("p1", &[datagram((1, 9), (2, 53)), answers]);
+    let expected = ["new 1000", "update 1000 true 0 0", "update 1000 true 7 0"];
+    assert_eq!(take(&mut fifth, 3), expected, "a packet that changes nothing is not told");
+    assert_eq!(take(&mut sixth, 1), ["new 9"]);
+    client.call(CtFlush::default()).unwrap();
+    assert_eq!(take(&mut fifth, 1), ["destroy 1000 0"]);
+    assert_eq!(take(&mut sixth, 1), ["destroy 9 0"]);
 }

@@ -292,11 +292,15 @@ pub(super) fn requests() -> Vec<(Request, &'static str)> {
                 flows: Some(request::FlowWatch { filter: Some("tcp".to_owned()), initial: false }),
                 ports: true,
                 packets: Some(vec![3]),
+                connections: Some(request::ConnectionFilter {
+                    zone: Some(5),
+                    ..request::ConnectionFilter::default()
+                }),
             }
             .into(),
             concat!(
                 r#"{"bridge":"br0","removed":"all","flows":{"filter":"tcp","initial":false},"#,
-                r#""ports":true,"packets":[3]}"#,
+                r#""ports":true,"packets":[3],"connections":{"zone":5}}"#,
             ),
         ),
         (

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FlowStats, Port};
+use super::{Connection, FlowStats, Port};
 use crate::action::PacketInReason;
 use crate::bytes::{HexBytes, as_text};
 use crate::flow::{FlowMod, TableId};
@@ -41,6 +41,14 @@ pub enum Event {
     PacketIn(PacketIn),
     /// One packet of many.
     Sampled(Sampled),
+    /// A connection was made.
+    ConnectionNew(Connection),
+    /// A connection has another state, was answered or is assured now, or has another mark or label.
+    /// That nothing but its timeout has changed is not told.
+    ConnectionUpdated(Connection),
+    /// A connection is gone, which was so in the end: it was silent for too long, was replaced or was
+    /// forgotten.
+    ConnectionDestroyed(Connection),
     /// More has happened than was read in time, and here is a gap. If flows are watched with
     /// those that are there, all of them are told anew behind it.
     Lost {

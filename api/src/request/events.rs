@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ConnectionFilter;
 use crate::bytes::HexBytes;
 
 /// Asks to be told what happens from now on: an [`Event`](crate::reply::Event) comes as a
@@ -28,6 +29,9 @@ pub struct EventsWatch {
     /// empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub packets: Option<Vec<u16>>,
+    /// What becomes of connections, of all bridges: of those that this takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<ConnectionFilter>,
 }
 
 /// Lets a packet go on that was shown and waits.

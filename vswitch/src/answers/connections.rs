@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use api::reply::{
-    Connection, ConnectionKind, ConnectionTuple, Connections, CtCounts, CtFlushed, Cursor,
+    Connection, ConnectionKind, ConnectionTuple, Connections, CtCounts, CtFlushed, Cursor, Event,
 };
 use api::request::{ConnectionFilter, CtDump, CtFlush, CtStats, TupleFilter};
 use api::{Bits, Failure};
-use conntrack::{ConnectionId, Description, State, Stats, Tuple};
+use conntrack::{Change, ConnectionId, Description, News, State, Stats, Tuple};
 use packet::icmp;
 
 use super::{bad_cursor, page_of};
@@ -35,6 +35,27 @@ impl Control {
         let forgotten = meant.filter(|(id, _)| connections.remove(*id)).count();
         self.crew.end_short_cuts();
         CtFlushed { connections: forgotten as u64 }
+    }
+
+    /// Tells what has become of connections: a part of it, if there is much.
+    pub(crate) fn tell_of_connections(&mut self) {
+        /// Changes that are told in one go: a few milliseconds' worth.
+        const MOST: usize = 1024;
+        for news in self.crew.connections().news().take(MOST) {
+            match news {
+                Err(lost) => self.events.lose_connections(lost),
+                Ok(News { change, connection: one }) => {
+                    self.events.tell_connection(
+                        |filter| takes(filter, &one),
+                        || match change {
+                            Change::Made => Event::ConnectionNew(connection(&one)),
+                            Change::Changed => Event::ConnectionUpdated(connection(&one)),
+                            Change::Gone => Event::ConnectionDestroyed(connection(&one)),
+                        },
+                    );
+                }
+            }
+        }
     }
 
     pub(crate) fn connection_stats(&self, stats: &CtStats) -> CtCounts {

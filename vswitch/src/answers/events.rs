@@ -33,9 +33,12 @@ impl Control {
         let id = bridge.map(|name| self.bridge(Some(name))).transpose()?;
         let flows = watch.flows.as_ref().map(|flows| self.watched(id, flows)).transpose()?;
         let packets = watch.packets.clone();
-        if flows.is_none() && watch.removed.is_none() && !watch.ports && packets.is_none() {
+        let connections = watch.connections.clone();
+        let of_flows = flows.is_some() || watch.removed.is_some();
+        if !of_flows && !watch.ports && packets.is_none() && connections.is_none() {
             return Err(Failure::refused(
-                "nothing is to be told: ask for `removed`, `flows`, `ports` or `packets`",
+                "nothing is to be told: ask for `removed`, `flows`, `ports`, `packets` or \
+                 `connections`",
             ));
         }
         let wishes = Wishes {
@@ -44,10 +47,17 @@ impl Control {
             flows,
             ports: watch.ports,
             packets,
+            connections,
         };
         let number = self.events.add(wishes);
-        self.crew.watch_packets(self.events.watch_packets());
+        self.follow_wishes();
         Ok(number)
+    }
+
+    /// Has workers tell what somebody wants to be told, and no more.
+    fn follow_wishes(&self) {
+        self.crew.watch_packets(self.events.watch_packets());
+        self.crew.connections().set_heard(self.events.watch_connections());
     }
 
     fn watched(&self, bridge: Option<BridgeId>, watch: &FlowWatch) -> Result<Watched, Failure> {
@@ -91,6 +101,6 @@ impl Control {
     /// Ends that.
     pub(crate) fn unlisten(&mut self, number: u64) {
         self.events.remove(number);
-        self.crew.watch_packets(self.events.watch_packets());
+        self.follow_wishes();
     }
 }

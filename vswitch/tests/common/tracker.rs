@@ -38,7 +38,7 @@ impl Plain {
         match judgement.connection {
             Some(id) if connect.force && is_reply => assert!(self.connections.remove(id)),
             Some(id) => {
-                self.connections.note(id, &notes);
+                self.connections.note(id, &notes, now);
                 return Ok(judgement);
             }
             None => {}
