@@ -110,14 +110,13 @@ mod tests {
     use crate::tcp::Known;
     use crate::tuple::{Ends, Tuple};
 
-    fn connection(mark: u32) -> Description {
+    fn connection(mark: u32) -> Option<Description> {
         let [src, dst] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(|bytes| bytes.into());
-        let original =
-            Tuple::new(Ends { src, dst, src_port: 1, dst_port: 2, proto: 17 }, 0).unwrap();
-        let tuples = Tuples { original, reply: original.reversed().unwrap() };
+        let original = Tuple::new(Ends { src, dst, src_port: 1, dst_port: 2, proto: 17 }, 0)?;
+        let tuples = Tuples { original, reply: original.reversed()? };
         let known = Known::default();
         let (state, left, alg, master) = (None, 0, None, None);
-        Description { tuples, state, known, mark, label: 0, left, alg, master }
+        Some(Description { tuples, state, known, mark, label: 0, left, alg, master })
     }
 
     #[test]
@@ -126,7 +125,7 @@ mod tests {
         room.tell(Change::Made, || panic!("nobody listens"));
         room.set_heard(true);
         let count = u32::try_from(WAITING).unwrap() + 5;
-        (0..count).for_each(|mark| room.tell(Change::Made, || Some(connection(mark))));
+        (0..count).for_each(|mark| room.tell(Change::Made, || connection(mark)));
         assert_eq!([room.is_unknown(), room.is_unknown()], [true, false]);
         let mut heard = room.hear();
         for mark in 0..count - 5 {
@@ -134,7 +133,7 @@ mod tests {
         }
         assert_eq!([heard.next(), heard.next()], [Some(Err(5)), None]);
         assert!(!room.is_unknown());
-        room.tell(Change::Gone, || Some(connection(7)));
+        room.tell(Change::Gone, || connection(7));
         assert!(room.is_unknown());
         room.set_heard(false);
         assert_eq!((room.has_any(), room.hear().next()), (false, None));
