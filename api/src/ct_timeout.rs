@@ -47,6 +47,14 @@ timeouts! {
     IcmpFirst "icmp_first" "A query of ICMP or ICMPv6.",
     IcmpReply "icmp_reply" "A query that was answered.",
     Generic "generic" "Whatever else. OVS has no word for it.",
+    SctpClosed "sctp_closed" "SCTP of which an INIT has passed, or what ends it.",
+    SctpCookieWait "sctp_cookie_wait" "SCTP of which an INIT and its answer have passed.",
+    SctpCookieEchoed "sctp_cookie_echoed" "SCTP of which a COOKIE ECHO has passed.",
+    SctpEstablished "sctp_established" "SCTP that is established.",
+    SctpShutdownSent "sctp_shutdown_sent" "SCTP of which a SHUTDOWN of who began it has passed.",
+    SctpShutdownRecd "sctp_shutdown_recd" "SCTP of which a SHUTDOWN of the other side has passed.",
+    SctpShutdownAckSent "sctp_shutdown_ack_sent" "SCTP of which the answer to that has passed.",
+    SctpHeartbeatSent "sctp_heartbeat_sent" "SCTP of which a heartbeat alone has passed.",
 }
 
 impl fmt::Display for CtTimeout {

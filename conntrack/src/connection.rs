@@ -6,15 +6,17 @@ use bytemuck::Zeroable;
 use api::{CtSeconds, CtTimeout};
 
 use crate::Direction;
+use crate::bundle::Bundle;
 use crate::grace::Moment;
 use crate::kin::Kin;
 use crate::message::Content;
+use crate::opened::{Opened, State, first_timeout};
 use crate::policies::{Policies, Policy};
 use crate::quick::Ack;
 use crate::settings::Settings;
 use crate::shared_tcp::SharedTcp;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::tcp::{Fate, Known, State, Tcp};
+use crate::tcp::{Fate, Known};
 
 /// A connection. The first line is what every packet needs.
 #[cfg_attr(not(loom), derive(Zeroable))]
@@ -25,6 +27,7 @@ pub(crate) struct Connection {
     stage: AtomicU32,
     /// When it goes, if it is silent until then: milliseconds, wrapping.
     deadline: AtomicU32,
+    /// Of SCTP two of its words are used for that.
     tcp: SharedTcp,
     /// What is [`Known`] of other protocols' than TCP, whether it has to do with other connections, and
     /// the number of its policy.
@@ -115,15 +118,16 @@ impl Connection {
     /// Writes what is known when a connection begins. Only for who has taken the place.
     pub(crate) fn begin(
         &self,
-        tcp: Option<&Tcp>,
+        opened: &Opened,
         kin: Kin,
         (mark, label): (u32, u128),
         policy: u8,
         now: u32,
     ) {
-        match tcp {
-            Some(tcp) => self.tcp.begin(tcp, Known::default()),
-            None => self.tcp.clear(),
+        match opened {
+            Opened::Tcp(tcp) => self.tcp.begin(tcp, Known::default()),
+            Opened::Sctp(sctp) => self.tcp.as_sctp().begin(sctp),
+            Opened::Other => self.tcp.clear(),
         }
         let watched = if kin.alg.is_some() { WATCHED } else { 0 };
         let announced = if kin.master.is_some() { ANNOUNCED } else { 0 };
@@ -166,14 +170,17 @@ impl Connection {
         self.known.load(Ordering::Relaxed) & ANNOUNCED != 0
     }
 
-    /// Its state, if it is of TCP.
-    pub(crate) fn tcp_state(&self) -> Option<State> {
-        self.tcp.is_there().then(|| self.tcp.get().0.state())
+    /// Its state, if its protocol has some.
+    pub(crate) fn state(&self) -> Option<State> {
+        if self.tcp.is_there() {
+            return Some(State::Tcp(self.tcp.get().0.state()));
+        }
+        self.tcp.as_sctp().get().map(|sctp| State::Sctp(sctp.state))
     }
 
     /// How far it has come: when that changes, it is told.
     pub(crate) fn progress(&self) -> (Option<State>, Known) {
-        (self.tcp_state(), self.known())
+        (self.state(), self.known())
     }
 
     /// Takes a packet of it; says also what was known of the connection before.
@@ -194,6 +201,9 @@ impl Connection {
             return (fate, before);
         }
         let before = self.known();
+        if let Content::Sctp(bundle) = content {
+            return (self.track_bundle((direction, bundle), before, policy, now), before);
+        }
         let replied = before.replied || direction == Direction::Reply;
         let is_udp = matches!(content, Content::Udp);
         // Of other protocols nobody knows whether both sides are who they say.
@@ -210,6 +220,31 @@ impl Connection {
         };
         self.prolong(policy.get(timeout), now);
         (Fate::Valid { assures: assured && !before.assured }, before)
+    }
+
+    /// Takes a packet of SCTP.
+    fn track_bundle(
+        &self,
+        (direction, bundle): (Direction, &Bundle),
+        known: Known,
+        policy: &Policy,
+        now: u32,
+    ) -> Fate {
+        let (fate, sctp) = self.tcp.as_sctp().track(direction, bundle);
+        if fate == Fate::Invalid {
+            return fate;
+        }
+        let replied = known.replied || direction == Direction::Reply;
+        let assured = known.assured || fate == Fate::Valid { assures: true };
+        if (replied, assured) != (known.replied, known.assured) {
+            let [replied, assured] =
+                [(replied, REPLIED), (assured, ASSURED)].map(|(is, bit)| if is { bit } else { 0 });
+            self.known.fetch_or(replied | assured, Ordering::Relaxed);
+        }
+        if fate != Fate::Ignored {
+            self.prolong(policy.get(sctp.state.timeout()), now);
+        }
+        fate
     }
 
     /// Whether it has gone on for so long that it is no mere question and its answer.
@@ -357,15 +392,6 @@ const ANNOUNCED: u32 = 8;
 const POLICY: u32 = 8;
 /// A connection lives at most so long without a packet: half of what a deadline can say.
 const MOST_SECONDS: u32 = CtSeconds::MOST;
-
-/// How long a connection other than TCP's may be silent behind the packet that begins it.
-pub(crate) const fn first_timeout(content: &Content) -> CtTimeout {
-    match content {
-        Content::Udp => CtTimeout::UdpFirst,
-        Content::Question | Content::Answer => CtTimeout::IcmpFirst,
-        Content::Tcp(_) | Content::Error { .. } | Content::Other => CtTimeout::Generic,
-    }
-}
 
 #[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
 const fn low_half(wide: u128) -> u64 {

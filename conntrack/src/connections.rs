@@ -13,12 +13,13 @@ use crate::kin::Kin;
 use crate::message::{Content, Message, is_datagram, transport};
 use crate::nat;
 use crate::news::Change;
+use crate::opened::Opened;
 use crate::quick::Ack;
 use crate::settings::{Settings, SharedSettings};
 use crate::standing::Standing;
 use crate::table::{Beginning, ConnectionId, NotMade, Table, Tuples};
 use crate::tally::{Stats, Tally};
-use crate::tcp::{Fate, Tcp};
+use crate::tcp::Fate;
 use crate::tuple::Tuple;
 use crate::zones::Zones;
 
@@ -238,12 +239,8 @@ impl Connections {
 
     /// What a packet is that belongs to no connection.
     fn judge_first(&self, message: &Message) -> Judgement {
-        let begins = match message.content {
-            Content::Tcp(segment) => Tcp::open(&segment, self.settings()).is_some(),
-            Content::Udp | Content::Question | Content::Other => true,
-            Content::Answer | Content::Error { .. } => false,
-        };
-        let verdict = if begins { Verdict::New } else { Verdict::Invalid };
+        let opened = Opened::by(&message.content, self.settings());
+        let verdict = if opened.is_some() { Verdict::New } else { Verdict::Invalid };
         Judgement { verdict, direction: Direction::Original, connection: None }
     }
 
@@ -279,17 +276,11 @@ impl Connections {
         now: Millis,
     ) -> Result<ConnectionId, NotMade> {
         let (original, content) = (message.tuple, message.content);
-        let tcp = match &content {
-            Content::Tcp(segment) => {
-                Some(Tcp::open(segment, self.settings()).ok_or(NotMade::BeginsNone)?)
-            }
-            Content::Answer | Content::Error { .. } => return Err(NotMade::BeginsNone),
-            _ => None,
-        };
+        let opened = Opened::by(&content, self.settings()).ok_or(NotMade::BeginsNone)?;
         let (mark, label) = (notes.mark.0 & notes.mark.1, notes.label.0 & notes.label.1);
         let alg = notes.alg.filter(|alg| hear::fits(*alg, &content));
         let (kin, now) = (Kin { alg, master: None }, wrapped(now));
-        let beginning = Beginning { original, content, tcp, mark, label, now, kin };
+        let beginning = Beginning { original, content, opened, mark, label, now, kin };
         if let Some(made) = self.make_announced(&beginning, nat, notes) {
             return made;
         }

@@ -6,8 +6,9 @@ use packet::Millis;
 use crate::connections::{Connections, wrapped};
 use crate::kin::Kin;
 use crate::news::{Change, News};
+use crate::opened::State;
 use crate::table::{ConnectionId, Table, Tuples};
-use crate::tcp::{Known, State};
+use crate::tcp::Known;
 use crate::tuple::Tuple;
 
 /// A connection, spelled out.
@@ -15,7 +16,7 @@ use crate::tuple::Tuple;
 pub struct Description {
     /// Both of its tuples.
     pub tuples: Tuples,
-    /// The state, if it is of TCP.
+    /// The state, if its protocol has some.
     pub state: Option<State>,
     /// What is known of it besides.
     pub known: Known,
@@ -82,7 +83,7 @@ impl Table {
         let kin = if has_kin { self.relations().kin(place) } else { Kin::default() };
         Description {
             tuples,
-            state: connection.tcp_state(),
+            state: connection.state(),
             known: connection.known(),
             mark: connection.mark(),
             label: connection.label(),

@@ -8,6 +8,7 @@ use packet::ipv6::{self, Ipv6};
 use packet::udp::{self, Udp};
 use packet::{Fragment, Headers, Key, Network, Transport, Whole, sctp, tcp};
 
+use crate::bundle::Bundle;
 use crate::query;
 use crate::quoted;
 use crate::segment::Segment;
@@ -29,6 +30,8 @@ pub enum Content {
     Tcp(Segment),
     /// A datagram of UDP.
     Udp,
+    /// A packet of SCTP.
+    Sctp(Bundle),
     /// A message of ICMP that asks.
     Question,
     /// A message of ICMP that answers.
@@ -120,7 +123,11 @@ impl Message {
                 let udp = is_datagram(bytes, len).then_some((ports, Content::Udp));
                 udp.ok_or(Untracked::Malformed)?
             }
-            Transport::Sctp => (ports, Content::Other),
+            Transport::Sctp => {
+                let (bytes, len) = transport?;
+                let bundle = Bundle::read(bytes, len).ok().ok_or(Untracked::Malformed)?;
+                (ports, Content::Sctp(bundle))
+            }
             Transport::Icmp | Transport::Icmpv6 => {
                 let (bytes, len) = transport?;
                 let bytes = &bytes[..bytes.len().min(len)];

@@ -13,6 +13,7 @@ use crate::Direction;
 use crate::quick::{self, Ack};
 use crate::segment::{Kind, Segment, before};
 use crate::settings::Settings;
+use crate::shared_sctp::SharedSctp;
 use crate::sync::{AtomicU64, Ordering};
 use crate::tcp::{Fate, Known, Last, State, Tcp};
 use crate::window::Side;
@@ -51,7 +52,12 @@ impl SharedTcp {
 
     /// Whether there is one.
     pub(crate) fn is_there(&self) -> bool {
-        self.short.load(Ordering::Acquire) != 0
+        short::is_there(self.short.load(Ordering::Acquire))
+    }
+
+    /// The words of an association of SCTP, if it is one.
+    pub(crate) const fn as_sctp(&self) -> SharedSctp<'_> {
+        SharedSctp { short: &self.short, tags: &self.last }
     }
 
     /// What is known by now.
@@ -213,6 +219,11 @@ pub(crate) mod short {
         | ACKS;
     /// The bits that say whether it is so.
     const CALM_MASK: u64 = CALM | 0xf << STATE | 0x7 << KIND | CHALLENGING | OPENING;
+
+    /// Whether there is a connection.
+    pub(crate) const fn is_there(word: u64) -> bool {
+        word & THERE != 0
+    }
 
     /// By how many bits the windows of a side are shifted.
     #[expect(clippy::cast_possible_truncation, reason = "four bits")]

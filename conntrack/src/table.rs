@@ -9,15 +9,15 @@
 use packet::Seed;
 
 use crate::Direction;
-use crate::connection::{Connection, Stage, Use, first_timeout};
+use crate::connection::{Connection, Stage, Use};
 use crate::grace::{Grace, Moment};
 use crate::index::{Entry, Full, Index};
 use crate::kin::{Kin, Relations};
 use crate::message::Content;
 use crate::news::{Change, Newsroom};
+use crate::opened::{Opened, first_timeout};
 use crate::places::Places;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, zeroed};
-use crate::tcp::Tcp;
 use crate::tuple::Tuple;
 use crate::zones::Zones;
 
@@ -69,9 +69,9 @@ pub struct Tuples {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Beginning {
     pub(crate) original: Tuple,
-    /// What begins it, and the connection, if it is of TCP.
+    /// What begins it, and what is known then.
     pub(crate) content: Content,
-    pub(crate) tcp: Option<Tcp>,
+    pub(crate) opened: Opened,
     pub(crate) mark: u32,
     pub(crate) label: u128,
     pub(crate) now: u32,
@@ -198,16 +198,17 @@ impl Table {
         policy: u8,
         replies: impl IntoIterator<Item = Tuple>,
     ) -> Result<ConnectionId, NotMade> {
-        let Beginning { original, content, tcp, kin, mark, label, now } = *beginning;
+        let Beginning { original, content, opened, kin, mark, label, now } = *beginning;
         // What answers it is waited for only when all the rest is written.
         let mut replies = replies.into_iter().inspect(|reply| self.prefetch(reply)).peekable();
         replies.peek();
         let place = self.take(original.is_ipv4()).ok_or(NotMade::Full)?;
         let connection = self.connection(place);
-        connection.begin(tcp.as_ref(), kin, (mark, label), policy, now);
+        connection.begin(&opened, kin, (mark, label), policy, now);
         let policy = self.zones.policies().get(policy);
-        let timeout = match (&tcp, &content) {
-            (Some(tcp), Content::Tcp(segment)) => tcp.timeout(segment.kind, policy),
+        let timeout = match (&opened, &content) {
+            (Opened::Tcp(tcp), Content::Tcp(segment)) => tcp.timeout(segment.kind, policy),
+            (Opened::Sctp(sctp), _) => policy.get(sctp.state.timeout()),
             _ => policy.get(first_timeout(&content)),
         };
         connection.prolong(timeout, now);
@@ -482,7 +483,8 @@ mod model {
 
     fn insert(table: &Table, original: Tuple, reply: Tuple) -> Result<ConnectionId, NotMade> {
         let (content, kin) = (Content::Udp, Kin::default());
-        let beginning = Beginning { original, content, tcp: None, mark: 0, label: 0, now: 0, kin };
+        let opened = Opened::Other;
+        let beginning = Beginning { original, content, opened, mark: 0, label: 0, now: 0, kin };
         table.insert(&beginning, [reply])
     }
 

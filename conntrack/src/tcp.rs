@@ -15,7 +15,7 @@ use crate::settings::Settings;
 use crate::window::{Fit, Side, check};
 
 /// What has passed.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum State {
     /// A SYN.
     SynSent,

@@ -37,9 +37,16 @@ const fn kernel(timeout: CtTimeout) -> u32 {
         | CtTimeout::UdpFirst
         | CtTimeout::UdpSingle
         | CtTimeout::IcmpFirst
-        | CtTimeout::IcmpReply => 30,
-        CtTimeout::TcpClose => 10,
+        | CtTimeout::IcmpReply
+        | CtTimeout::SctpHeartbeatSent => 30,
+        CtTimeout::TcpClose | CtTimeout::SctpClosed => 10,
         CtTimeout::TcpUnack => 300,
+        CtTimeout::SctpCookieWait
+        | CtTimeout::SctpCookieEchoed
+        | CtTimeout::SctpShutdownSent
+        | CtTimeout::SctpShutdownRecd
+        | CtTimeout::SctpShutdownAckSent => 3,
+        CtTimeout::SctpEstablished => 210,
         CtTimeout::Generic => 600,
     }
 }

@@ -257,10 +257,10 @@ fn other_protocols_have_timeouts_of_their_own() {
         Message { content: Content::Question, ..message(1, 0, icmp::PROTO, Content::Question) };
     let tuple = Tuple::new(Ends { dst_port: 8 << 8, ..echo.tuple.ends() }, 0).unwrap();
     let echo = Message { tuple, ..echo };
-    let sctp = message(1, 0, packet::sctp::PROTO, Content::Other);
+    let other = message(1, 0, 253, Content::Other);
     for (one, first, later) in [
         (echo, CtTimeout::IcmpFirst, CtTimeout::IcmpReply),
-        (sctp, CtTimeout::Generic, CtTimeout::Generic),
+        (other, CtTimeout::Generic, CtTimeout::Generic),
     ] {
         commit(&connections, &one, 0).unwrap();
         assert_eq!(left(&connections, &one, 0), Some(1000 + first as u32));

@@ -118,7 +118,9 @@ fn a_wrong_member_is_named() {
             "timeouts.tcp_estab",
             "`timeouts.tcp_estab`: `tcp_estab` is none of tcp_syn_sent, tcp_syn_sent2, tcp_syn_recv, \
              tcp_established, tcp_fin_wait, tcp_close_wait, tcp_last_ack, tcp_time_wait, tcp_close, \
-             tcp_unack, udp_first, udp_single, udp_multiple, icmp_first, icmp_reply, generic",
+             tcp_unack, udp_first, udp_single, udp_multiple, icmp_first, icmp_reply, generic, \
+             sctp_closed, sctp_cookie_wait, sctp_cookie_echoed, sctp_established, sctp_shutdown_sent, \
+             sctp_shutdown_recd, sctp_shutdown_ack_sent, sctp_heartbeat_sent",
         ),
         (
             "ct.limit.set",

@@ -13,6 +13,9 @@ pub(crate) fn differs(event: &Event) -> bool {
     match &event.what {
         // DIFFERS: messages about neighbours and groups are not tracked.
         What::Query(query) => is_ipv6 && query.is_about_neighbours(),
+        // DIFFERS: of such a packet the kernel believes some chunks whatever tag it bears, if another one
+        // of them may bear a tag of its own, and what it has believed stays if it refuses the rest.
+        What::Sctp(bundle) => bundle.changes() > 1,
         // DIFFERS: it has ports, and a checksum, which must be there.
         What::Other(UDP_LITE, _) => true,
         What::Error(error) => quoted_differs(&error.quoted, event.cut),

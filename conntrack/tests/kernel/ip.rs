@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use packet::checksum::{self, Sum};
-use packet::{icmp, tcp, udp};
+use packet::{icmp, sctp, tcp, udp};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -150,6 +150,7 @@ impl Ip {
             udp::PROTO => (udp::CHECKSUM, true),
             icmp::PROTO => (icmp::CHECKSUM, false),
             icmp::PROTO_V6 => (icmp::CHECKSUM, true),
+            sctp::PROTO => return seal_sctp(payload),
             _ => return,
         };
         let Some(field) = payload.get_mut(at..at + 2) else { return };
@@ -168,4 +169,13 @@ impl Ip {
         let sum = if sum == 0 && self.proto == udp::PROTO { u16::MAX } else { sum };
         payload[at..at + 2].copy_from_slice(&sum.to_be_bytes());
     }
+}
+
+/// Writes SCTP's checksum, bit by bit (RFC 9260 appendix A).
+fn seal_sctp(payload: &mut [u8]) {
+    let Some(field) = payload.get_mut(sctp::CHECKSUM..sctp::LEN) else { return };
+    field.fill(0);
+    let bit = |crc: u32, _| if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ 0x82f6_3b78 };
+    let crc = payload.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), bit));
+    payload[sctp::CHECKSUM..sctp::LEN].copy_from_slice(&(!crc).to_le_bytes());
 }

@@ -13,6 +13,7 @@ mod ip;
 mod oracle;
 mod ours;
 mod pieces;
+mod sctp;
 mod tcp;
 mod traffic;
 mod udp;
@@ -26,7 +27,7 @@ use ours::Ours;
 use packet::Seed;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestError, TestRunner};
-use traffic::{Conversation, Event, conversations, errors, everything, segments};
+use traffic::{Conversation, Event, bundles, conversations, errors, everything, segments};
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,12 +78,15 @@ fn judge(
             Come::Whole => vec![packet],
             Come::InFragments => pieces::cut(&packet, dice),
         };
-        let (theirs, theirs_is_assured) = kernel.judge(event.from, &pieces);
-        let (verdict, is_assured) = ours.judge(&pieces);
+        let (theirs, theirs_is_assured, theirs_lasts) = kernel.judge(event.from, &pieces);
+        let (verdict, is_assured, lasts) = ours.judge(&pieces);
         each(event, &ours, kernel, [verdict, theirs]);
         prop_assert_eq!(verdict, theirs, "packet {}", n);
         if let Some(is_assured) = is_assured {
             prop_assert_eq!(is_assured, theirs_is_assured, "assured by packet {}", n);
+        }
+        if let Some(lasts) = lasts {
+            prop_assert_eq!(Some(lasts), theirs_lasts, "the state behind packet {}", n);
         }
     }
     Ok(())
@@ -154,6 +158,13 @@ fn who_is_liberal_is_as_liberal_as_the_kernel() {
 #[ignore = "needs root and nft: run by cargo xtask test"]
 fn who_picks_nothing_up_judges_as_the_kernel() {
     judge_many(Settings { picks_up: false, ..Settings::default() }, 3000, segments());
+}
+
+#[test]
+#[ignore = "needs root and nft: run by cargo xtask test"]
+fn sctp_is_judged_as_by_the_kernel() {
+    let counts = judge_many(Settings::default(), 8000, bundles());
+    assert_many(counts, 5000, &VERDICTS[..4]);
 }
 
 #[test]

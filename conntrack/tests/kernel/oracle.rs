@@ -15,6 +15,7 @@ use testnet::{Host, HostOptions, TestNet};
 
 use crate::Verdict;
 use crate::ends::{Family, NETWORKS, Sender};
+use crate::ours::{EACH, SCTP};
 use crate::pieces::is_first;
 
 /// The kernel of a namespace with what is sent to it and what comes out.
@@ -64,6 +65,8 @@ const SAYINGS: [(&str, Verdict); 7] = [
     ("direction reply", Verdict::Reply),
     ("state established", Verdict::Established),
 ];
+/// What the TTL is set to if the first timeout of SCTP holds.
+const FIRST_TTL: u8 = 100;
 /// The bit of the DSCP which says that the connection is assured.
 const ASSURED: u8 = 8;
 /// How often one looks for a packet that does not come: some seconds.
@@ -125,6 +128,17 @@ fn rules(family: &str) -> String {
         let assured = n | ASSURED;
         format!("ct {says} ct status assured {} ct {says} {} ", sets(assured), sets(n))
     });
+    lasts(family) + &notes.collect::<String>()
+}
+
+/// What notes which timeout of SCTP holds.
+fn lasts(family: &str) -> String {
+    let ttl = if family == "ip" { "ttl" } else { "hoplimit" };
+    let notes = (1..).zip(SCTP).map(|(n, _)| {
+        let (least, most) = (n * EACH - EACH / 2, n * EACH + EACH / 2);
+        let ttl = format!("{family} {ttl} set {}", u32::from(FIRST_TTL) + n - 1);
+        format!("ct original protocol sctp ct expiration {least}s-{most}s {ttl}; ")
+    });
     notes.collect()
 }
 
@@ -153,6 +167,10 @@ impl Kernel {
         }
         let timeouts = TIMEOUTS.map(|name| format!("net.netfilter.nf_conntrack_{name}=100000"));
         net.run(&format!("sysctl -qw {}", timeouts.join(" "))).unwrap();
+        for (timeout, n) in SCTP.iter().zip(1..) {
+            let name = timeout.name().replacen('_', "_timeout_", 1);
+            net.run(&format!("sysctl -qw net.netfilter.nf_conntrack_{name}={}", n * EACH)).unwrap();
+        }
         for (name, is_on) in [("be_liberal", settings.liberal), ("loose", settings.picks_up)] {
             let value = u8::from(is_on);
             net.run(&format!("sysctl -qw net.netfilter.nf_conntrack_tcp_{name}={value}")).unwrap();
@@ -180,8 +198,12 @@ impl Kernel {
         lines.map(|line| format!("\n    {line}")).collect()
     }
 
-    /// What becomes of a packet, and whether its connection is assured.
-    pub(crate) fn judge(&mut self, from: Sender, pieces: &[Vec<u8>]) -> (Verdict, bool) {
+    /// What becomes of a packet, whether its connection is assured, and which of [`SCTP`] it goes by.
+    pub(crate) fn judge(
+        &mut self,
+        from: Sender,
+        pieces: &[Vec<u8>],
+    ) -> (Verdict, bool, Option<u8>) {
         let [a, b] = &self.wires;
         let (inner, outer) = match from {
             Sender::A => (a, b),
@@ -200,14 +222,15 @@ impl Kernel {
         let comes = |_: u32| {
             let received = recv(&outer.receives[family as usize], &mut bytes, RecvFlags::empty());
             let bytes = &bytes[..received.map_or(0, |(len, _)| len)];
-            dscp_of_same(family, pieces, bytes)
+            notes_of_same(family, pieces, bytes)
         };
-        let Some(dscp) = (0..PATIENCE).find_map(comes) else {
+        let Some((dscp, ttl)) = (0..PATIENCE).find_map(comes) else {
             panic!("nothing came out for {pieces:02x?}");
         };
         let (_, verdict) = SAYINGS[usize::from(dscp & !ASSURED)];
         self.made += u32::from(verdict == Verdict::New);
-        (verdict, dscp & ASSURED != 0)
+        let lasts = ttl.checked_sub(FIRST_TTL).filter(|n| usize::from(*n) < SCTP.len());
+        (verdict, dscp & ASSURED != 0, lasts)
     }
 }
 
@@ -222,9 +245,9 @@ fn destination(packet: &[u8]) -> (Family, SocketAddr) {
     }
 }
 
-/// The DSCP of what is a packet that was sent, but for what routers change; or of the first fragment
+/// DSCP and TTL of what is a packet that was sent, but for what routers change; or of the first fragment
 /// that comes out, which may be cut elsewhere.
-fn dscp_of_same(family: Family, pieces: &[Vec<u8>], bytes: &[u8]) -> Option<u8> {
+fn notes_of_same(family: Family, pieces: &[Vec<u8>], bytes: &[u8]) -> Option<(u8, u8)> {
     // From the addresses on nothing is changed; in front of them there are TTL and checksum.
     let addresses = match family {
         Family::V4 => 12..20,
@@ -244,7 +267,7 @@ fn dscp_of_same(family: Family, pieces: &[Vec<u8>], bytes: &[u8]) -> Option<u8> 
         }
     };
     is_same.then(|| match family {
-        Family::V4 => bytes[1] >> 2,
-        Family::V6 => bytes[0] << 4 >> 2 | bytes[1] >> 6,
+        Family::V4 => (bytes[1] >> 2, bytes[8]),
+        Family::V6 => (bytes[0] << 4 >> 2 | bytes[1] >> 6, bytes[7]),
     })
 }

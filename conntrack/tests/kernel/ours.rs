@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use api::CtTimeout;
 use conntrack::{
-    ConnectionId, Connections, Description, Direction, Judgement, Message, NotMade, Notes, Settings,
+    ConnectionId, Connections, Content, Description, Direction, Judgement, Message, NotMade, Notes,
+    Settings,
 };
 use packet::{Key, Millis, Part, Seed, ethernet, parse};
 
@@ -26,6 +28,19 @@ impl fmt::Debug for Ours {
     }
 }
 
+/// Timeouts of SCTP by which its states are told from each other.
+pub(crate) const SCTP: [CtTimeout; 8] = [
+    CtTimeout::SctpClosed,
+    CtTimeout::SctpCookieWait,
+    CtTimeout::SctpCookieEchoed,
+    CtTimeout::SctpEstablished,
+    CtTimeout::SctpShutdownSent,
+    CtTimeout::SctpShutdownRecd,
+    CtTimeout::SctpShutdownAckSent,
+    CtTimeout::SctpHeartbeatSent,
+];
+/// Seconds of the first, and from one to the next.
+pub(crate) const EACH: u32 = 100_000;
 /// Time stands still.
 const NOW: Millis = Millis(1);
 /// Connections that the packets of a case make at most.
@@ -34,15 +49,20 @@ const ROOM: u32 = 64;
 impl Ours {
     /// No packet has come yet.
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { connections: Connections::new(ROOM, 0, Seed(7)).with_settings(settings) }
+        let connections = Connections::new(ROOM, 0, Seed(7)).with_settings(settings);
+        let lasts = SCTP.iter().zip(1u32..).map(|(timeout, n)| (*timeout, n * EACH));
+        let timeouts = lasts.map(|(timeout, seconds)| (timeout, seconds.try_into().unwrap()));
+        connections.zones().set_default_timeouts(&timeouts.collect());
+        Self { connections }
     }
 
-    /// What becomes of a packet, and whether its connection is assured, if that is to be compared.
-    pub(crate) fn judge(&mut self, pieces: &[Vec<u8>]) -> (Verdict, Option<bool>) {
-        let Some(message) = read(pieces) else { return (Verdict::Invalid, None) };
+    /// What becomes of a packet, and whether its connection is assured and how it lasts, if that is to
+    /// be compared.
+    pub(crate) fn judge(&mut self, pieces: &[Vec<u8>]) -> (Verdict, Option<bool>, Option<u8>) {
+        let Some(message) = read(pieces) else { return (Verdict::Invalid, None, None) };
         let Judgement { verdict, direction, connection } = self.connections.judge(&message, NOW);
         let verdict = match (verdict, direction) {
-            (conntrack::Verdict::Invalid, _) => return (Verdict::Invalid, None),
+            (conntrack::Verdict::Invalid, _) => return (Verdict::Invalid, None, None),
             (conntrack::Verdict::Related, Direction::Original) => Verdict::Related,
             (conntrack::Verdict::Related, Direction::Reply) => Verdict::RelatedReply,
             (_, Direction::Reply) => Verdict::Reply,
@@ -56,7 +76,15 @@ impl Ours {
                 Verdict::New
             }
         };
-        (verdict, connection.and_then(|id| self.is_assured(id)))
+        let is_assured = connection.and_then(|id| self.is_assured(id));
+        let lasts = connection.filter(|_| matches!(message.content, Content::Sctp(_)));
+        (verdict, is_assured, lasts.and_then(|id| self.lasts(id)))
+    }
+
+    /// Which of [`SCTP`] a connection goes by.
+    fn lasts(&self, id: ConnectionId) -> Option<u8> {
+        let left = self.connections.describe(id, NOW)?.left;
+        u8::try_from(left / 1000 / EACH - 1).ok()
     }
 
     fn is_assured(&self, id: ConnectionId) -> Option<bool> {

@@ -2,7 +2,7 @@
 
 use packet::ipv4::{self, Ipv4};
 use packet::ipv6::{self, Ipv6};
-use packet::{Seed, checksum, icmp, tcp, udp};
+use packet::{Seed, checksum, icmp, sctp, tcp, udp};
 
 use crate::ip::ID;
 
@@ -16,6 +16,8 @@ pub(crate) fn cut(packet: &[u8], dice: u64) -> Vec<Vec<u8>> {
     let least = match (proto, payload.first()) {
         (udp::PROTO, _) => 8,
         (tcp::PROTO, _) => 64,
+        // All of its chunks.
+        (sctp::PROTO, _) => 600,
         // They ask or answer; others quote.
         (icmp::PROTO, Some(0 | 8 | 13 | 14)) | (icmp::PROTO_V6, Some(128..)) => 8,
         _ => 160,

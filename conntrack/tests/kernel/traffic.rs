@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use packet::{tcp, udp};
+use packet::{sctp, tcp, udp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -11,6 +11,7 @@ use proptest::sample::select;
 use crate::ends::{Ends, Family, Sender, ends, family, sender};
 use crate::icmp::{self, Error, Query, error, query};
 use crate::ip::{Extra, Ip, passing};
+use crate::sctp::{BEATS, Bundle, HANDSHAKE, Tags, bundle, in_order};
 use crate::tcp::{Flags, Numbers, Segment, ordered, segment};
 use crate::udp::{Datagram, datagram};
 
@@ -30,6 +31,7 @@ pub(crate) struct Event {
 pub(crate) enum What {
     Tcp(Segment),
     Udp(Datagram),
+    Sctp(Bundle),
     Query(Query),
     Error(Box<Error>),
     /// So many bytes of another protocol.
@@ -53,6 +55,7 @@ impl What {
         match (self, family) {
             (Self::Tcp(_), _) => tcp::PROTO,
             (Self::Udp(_), _) => udp::PROTO,
+            (Self::Sctp(_), _) => sctp::PROTO,
             (Self::Query(_) | Self::Error(_), Family::V4) => packet::icmp::PROTO,
             (Self::Query(_) | Self::Error(_), Family::V6) => packet::icmp::PROTO_V6,
             (Self::Other(proto, _), _) => *proto,
@@ -65,13 +68,14 @@ impl What {
 enum Theme {
     Tcp,
     Udp,
+    Sctp,
     Queries,
     Others,
     Everything,
 }
 
 fn theme() -> impl Strategy<Value = Theme> {
-    let one = select(vec![Theme::Tcp, Theme::Udp, Theme::Queries, Theme::Others]);
+    let one = select(vec![Theme::Tcp, Theme::Udp, Theme::Sctp, Theme::Queries, Theme::Others]);
     prop_oneof![one, Just(Theme::Everything)]
 }
 
@@ -81,6 +85,7 @@ fn said(family: Family, theme: Theme) -> impl Strategy<Value = What> {
     prop_oneof![
         weight(Theme::Tcp) => segment().prop_map(What::Tcp),
         weight(Theme::Udp) => datagram().prop_map(What::Udp),
+        weight(Theme::Sctp) => bundle().prop_map(What::Sctp),
         weight(Theme::Queries) => query(family).prop_map(What::Query),
         weight(Theme::Others) => other(family),
     ]
@@ -126,6 +131,32 @@ pub(crate) fn segments() -> impl Strategy<Value = Vec<Event>> {
         (first(family), vec(one, 0..24)).prop_map(chained)
     };
     family().prop_flat_map(events)
+}
+
+/// Packets of SCTP between two ports; most begin with a handshake, some with a heartbeat.
+pub(crate) fn bundles() -> impl Strategy<Value = Vec<Event>> {
+    let events = |family| {
+        let one = between(Just(Ends::first(family)), bundle().prop_map(What::Sctp), family);
+        let started = prop_oneof![
+            2 => Just(&[][..]),
+            1 => (1..4usize).prop_map(|count| &HANDSHAKE[..count]),
+            6 => Just(&HANDSHAKE[..]),
+            2 => (1..3usize).prop_map(|count| &BEATS[..count]),
+        ];
+        let started = started.prop_map(move |kinds| in_turns(family, in_order(kinds)));
+        (started, vec(one, 0..24)).prop_map(chained)
+    };
+    family().prop_flat_map(events)
+}
+
+/// What both say in turns.
+fn in_turns(family: Family, bundles: Vec<Bundle>) -> Vec<Event> {
+    let senders = [Sender::A, Sender::B].into_iter().cycle();
+    let event = |(from, bundle)| {
+        let (what, ends) = (What::Sctp(bundle), Ends::first(family));
+        Event { from, ends, what, extra: Extra::Nothing, cut: None }
+    };
+    senders.zip(bundles).map(event).collect()
 }
 
 /// What is said in a few conversations, about nothing else.
@@ -192,12 +223,13 @@ fn behind(
 pub(crate) struct Conversation {
     case: u32,
     numbers: HashMap<Ends, Numbers>,
+    tags: HashMap<Ends, Tags>,
 }
 
 impl Conversation {
     /// One that nobody else has had.
     pub(crate) fn new(case: u32) -> Self {
-        Self { case, numbers: HashMap::new() }
+        Self { case, numbers: HashMap::new(), tags: HashMap::new() }
     }
 
     /// The packet of an event, from its IP header on.
@@ -209,6 +241,9 @@ impl Conversation {
         }
         if let What::Tcp(segment) = &event.what {
             self.numbers.entry(event.ends).or_default().advance(event.from, segment);
+        }
+        if let What::Sctp(bundle) = &event.what {
+            self.tags.entry(event.ends).or_default().advance(event.from, bundle);
         }
         ip.packet(&payload)
     }
@@ -235,6 +270,10 @@ impl Conversation {
             What::Tcp(segment) => {
                 let numbers = self.numbers.get(ends).copied().unwrap_or_default();
                 segment.bytes(*from, ends, numbers)
+            }
+            What::Sctp(bundle) => {
+                let tags = self.tags.get(ends).copied().unwrap_or_default();
+                bundle.bytes(*from, ends, tags)
             }
             What::Udp(datagram) => datagram.bytes(*from, ends),
             What::Query(query) => query.bytes(ends),

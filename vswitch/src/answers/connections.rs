@@ -81,13 +81,11 @@ impl Control {
     fn kinds(&self) -> Vec<ConnectionKind> {
         let mut counts = BTreeMap::new();
         for (_, one) in self.connections_like(&ConnectionFilter::default(), 0) {
-            // By its number, so that states come in their order.
-            let state = State::ALL.iter().position(|state| one.state == Some(*state));
-            *counts.entry((one.tuples.original.proto(), state)).or_default() += 1;
+            *counts.entry((one.tuples.original.proto(), one.state)).or_default() += 1;
         }
-        let kind = |((proto, state), connections): ((u8, Option<usize>), u64)| ConnectionKind {
+        let kind = |((proto, state), connections): ((u8, Option<State>), u64)| ConnectionKind {
             proto,
-            state: state.and_then(|number| State::ALL.get(number)).map(|state| name(*state)),
+            state: state.map(name),
             connections,
         };
         counts.into_iter().map(kind).collect()
