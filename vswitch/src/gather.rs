@@ -129,19 +129,28 @@ impl Passes<'_> {
         let to =
             self.tracker.connect_datagram(findings, connect, (&key, headers, bytes), said, now)?;
         if let Some((message, to)) = to {
+            // What is repeated ends where the rest begins, in front of the transport header.
+            let whole = (start + len as usize).checked_sub(headers.l4.into());
             for (_, waiting) in &mut *waited {
-                self.translate_part(&mut waiting.packet, &message, &to);
+                self.translate_part(&mut waiting.packet, &message, &to, whole);
             }
-            self.translate_part(last, &message, &to);
+            self.translate_part(last, &message, &to, whole);
         }
         let head = first.map_or(&*last, |first| &waited[first].1.packet);
         self.findings.whole = Some(Whole::read(headers, head.head(self.memory)));
         Ok(())
     }
 
-    fn translate_part(&self, packet: &mut Packet, message: &Message, to: &Tuple) {
+    /// Translates a fragment; `whole` is how much IP carries in all of them.
+    fn translate_part(
+        &self,
+        packet: &mut Packet,
+        message: &Message,
+        to: &Tuple,
+        whole: Option<usize>,
+    ) {
         let (_, headers) = self.parse(packet);
-        translate(packet, headers, message, to, self.memory);
+        translate(packet, headers, message, (to, whole), self.memory);
     }
 
     /// Has a fragment that has waited go on, as the one does that it waited for.

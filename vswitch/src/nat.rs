@@ -14,12 +14,13 @@ use packet::{Fragment, Headers, Memory, Packet, icmp, ipv4, ipv6, sctp, tcp, udp
 use crate::act::{write, write_covered};
 
 /// Makes a packet that says `message` one of the tuple `to`; one that quotes another packet quotes
-/// what that was before it was translated. A fragment is one of such a packet.
+/// what that was before it was translated. A fragment is one of such a packet, of which IP carries so
+/// many bytes in `whole`.
 pub(crate) fn translate(
     packet: &mut Packet,
     headers: Headers,
     message: &Message,
-    to: &Tuple,
+    (to, whole): (&Tuple, Option<usize>),
     memory: &Memory,
 ) {
     let (from, to) = (message.tuple.ends(), to.ends());
@@ -38,17 +39,35 @@ pub(crate) fn translate(
     if is_error || !has_transport {
         return;
     }
-    match from.proto {
-        icmp::PROTO | icmp::PROTO_V6 if from.src_port != to.src_port => {
+    match (from.proto, whole) {
+        (icmp::PROTO | icmp::PROTO_V6, _) if from.src_port != to.src_port => {
             write_covered(usize::from(headers.l4) + ID, to.src_port, packet, headers, memory);
         }
-        icmp::PROTO | icmp::PROTO_V6 => {}
+        (icmp::PROTO | icmp::PROTO_V6, _) => {}
+        (sctp::PROTO, Some(whole)) => {
+            // If it is cut off, there is nothing to be translated.
+            let _ =
+                write_ports(packet.head_mut(memory), headers, [to.src_port, to.dst_port], whole);
+        }
         _ => {
             let [src, dst] = [to.src_port, to.dst_port];
             write(Op::TpSrc { value: src, mask: u16::MAX }, packet, headers, memory);
             write(Op::TpDst { value: dst, mask: u16::MAX }, packet, headers, memory);
         }
     }
+}
+
+/// Writes the ports of a packet of SCTP that is `whole` bytes long, of which the first fragment begins
+/// here: how a CRC changes depends on what lies behind.
+fn write_ports(bytes: &mut [u8], headers: Headers, ports: [u16; 2], whole: usize) -> Option<()> {
+    let header: &mut [u8; sctp::LEN] = bytes.get_mut(headers.l4.into()..)?.first_chunk_mut()?;
+    for (at, new) in [0, 2].into_iter().zip(ports) {
+        let (old, behind) = (half(header, at)?, whole.checked_sub(at + 2)?);
+        let sum = *header[sctp::CHECKSUM..].first_chunk()?;
+        header[at..at + 2].copy_from_slice(&new.to_be_bytes());
+        header[sctp::CHECKSUM..].copy_from_slice(&sctp::update(sum, old, new, behind));
+    }
+    Some(())
 }
 
 /// Where the identifier of a query stands.
@@ -278,7 +297,7 @@ mod tests {
         let headers = parse(frame, frame.len(), &mut key).unwrap();
         let message = Message::read(&key, headers, frame, frame.len(), 0).unwrap();
         let memory = std::sync::Arc::clone(pool.memory());
-        translate(&mut packet, headers, &message, to, &memory);
+        translate(&mut packet, headers, &message, (to, None), &memory);
         packet.to_vec(pool.memory())
     }
 

@@ -118,7 +118,7 @@ impl Tracker {
         };
         let mut turn = self.ask(findings, connect, &message, now)?;
         if let Some(to) = turn.to {
-            translate(packet, headers, &message, &to, memory);
+            translate(packet, headers, &message, (&to, None), memory);
             turn.changed = true;
         }
         turn.changed |= self.hear(findings, &message, connect, (packet, headers, memory), now)?;
