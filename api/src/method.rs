@@ -120,6 +120,7 @@ methods! {
     "fdb.del" FdbDel Flushed,
     "fdb.stats" FdbStats FdbTables,
     "ct.dump" CtDump Connections,
+    "ct.expect.dump" CtExpectDump Expectations,
     "ct.flush" CtFlush CtFlushed,
     "ct.stats" CtStats CtCounts,
     "ct.limit.set" CtLimitSet Done,

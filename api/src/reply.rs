@@ -29,7 +29,8 @@ use crate::table::TableMiss;
 
 pub use cache::{Behind, CacheEntries, CacheEntry, CacheFlushed, Tie, Tier, Ties};
 pub use connections::{
-    Connection, ConnectionKind, ConnectionTuple, Connections, CtCounts, CtFlushed,
+    Connection, ConnectionKind, ConnectionTuple, Connections, CtCounts, CtFlushed, Expectation,
+    Expectations,
 };
 pub use detrace::{Detrace, Passed, PassedBucket, PassedGroup, Rest};
 pub use drops::{LastDrop, LastDrops, PassedFlow};

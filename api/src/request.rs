@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::bytes::HexBytes;
 use crate::reply::{Cursor, Tier};
 
-pub use connections::{ConnectionFilter, CtDump, CtFlush, CtStats, TupleFilter};
+pub use connections::{ConnectionFilter, CtDump, CtExpectDump, CtFlush, CtStats, TupleFilter};
 pub use events::{EventsWatch, FlowWatch, PacketResume, RemovedFlows};
 pub use groups::{GroupDump, GroupFeatures, MeterDump, MeterFeatures, TableChange};
 pub use port::{

@@ -1,6 +1,6 @@
 //! Connections that others have announced, when they come.
 
-use api::{Nat, NatRange};
+use api::{Alg, Nat, NatRange};
 use packet::Millis;
 
 use crate::connections::{Connections, Notes, Seen, wrapped};
@@ -8,7 +8,42 @@ use crate::kin::Kin;
 use crate::table::{Beginning, ConnectionId, NotMade, Tuples};
 use crate::tuple::Tuple;
 
+/// A connection that is waited for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Expected {
+    /// Of its first packet, but for the source port: that may be any, and is 0.
+    pub tuple: Tuple,
+    /// The original tuple of the one that has announced it.
+    pub master: Tuple,
+    /// The protocol by which it did.
+    pub alg: Option<Alg>,
+    /// The mark that it will have, as the other one has it now.
+    pub mark: u32,
+    /// The label.
+    pub label: u128,
+    /// Milliseconds that are left for it to come.
+    pub left: u32,
+}
+
 impl Connections {
+    /// Connections that are waited for, in an order that stays, behind the tuple of one; and the tuple to
+    /// go on behind, if there may be more.
+    pub fn waited_for(
+        &self,
+        last: Option<&Tuple>,
+        most: usize,
+        now: Millis,
+    ) -> (Vec<Expected>, Option<Tuple>) {
+        let found = self.table.relations().expectations.behind(last, most, wrapped(now));
+        let next = found.last().filter(|_| found.len() == most).map(|(tuple, ..)| *tuple);
+        let described = found.into_iter().filter_map(|(tuple, expectation, left)| {
+            let Seen { tuples, mark, label, .. } = self.seen(expectation.master)?;
+            let alg = self.table.relations().kin(expectation.master.place()).alg;
+            Some(Expected { tuple, master: tuples.original, alg, mark, label, left })
+        });
+        (described.collect(), next)
+    }
+
     /// What flows are told of a packet that would begin a connection which another one has announced:
     /// mark and label are that one's. Cost: a load, if nothing is expected.
     pub fn announced(&self, tuple: &Tuple, now: Millis) -> Option<Seen> {

@@ -5,6 +5,7 @@
 //! They go with the connection that has announced them, and when their time is over.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use packet::Seed;
@@ -109,8 +110,13 @@ impl Expectations {
     }
 
     fn shard(&self, key: &Tuple) -> &Shard {
+        &self.shards[self.place(key)]
+    }
+
+    /// The number of a shard.
+    fn place(&self, key: &Tuple) -> usize {
         // Of any 64 bits, six.
-        &self.shards[usize::try_from(key.hash(self.seed) >> 58).unwrap_or(0)]
+        usize::try_from(key.hash(self.seed) >> 58).unwrap_or(0)
     }
 
     /// Expects a connection, or goes on to expect it.
@@ -159,6 +165,33 @@ impl Expectations {
         let taken = self.shard(&key).with(|expected| expected.remove(&key.words()))?;
         self.len.fetch_sub(1, Ordering::Relaxed);
         (!taken.is_over(now)).then_some(taken)
+    }
+
+    /// Those behind one, or from the first on, `most` at most: each with its milliseconds left. The order
+    /// stays as long as this lives. Cost: of each shard in which some are, its lock once.
+    pub(crate) fn behind(
+        &self,
+        last: Option<&Tuple>,
+        most: usize,
+        now: u32,
+    ) -> Vec<(Tuple, Expectation, u32)> {
+        let mut found = Vec::new();
+        let first = last.map_or(0, |last| self.place(last));
+        for (n, shard) in self.shards.iter().enumerate().skip(first) {
+            if found.len() >= most {
+                break;
+            }
+            let start = last
+                .filter(|_| n == first)
+                .map_or(Bound::Unbounded, |last| Bound::Excluded(last.without_src_port().words()));
+            let expected = shard.expected.lock();
+            let waits = expected.range((start, Bound::Unbounded));
+            let waits = waits.filter(|(_, one)| !one.is_over(now));
+            found.extend(waits.take(most - found.len()).map(|(words, one)| {
+                (Tuple::from_words(*words), *one, one.deadline.wrapping_sub(now))
+            }));
+        }
+        found
     }
 
     /// Forgets what a connection has announced.
@@ -241,6 +274,32 @@ mod tests {
         assert!(expectations.find(&tuple(1, 1025), over).is_none());
         expectations.add(&tuple(0, 1025), expectation(2, over), over).unwrap();
         assert_eq!(expectations.len(), 1);
+    }
+
+    #[test]
+    fn all_are_met_once_however_few_at_a_time() {
+        let expectations = Expectations::new(1000, Seed(3));
+        let ports = 1..=300;
+        ports.clone().for_each(|port| {
+            expectations.add(&tuple(0, port), expectation(port, 7), 7).unwrap();
+        });
+        for most in [1, 7, 299, 300, 1000] {
+            let mut met: Vec<(Tuple, Expectation, u32)> = Vec::new();
+            loop {
+                let last = met.last().map(|(tuple, ..)| *tuple);
+                let more = expectations.behind(last.as_ref(), most, 1007);
+                assert!(more.len() <= most);
+                if more.is_empty() {
+                    break;
+                }
+                met.extend(more);
+            }
+            assert!(met.iter().all(|(_, _, left)| *left == TIME - 1000));
+            let mut met: Vec<_> = met.iter().map(|(tuple, ..)| tuple.dst_port()).collect();
+            met.sort_unstable();
+            assert!(met.into_iter().eq(ports.clone()), "{most} at a time");
+        }
+        assert_eq!(expectations.behind(None, 1000, 7 + TIME), []);
     }
 
     #[test]

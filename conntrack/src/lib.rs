@@ -45,6 +45,7 @@ mod tuple;
 mod window;
 mod zones;
 
+pub use announced::Expected;
 pub use bundle::{Bundle, Chunk, NoBundle, Tag};
 pub use connections::{Connections, Judgement, Notes, Seen, Verdict};
 pub use describe::Description;

@@ -36,7 +36,7 @@ pub struct Ends {
 
 impl Tuple {
     /// Words of one, as it is kept: fewer for IPv4.
-    pub(crate) const WORDS: usize = 5;
+    pub const WORDS: usize = 5;
 
     /// The tuple between two ends; `None` if their families differ.
     pub fn new(ends: Ends, zone: u16) -> Option<Self> {
@@ -199,9 +199,15 @@ impl Tuple {
     }
 
     /// As it is kept: of IPv4 only the first two words mean something.
-    pub(crate) const fn words(&self) -> [u64; Self::WORDS] {
+    pub const fn words(&self) -> [u64; Self::WORDS] {
         let [a, b, c, d] = self.addresses;
         [self.rest, a, b, c, d]
+    }
+
+    /// The tuple that has these words; `None` if none has.
+    pub fn read(words: [u64; Self::WORDS]) -> Option<Self> {
+        let tuple = Self::from_words(words);
+        Self::new(tuple.ends(), tuple.zone()).filter(|read| *read == tuple)
     }
 
     /// The tuple that was kept like this.
@@ -252,6 +258,13 @@ mod tests {
             let tuple = Tuple::new(ends, zone).unwrap();
             prop_assert_eq!((tuple.ends(), tuple.zone()), (ends, zone));
             prop_assert_eq!(Tuple::from_words(tuple.words()), tuple);
+            prop_assert_eq!(Tuple::read(tuple.words()), Some(tuple));
+        }
+
+        #[test]
+        fn what_is_no_tuple_is_not_read(words: [u64; Tuple::WORDS]) {
+            let is_family = matches!(words[0] & 0xff, 4 | 6);
+            prop_assert!(is_family || Tuple::read(words).is_none());
         }
 
         #[test]

@@ -6,6 +6,7 @@ mod connections;
 mod detrace;
 mod drops;
 mod events;
+mod expected;
 mod flows;
 mod groups;
 mod meters;

@@ -273,6 +273,7 @@ const fn only_looks(request: &Request) -> bool {
             | Request::FlowAggregate(_)
             | Request::FdbStats(_)
             | Request::CtDump(_)
+            | Request::CtExpectDump(_)
             | Request::CtStats(_)
             | Request::CtLimitDump(_)
             | Request::CtTimeoutDump(_)

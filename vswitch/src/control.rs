@@ -164,6 +164,7 @@ impl Control {
                 Reply::FdbStats(self.station_stats(stats.bridge.as_deref())?)
             }
             Request::CtDump(dump) => Reply::CtDump(self.dump_connections(&dump)?),
+            Request::CtExpectDump(dump) => Reply::CtExpectDump(self.dump_expected(&dump)?),
             Request::CtFlush(flush) => Reply::CtFlush(self.flush_connections(&flush)),
             Request::CtStats(stats) => Reply::CtStats(self.connection_stats(&stats)),
             Request::CtLimitSet(set) => Reply::CtLimitSet(self.set_limits(&set)?),

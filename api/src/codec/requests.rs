@@ -246,6 +246,16 @@ pub(super) fn requests() -> Vec<(Request, &'static str)> {
         ),
         (request::CtDump::default().into(), "{}"),
         (
+            request::CtExpectDump {
+                zone: Some(5),
+                after: Some(reply::Cursor("5/7".to_owned())),
+                limit: Some(10),
+            }
+            .into(),
+            r#"{"zone":5,"after":"5/7","limit":10}"#,
+        ),
+        (request::CtExpectDump::default().into(), "{}"),
+        (
             request::CtFlush { filter: ct_dump().filter }.into(),
             concat!(
                 r#"{"filter":{"zone":5,"mark":"0x1/0xff","labels":"0x123456789abcdef0123","#,

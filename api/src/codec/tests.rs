@@ -354,6 +354,22 @@ fn connections_round_trip() {
     let first = r#"{"connections":[{"zone":5,"original":{"src":"10.0.0.1","dst":"10.0.0.2","#;
     assert!(sent.starts_with(first), "{sent}");
     assert!(sent.contains(r#""labels":"0xffffffffffffffffffffffffffffffff","state":"#), "{sent}");
+    let expected = reply::Expectation {
+        zone: 5,
+        original: reply::ConnectionTuple { src_port: None, ..original },
+        parent: original,
+        helper: Some("ftp".to_owned()),
+        mark: 1,
+        labels: 2,
+        timeout_ms: 300_000,
+    };
+    let next = Some(reply::Cursor("7".to_owned()));
+    let page = reply::Expectations { expected: vec![expected], next };
+    let sent = send::<request::CtExpectDump>(&page, R::CtExpectDump);
+    assert!(
+        sent.contains(r#""helper":"ftp","mark":1,"labels":"0x2","timeout_ms":300000}"#),
+        "{sent}"
+    );
     // What is told of a connection chooses it.
     let told = serde_json::to_string(&original).unwrap();
     let line = format!(

@@ -74,6 +74,37 @@ pub struct ConnectionTuple {
     pub icmp_code: Option<u8>,
 }
 
+/// A page of connections that are waited for.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Expectations {
+    /// In an order that stays.
+    pub expected: Vec<Expectation>,
+    /// Where to go on, if there may be more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Cursor>,
+}
+
+/// A connection that another one has announced and that has not come.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Expectation {
+    /// Its zone.
+    pub zone: u16,
+    /// What its first packet will have; it may come from any port, so there is no `src_port`.
+    pub original: ConnectionTuple,
+    /// What the connection has that has announced it, as its first packet had.
+    pub parent: ConnectionTuple,
+    /// The protocol by which it did: `ftp` or `tftp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helper: Option<String>,
+    /// The mark that it will have: that of its parent.
+    pub mark: u32,
+    /// The label.
+    #[serde(with = "as_hex")]
+    pub labels: u128,
+    /// How long it is waited for.
+    pub timeout_ms: u64,
+}
+
 /// Connections were forgotten.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct CtFlushed {

@@ -42,6 +42,20 @@ pub struct CtStats {
     pub kinds: bool,
 }
 
+/// Asks for connections that others have announced and that have not come, a page at a time.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CtExpectDump {
+    /// The zone; all if it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<u16>,
+    /// Where the last page ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Cursor>,
+    /// The most to answer with; the switch may answer with fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
 /// Chooses connections: those for which all holds that is said.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
