@@ -32,7 +32,8 @@ pub use compare::{
     CompareCommand, DiffFlowsArgs, ParseFileArgs, ParseFlowArgs, ParseGroupArgs, ReplaceFlowsArgs,
 };
 pub use connection::{
-    ConnectionCommand, CtFlushZoneArgs, CtStatsArgs, DumpConntrackArgs, FlushConntrackArgs,
+    ConnectionCommand, CtBenchArgs, CtBenchProtocol, CtFlushZoneArgs, CtStatsArgs,
+    DumpConntrackArgs, DumpConntrackExpArgs, FlushConntrackArgs,
 };
 pub use fdb::{FdbAddArgs, FdbCommand, FdbDelArgs};
 pub use flow::{AddFlowsArgs, DelFlowsArgs, DumpFlowsArgs, FlowArgs, FlowCommand, ModFlowsArgs};

@@ -1,5 +1,7 @@
-//! Connections that are tracked: `dump-conntrack`, `flush-conntrack`, `ct-stats`.
+//! Connections that are tracked: `dump-conntrack`, `flush-conntrack`, `ct-stats`, and those that are
+//! waited for: `dump-conntrack-exp`.
 
+mod expected;
 mod filter;
 
 pub(crate) use filter::number;
@@ -14,6 +16,7 @@ use clap::error::ErrorKind;
 
 use crate::arguments::misuse;
 use crate::cli::{ConnectionCommand, DumpConntrackArgs};
+use crate::ct_bench;
 use crate::desk::Desk;
 use crate::grid::Grid;
 use crate::output::Output;
@@ -22,6 +25,7 @@ use crate::progress::Progress;
 pub(crate) fn run(command: ConnectionCommand, desk: &mut Desk) -> Result<()> {
     match command {
         ConnectionCommand::DumpConntrack(args) => dump(&args, desk),
+        ConnectionCommand::DumpConntrackExp(args) => expected::dump(args, desk),
         ConnectionCommand::FlushConntrack(args) => {
             flush(chosen("flush-conntrack", &args.words)?, desk)
         }
@@ -29,6 +33,7 @@ pub(crate) fn run(command: ConnectionCommand, desk: &mut Desk) -> Result<()> {
             flush(ConnectionFilter { zone: Some(args.zone), ..ConnectionFilter::default() }, desk)
         }
         ConnectionCommand::CtStats(args) => stats(args.more, desk),
+        ConnectionCommand::CtBench(args) => ct_bench::run(&args, desk),
     }
 }
 

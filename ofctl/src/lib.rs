@@ -13,6 +13,7 @@ mod capture;
 mod change;
 mod compare;
 mod connections;
+mod ct_bench;
 mod desk;
 mod detrace;
 mod drops;

@@ -10,7 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("conntrack", &["packet", "api"]),
     ("hw", &["packet"]),
     ("vswitch", &["packet", "api", "flowtable", "conntrack", "hw"]),
-    ("ofctl", &["api"]),
+    ("ofctl", &["api", "conntrack", "packet"]),
     ("cni", &["api"]),
     ("controller", &["api"]),
     ("benches", &["packet", "api", "flowtable", "conntrack", "hw", "vswitch", "testnet"]),

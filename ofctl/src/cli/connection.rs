@@ -1,6 +1,6 @@
 //! The commands about connections, and their arguments.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 /// What to do with connections.
 #[derive(Debug, Subcommand)]
@@ -11,7 +11,7 @@ ofctl dump-conntrack [OPTIONS] [zone=N] [mark=X[/M]] [labels=Y[/M]] [ORIG [REPLY
     #[command(after_help = "\
 A line each, as `ovs-appctl dpctl/dump-conntrack` has it; zone, mark and labels
 where they are not 0. WORDs choose connections as those of flush-conntrack do,
-so this shows what that would forget. The state is that of TCP. A timeout is how
+so this shows what that would forget. The state is that of TCP or SCTP. A timeout is how
 long the connection stays if no packet comes. A helper is the protocol by which a
 connection announces others; with -m, those have the status EXPECTED and a parent.
 
@@ -21,6 +21,22 @@ Examples:
   ofctl dump-conntrack ct_nw_src=10.0.0.1,ct_nw_proto=6,ct_tp_dst=80
   ofctl dump-conntrack -f json | jq '.connections[] | select(.replied | not)'")]
     DumpConntrack(DumpConntrackArgs),
+
+    /// Show the connections that others have announced and that have not come
+    #[command(visible_alias = "dump-expectations")]
+    #[command(override_usage = "ofctl dump-conntrack-exp [OPTIONS] [zone=N]")]
+    #[command(after_help = "\
+A line each, as `ovs-appctl dpctl/dump-conntrack-exp` has it. What FTP and TFTP
+announce is waited for until it comes, for five minutes, or until the connection
+goes that has announced it: the parent. It may come from any port, so the source
+port is 0; in JSON there is none. Mark and labels are those that it will have. What
+`conntrack -L expect` shows of the kernel is this.
+
+Examples:
+  ofctl dump-conntrack-exp
+  ofctl dump-conntrack-exp -s zone=5
+  ofctl dump-conntrack-exp -f json | jq '.expected[].timeout_ms'")]
+    DumpConntrackExp(DumpConntrackExpArgs),
 
     /// Forget connections: all, or those that are chosen
     #[command(visible_alias = "ct-flush")]
@@ -72,6 +88,54 @@ Examples:
   ofctl ct-stats -m
   ofctl ct-stats -f json | jq .full")]
     CtStats(CtStatsArgs),
+
+    /// Measure what connection tracking achieves on this machine, without a switch
+    #[command(after_help = "\
+Runs in this process and asks no switch anything: what it says is about the
+machine, and about connection tracking alone. Each thread makes its connections
+in a table that all share, has them answered, and then sends packets of them in
+no order and both ways, which no session takes: the cost of a packet that asks for
+its connection. A worker of the switch is such a thread.
+
+NS_OF_A_THREAD is what one item takes a thread, in nanoseconds. It grows with the
+number of threads if they have fewer processors, or wait for the same memory; and
+with the number of connections, as they no longer fit into caches. Memory is what
+is held for each connection. It takes processors from whatever else runs here.
+
+Examples:
+  ofctl ct-bench
+  ofctl ct-bench --threads 4 --connections 1000000 --packets 10000000
+  ofctl ct-bench --protocol udp -f json | jq .phases[1].per_second")]
+    CtBench(CtBenchArgs),
+}
+
+/// Arguments of `ct-bench`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct CtBenchArgs {
+    /// How many threads share the connections
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub threads: u32,
+    /// How many connections each thread makes; all together make 16777216 at most
+    #[arg(long, value_name = "N", default_value = "100000", value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    pub connections: u32,
+    /// How many packets each thread sends then
+    #[arg(long, value_name = "N", default_value = "1000000", value_parser = clap::value_parser!(u32).range(1..))]
+    pub packets: u32,
+    /// How many packets come at once
+    #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub batch: u32,
+    /// What the connections are of
+    #[arg(long, value_name = "NAME", value_enum, default_value = "tcp")]
+    pub protocol: CtBenchProtocol,
+}
+
+/// What the connections of `ct-bench` are of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum CtBenchProtocol {
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
 }
 
 /// Arguments of `dump-conntrack`.
@@ -86,6 +150,26 @@ pub struct DumpConntrackArgs {
     /// Which connections; all of them if it is left out
     #[arg(value_name = "WORD")]
     pub words: Vec<String>,
+}
+
+/// Arguments of `dump-conntrack-exp`.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct DumpConntrackExpArgs {
+    /// Show for how many seconds each is waited for, too
+    #[arg(short, long)]
+    pub statistics: bool,
+    /// Show by which protocol each was announced, too
+    #[arg(short, long)]
+    pub more: bool,
+    /// `zone=N`; those of all zones if it is left out
+    #[arg(value_name = "WORD", value_parser = zone)]
+    pub zone: Option<u16>,
+}
+
+/// Reads `zone=N`.
+fn zone(word: &str) -> Result<u16, String> {
+    let number = word.strip_prefix("zone=").and_then(|number| number.parse().ok());
+    number.ok_or_else(|| format!("`{word}` is not zone=N, with a number up to 65535"))
 }
 
 /// Arguments of `flush-conntrack`.

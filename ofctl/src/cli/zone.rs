@@ -46,7 +46,8 @@ Examples:
     /// Say how many seconds connections may be silent
     #[command(override_usage = "ofctl ct-set-timeouts [OPTIONS] [zone=Z] KEY=SECONDS...")]
     #[command(after_help = "\
-The keys are those of OVS's CT_Timeout_Policy, and `generic` for what has none.
+The keys are those of OVS's CT_Timeout_Policy; it has none for SCTP, and no
+`generic`.
 
   tcp_syn_sent     a SYN has passed              tcp_syn_sent2  one either way
   tcp_syn_recv     a SYN and its answer
@@ -60,6 +61,15 @@ The keys are those of OVS's CT_Timeout_Policy, and `generic` for what has none.
   udp_multiple     it was answered, and has gone on for more than two seconds
   icmp_first       a query                       icmp_reply      it was answered
   generic          all other protocols
+
+  sctp_closed             an INIT has passed, or what ends it
+  sctp_cookie_wait        an INIT and its answer
+  sctp_cookie_echoed      a COOKIE ECHO
+  sctp_established        it is established
+  sctp_shutdown_sent      a SHUTDOWN of who began it
+  sctp_shutdown_recd      a SHUTDOWN of the other side
+  sctp_shutdown_ack_sent  its answer
+  sctp_heartbeat_sent     a heartbeat alone has passed
 
 Without a zone this is what holds in all zones as far as they say nothing
 themselves. What a zone says holds for connections that begin from then on. What

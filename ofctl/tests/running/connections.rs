@@ -43,7 +43,7 @@ fn sealed(proto: u8, addresses: &[u8], payload: &[u8]) -> Vec<u8> {
     sealed
 }
 
-fn ipv4(proto: u8, hosts: [u8; 2], payload: &[u8]) -> Vec<u8> {
+pub(crate) fn ipv4(proto: u8, hosts: [u8; 2], payload: &[u8]) -> Vec<u8> {
     let len = 20 + u8::try_from(payload.len()).unwrap();
     let mut header = [0x45, 0, 0, len, 0, 0, 0, 0, 64, proto, 0, 0, 10, 0, 0, 0, 10, 0, 0, 0];
     (header[15], header[19]) = (hosts[0], hosts[1]);

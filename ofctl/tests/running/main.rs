@@ -13,6 +13,7 @@ mod compare;
 mod connections;
 mod detrace;
 mod errors;
+mod expected;
 mod files;
 mod groups;
 mod monitor;

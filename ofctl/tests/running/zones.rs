@@ -61,7 +61,10 @@ fn a_zone_has_timeouts_of_its_own() {
     let kernel = "default tcp_syn_sent=120 tcp_syn_sent2=120 tcp_syn_recv=60 \
                   tcp_established=432000 tcp_fin_wait=120 tcp_close_wait=60 tcp_last_ack=30 \
                   tcp_time_wait=120 tcp_close=10 tcp_unack=300 udp_first=30 udp_single=30 \
-                  udp_multiple=120 icmp_first=30 icmp_reply=30 generic=600\n";
+                  udp_multiple=120 icmp_first=30 icmp_reply=30 generic=600 sctp_closed=10 \
+                  sctp_cookie_wait=3 sctp_cookie_echoed=3 sctp_established=210 \
+                  sctp_shutdown_sent=3 sctp_shutdown_recd=3 sctp_shutdown_ack_sent=3 \
+                  sctp_heartbeat_sent=30\n";
     let get = |words: &[&str]| switch.ofctl(&[&["ct-get-timeouts"], words].concat()).done();
     assert_eq!(get(&[]), kernel);
     done(&["ct-set-timeouts", "zone=6", "udp_first=1000", "udp_single=2000"]);
