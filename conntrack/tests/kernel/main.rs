@@ -17,6 +17,7 @@ mod sctp;
 mod tcp;
 mod traffic;
 mod udp;
+mod wires;
 
 use std::cell::{Cell, RefCell};
 

@@ -51,7 +51,8 @@ impl fmt::Debug for Event {
 }
 
 impl What {
-    const fn proto(&self, family: Family) -> u8 {
+    /// The protocol of IP that it is said by.
+    pub(crate) const fn proto(&self, family: Family) -> u8 {
         match (self, family) {
             (Self::Tcp(_), _) => tcp::PROTO,
             (Self::Udp(_), _) => udp::PROTO,
