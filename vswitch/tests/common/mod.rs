@@ -148,6 +148,39 @@ pub(crate) struct Bench {
 
 pub(crate) const BRIDGE: BridgeId = BridgeId(0);
 
+/// Room for those of a switch with so many workers.
+fn connections(members: usize) -> Arc<Connections> {
+    Arc::new(Connections::new(CONNECTIONS, members, Seed(3)))
+}
+
+/// One bridge with such ports, here and in the interpreter.
+fn tables(vlans: &[VlanMode]) -> (Arc<Publication<Tables>>, Interpreter) {
+    let tables = Tables::new(Seed(99));
+    let mut edit = tables.edit();
+    assert_eq!(edit.add_bridge("br0".into()), Some(BRIDGE));
+    let mut literal = Interpreter::default();
+    for (vlan, number) in vlans.iter().zip(1..) {
+        let port = PortView {
+            // Not the OpenFlow number, so that nobody mistakes one for the other.
+            id: PortId(number + 10),
+            number,
+            bridge: BRIDGE,
+            name: format!("p{number}").into(),
+            vlan: vlan.clone(),
+            flags: PortFlags {
+                no_flood: number == 4,
+                no_receive: number == 7,
+                no_forward: number == 8,
+                ..PortFlags::default()
+            },
+            is_up: true,
+        };
+        literal.ports.insert(port.clone());
+        edit.set_port(port).unwrap();
+    }
+    (Arc::new(Publication::new(Arc::new(edit.finish().0))), literal)
+}
+
 impl Bench {
     /// With lists for wires.
     pub(crate) fn new(vlans: &[VlanMode], options: Options) -> Self {
@@ -159,10 +192,24 @@ impl Bench {
     /// Another worker of the same switch, which has wires of its own for so many ports.
     pub(crate) fn beside(&self, ports: usize, options: Options) -> Self {
         let tables = Arc::clone(&self.tables);
-        let mut bench = Self::of(tables, Interpreter::default(), options, None);
+        let mut bench =
+            Self::of(tables, Interpreter::default(), options, None, (connections(1), 0));
         bench.now = self.now;
         bench.wire(ports);
         bench
+    }
+
+    /// Two workers of one switch, who share its connections.
+    pub(crate) fn two(vlans: &[VlanMode], options: Options) -> [Self; 2] {
+        let connections = connections(2);
+        let (tables, literal) = tables(vlans);
+        let of = |literal, member| {
+            let (tables, member) = (Arc::clone(&tables), (Arc::clone(&connections), member));
+            let mut bench = Self::of(tables, literal, options, None, member);
+            bench.wire(vlans.len());
+            bench
+        };
+        [of(literal, 0), of(Interpreter::default(), 1)]
     }
 
     fn wire(&mut self, ports: usize) {
@@ -213,31 +260,8 @@ impl Bench {
         options: Options,
         generation: Option<Arc<Generation>>,
     ) -> Self {
-        let tables = Tables::new(Seed(99));
-        let mut edit = tables.edit();
-        assert_eq!(edit.add_bridge("br0".into()), Some(BRIDGE));
-        let mut literal = Interpreter::default();
-        for (vlan, number) in vlans.iter().zip(1..) {
-            let port = PortView {
-                // Not the OpenFlow number, so that nobody mistakes one for the other.
-                id: PortId(number + 10),
-                number,
-                bridge: BRIDGE,
-                name: format!("p{number}").into(),
-                vlan: vlan.clone(),
-                flags: PortFlags {
-                    no_flood: number == 4,
-                    no_receive: number == 7,
-                    no_forward: number == 8,
-                    ..PortFlags::default()
-                },
-                is_up: true,
-            };
-            literal.ports.insert(port.clone());
-            edit.set_port(port).unwrap();
-        }
-        let tables = Arc::new(Publication::new(Arc::new(edit.finish().0)));
-        Self::of(tables, literal, options, generation)
+        let (tables, literal) = tables(vlans);
+        Self::of(tables, literal, options, generation, (connections(1), 0))
     }
 
     /// A worker that uses these tables.
@@ -246,6 +270,7 @@ impl Bench {
         mut literal: Interpreter,
         options: Options,
         generation: Option<Arc<Generation>>,
+        (connections, member): (Arc<Connections>, usize),
     ) -> Self {
         const FRAMES: u32 = 4096;
         literal.tracker = Some(Box::new(Plain::new(CONNECTIONS)));
@@ -253,7 +278,6 @@ impl Bench {
         let desk = Arc::new(Desk::new().unwrap());
         let counters = Arc::new(WorkerCounters::default());
         let (paths, reader) = paths(options.megaflows, Seed(99));
-        let connections = Arc::new(Connections::new(CONNECTIONS, 1, Seed(3)));
         let worker = Worker::new(Setup {
             desk: Arc::clone(&desk),
             tables: Arc::clone(&tables),
@@ -267,7 +291,7 @@ impl Bench {
             cpu: None,
             generation,
             teller: vswitch::news::news().0,
-            tracker: Tracker::new(Arc::clone(&connections), 0),
+            tracker: Tracker::new(Arc::clone(&connections), member),
         })
         .unwrap();
         Self {
