@@ -172,7 +172,7 @@ impl Ip {
 }
 
 /// Writes SCTP's checksum, bit by bit (RFC 9260 appendix A).
-fn seal_sctp(payload: &mut [u8]) {
+pub(crate) fn seal_sctp(payload: &mut [u8]) {
     let Some(field) = payload.get_mut(sctp::CHECKSUM..sctp::LEN) else { return };
     field.fill(0);
     let bit = |crc: u32, _| if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ 0x82f6_3b78 };

@@ -6,8 +6,9 @@ use std::ops::Range;
 use packet::checksum::{self, Sum};
 use packet::ipv4::Ipv4;
 use packet::ipv6::Ipv6;
-use packet::{Headers, Key, Transport, ethernet, icmp, ipv4, ipv6, parse, tcp, udp};
+use packet::{Headers, Key, Transport, ethernet, icmp, ipv4, ipv6, parse, sctp, tcp, udp};
 
+use crate::ip::seal_sctp;
 use crate::setups::Setup;
 
 /// A packet in a frame.
@@ -26,21 +27,26 @@ pub(crate) fn parsed(packet: &[u8]) -> (Key, Headers) {
     (key, headers)
 }
 
-/// Where the checksum of a packet's transport stands, and whether it is right.
-fn checksum_at(packet: &[u8]) -> Option<(usize, bool)> {
+/// Whether the checksum of a packet's transport is right, if it has one.
+fn is_sum_right(packet: &[u8]) -> Option<bool> {
     let (key, headers) = parsed(packet);
     if headers.transport == Transport::None {
         return None;
     }
     let l4 = usize::from(headers.l4) - ethernet::LEN;
     let proto = u8::try_from(key.word(Key::NW_PROTO)).unwrap();
+    let payload = packet.get(l4..)?;
     let place = match proto {
+        sctp::PROTO => {
+            let mut sealed = payload.to_vec();
+            seal_sctp(&mut sealed);
+            return Some(sealed == payload);
+        }
         tcp::PROTO => tcp::CHECKSUM,
         udp::PROTO => udp::CHECKSUM,
         icmp::PROTO | icmp::PROTO_V6 => icmp::CHECKSUM,
         _ => return None,
     };
-    let payload = packet.get(l4..)?;
     let written = payload.get(place..place + 2)?;
     let sum = match addresses(packet, packet[0] >> 4 == 4) {
         _ if proto == icmp::PROTO => Sum::default(),
@@ -49,7 +55,7 @@ fn checksum_at(packet: &[u8]) -> Option<(usize, bool)> {
         _ => return None,
     };
     let is_none = proto == udp::PROTO && written == [0; 2];
-    Some((l4 + place, is_none || sum.bytes(payload).finish() == 0))
+    Some(is_none || sum.bytes(payload).finish() == 0)
 }
 
 /// Whether a packet has come out as it went in, but for what routers change.
@@ -65,7 +71,7 @@ pub(crate) fn is_untouched(sent: &[u8], came: &[u8]) -> bool {
 pub(crate) fn is_right(packet: &[u8]) -> bool {
     let is_ipv4 = packet[0] >> 4 == 4;
     (!is_ipv4 || is_head_right(packet))
-        && checksum_at(packet).is_none_or(|(_, is_right)| is_right)
+        && is_sum_right(packet).is_none_or(|is_right| is_right)
         && quoted(packet).is_none_or(|quoted| !is_ipv4 || is_quoted_right(quoted))
 }
 
@@ -79,7 +85,7 @@ fn is_head_right(packet: &[u8]) -> bool {
 fn is_quoted_right(quoted: &[u8]) -> bool {
     let Ok((ip, _)) = Ipv4::split(quoted) else { return false };
     let is_whole = ip.total_len() == quoted.len();
-    is_head_right(quoted) && (!is_whole || checksum_at(quoted).is_none_or(|(_, is_right)| is_right))
+    is_head_right(quoted) && (!is_whole || is_sum_right(quoted).is_none_or(|is_right| is_right))
 }
 
 /// The packet that an error quotes.
@@ -163,6 +169,11 @@ impl Choice {
                 port(l4, is_given[0]);
                 port(l4 + 2, is_given[1]);
                 self.others.push(place(l4 + sum, 2));
+            }
+            sctp::PROTO => {
+                port(l4, is_given[0]);
+                port(l4 + 2, is_given[1]);
+                self.others.push(place(l4 + sctp::CHECKSUM, 4));
             }
             icmp::PROTO | icmp::PROTO_V6 => {
                 let is_error = is_error(proto, bytes.get(l4).copied().unwrap_or(0));

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use packet::{icmp, tcp, udp};
+use packet::{icmp, sctp, tcp, udp};
 
 use crate::alike::{addresses, parsed};
 use crate::ends::{Ends, Sender};
 use crate::ip::Ip;
+use crate::sctp::Tags;
 use crate::setups::Setup;
 use crate::tcp::Numbers;
 use crate::traffic::{Event, What};
@@ -23,7 +24,26 @@ pub(crate) struct Hearsay {
 }
 
 /// How far each conversation has come: the same for all switches.
-pub(crate) type Progress = HashMap<Ends, Numbers>;
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    numbers: HashMap<Ends, Numbers>,
+    tags: HashMap<Ends, Tags>,
+}
+
+impl Progress {
+    /// Something was said.
+    pub(crate) fn advance(&mut self, event: &Event) {
+        match &event.what {
+            What::Tcp(segment) => {
+                self.numbers.entry(event.ends).or_default().advance(event.from, segment);
+            }
+            What::Sctp(bundle) => {
+                self.tags.entry(event.ends).or_default().advance(event.from, bundle);
+            }
+            _ => {}
+        }
+    }
+}
 
 impl Hearsay {
     /// Notes what has come out of what was said.
@@ -89,8 +109,12 @@ impl Hearsay {
         let ip = Ip { src, dst, proto: proto(event), extra: event.extra };
         let mut payload = match &event.what {
             What::Tcp(segment) => {
-                let numbers = progress.get(&event.ends).copied().unwrap_or_default();
+                let numbers = progress.numbers.get(&event.ends).copied().unwrap_or_default();
                 segment.bytes(event.from, &ends, numbers)
+            }
+            What::Sctp(bundle) => {
+                let tags = progress.tags.get(&event.ends).copied().unwrap_or_default();
+                bundle.bytes(event.from, &ends, tags)
             }
             What::Udp(datagram) => datagram.bytes(event.from, &ends),
             What::Query(query) => query.bytes(&ends),
@@ -135,7 +159,7 @@ pub(crate) fn ends_of(packet: &[u8]) -> Option<[End; 2]> {
     let l4 = packet.get(usize::from(headers.l4).checked_sub(14)?..)?;
     let half = |at: usize| Some(u16::from_be_bytes(*l4.get(at..)?.first_chunk()?));
     let [src_port, dst_port] = match key.word(packet::Key::NW_PROTO).try_into().ok()? {
-        tcp::PROTO | udp::PROTO => [half(0)?, half(2)?],
+        tcp::PROTO | udp::PROTO | sctp::PROTO => [half(0)?, half(2)?],
         icmp::PROTO | icmp::PROTO_V6 => [half(4)?; 2],
         _ => [0; 2],
     };

@@ -24,6 +24,8 @@ mod ends;
 mod icmp;
 #[path = "../../../conntrack/tests/kernel/ip.rs"]
 mod ip;
+#[path = "../../../conntrack/tests/kernel/sctp.rs"]
+mod sctp;
 #[path = "../../../conntrack/tests/kernel/tcp.rs"]
 mod tcp;
 #[path = "../../../conntrack/tests/kernel/traffic.rs"]
@@ -96,7 +98,7 @@ impl Stage {
         self.kernel.0.forget();
         self.ours.0.forget();
         (self.kernel.1, self.ours.1) = Default::default();
-        self.progress.clear();
+        self.progress = Progress::default();
     }
 
     /// Whether nobody says so: a server that is asked for by another name speaks when it is spoken to.
@@ -114,9 +116,7 @@ impl Stage {
         }
         let sent = [&self.kernel.1, &self.ours.1]
             .map(|heard| heard.packet(self.setup, event, &self.progress));
-        if let What::Tcp(segment) = &event.what {
-            self.progress.entry(event.ends).or_default().advance(event.from, segment);
-        }
+        self.progress.advance(event);
         if is_redirect(&sent[1]) {
             return Ok(Goes::On);
         }
@@ -286,7 +286,7 @@ fn conversations_are_translated_as_by_the_kernel() {
 #[ignore = "needs root and nft: run by cargo xtask test"]
 fn errors_are_translated_as_by_the_kernel() {
     for setup in SETUPS {
-        let counts = translate_many((setup, Invalid::Stops), 1000, errors());
+        let counts = translate_many((setup, Invalid::Stops), 1500, errors());
         assert!(counts.errors > 200, "{setup:?}: {counts:?}");
     }
 }
