@@ -590,13 +590,8 @@ fn seconds(now: Millis) -> u32 {
     u32::try_from(now.0 / 1000).unwrap_or(u32::MAX)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hit_by_a_small_mask_reads_one_line() {
-        assert_eq!((size_of::<Entry>(), align_of::<Entry>()), (256, 64));
-        assert_eq!(std::mem::offset_of!(Entry, values) + 8 * IN_FIRST_LINE, 64);
-    }
-}
+// A hit by a small mask reads one line.
+const _: () = {
+    assert!(size_of::<Entry>() == 256 && align_of::<Entry>() == 64);
+    assert!(std::mem::offset_of!(Entry, values) + 8 * IN_FIRST_LINE == 64);
+};

@@ -12,6 +12,8 @@
 //! tier are done for up to `LANES` packets at a time, each asking for the memory that the next one
 //! needs.
 
+mod learn;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,7 +25,6 @@ use conntrack::Fragments;
 use flowtable::{
     Cache, Found, Lead, Limits, MaskId, MegaflowId, Op, Paths, ProgramId, Resolved, Tables,
 };
-use hw::shortcut::Flow;
 use packet::{
     Batch, Chainer, Depot, FramePool, HEADROOM, Headers, Memory, Millis, Packet, PortId, Seed,
     ethernet, mark_partial,
@@ -325,33 +326,6 @@ impl Way {
         lanes.end
     }
 
-    #[cold]
-    fn learn_session(&mut self, lane: usize, flow: MegaflowId) {
-        let (Some(sessions), lanes) = (&mut self.sessions, &self.lanes) else { return };
-        let Some(who) = lanes.who[lane].filter(|_| lanes.want_sessions) else { return };
-        sessions.learn(who, lanes.hashes[lane], &lanes.keys[lane], flow, &mut self.cache);
-    }
-
-    /// Follows the trail of a packet that takes several passes, if it could have a session.
-    #[cold]
-    fn follow(&mut self, lane: usize, flow: MegaflowId) {
-        let (Some(sessions), lanes) = (&mut self.sessions, &self.lanes) else { return };
-        let could = lanes.want_sessions && lanes.who[lane].is_some();
-        if could && sessions.is_seen_again(lanes.hashes[lane]) {
-            self.scratch.trail.begin(flow, self.cache.megaflows().serial(flow));
-        }
-    }
-
-    #[cold]
-    fn learn_trail(&mut self, lane: usize) {
-        let trail = &mut self.scratch.trail;
-        if let (Some(sessions), Some(who)) = (&mut self.sessions, self.lanes.who[lane]) {
-            let packet = (who, self.lanes.hashes[lane], &self.lanes.keys[lane]);
-            sessions.learn_trail(packet, trail, &mut self.cache);
-        }
-        trail.lose();
-    }
-
     /// Carries out what was found for the packet whose turn it is, or finds it the long way.
     #[inline]
     fn deliver(&mut self, batch: &mut Batch, lane: usize, found: Option<Found>, ingress: &Ingress) {
@@ -597,18 +571,5 @@ impl Way {
         self.verdicts.push(verdict);
         self.outputs.dispatch(&mut batch, &mut self.verdicts, &mut self.pool, &account);
         self.outputs.flush(&mut self.pool, &account);
-    }
-
-    /// Notes the flow of a packet that nothing was done with but sending it.
-    #[cold]
-    fn propose(&mut self, packet: &Packet, found: Found, port: PortId) {
-        if packet.ingress != port
-            && self.outputs.short_cut(port).is_some()
-            && let Some(flow) = Flow::of(packet.head(&self.memory), packet.len())
-            && let Some(proposal) = Proposal::new(flow, found, port)
-        {
-            self.cache.retain(proposal.program, proposal.path);
-            self.proposals.push(proposal);
-        }
     }
 }

@@ -1,0 +1,53 @@
+//! What the long way of a packet leaves for those behind it: sessions, and flows that could have a
+//! short-cut.
+
+use flowtable::{Found, MegaflowId};
+use hw::shortcut::Flow;
+use packet::{Packet, PortId};
+
+use super::Way;
+use crate::short_cuts::Proposal;
+
+impl Way {
+    /// Makes a session of a packet that has taken one pass, if it can have one.
+    #[cold]
+    pub(super) fn learn_session(&mut self, lane: usize, flow: MegaflowId) {
+        let (Some(sessions), lanes) = (&mut self.sessions, &self.lanes) else { return };
+        let Some(who) = lanes.who[lane].filter(|_| lanes.want_sessions) else { return };
+        sessions.learn(who, lanes.hashes[lane], &lanes.keys[lane], flow, &mut self.cache);
+    }
+
+    /// Follows the trail of a packet that takes several passes, if it could have a session.
+    #[cold]
+    pub(super) fn follow(&mut self, lane: usize, flow: MegaflowId) {
+        let (Some(sessions), lanes) = (&mut self.sessions, &self.lanes) else { return };
+        let could = lanes.want_sessions && lanes.who[lane].is_some();
+        if could && sessions.is_seen_again(lanes.hashes[lane]) {
+            self.scratch.trail.begin(flow, self.cache.megaflows().serial(flow));
+        }
+    }
+
+    /// Makes a session of a packet whose trail was followed to its end.
+    #[cold]
+    pub(super) fn learn_trail(&mut self, lane: usize) {
+        let trail = &mut self.scratch.trail;
+        if let (Some(sessions), Some(who)) = (&mut self.sessions, self.lanes.who[lane]) {
+            let packet = (who, self.lanes.hashes[lane], &self.lanes.keys[lane]);
+            sessions.learn_trail(packet, trail, &mut self.cache);
+        }
+        trail.lose();
+    }
+
+    /// Notes the flow of a packet that nothing was done with but sending it.
+    #[cold]
+    pub(super) fn propose(&mut self, packet: &Packet, found: Found, port: PortId) {
+        if packet.ingress != port
+            && self.outputs.short_cut(port).is_some()
+            && let Some(flow) = Flow::of(packet.head(&self.memory), packet.len())
+            && let Some(proposal) = Proposal::new(flow, found, port)
+        {
+            self.cache.retain(proposal.program, proposal.path);
+            self.proposals.push(proposal);
+        }
+    }
+}
