@@ -125,7 +125,8 @@ macro_rules! flags {
 static TCP_FLAGS: FlagNames =
     flags!("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns", "[200]", "[400]", "[800]");
 
-static CT_STATES: FlagNames = flags!("new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat");
+pub(crate) static CT_STATES: FlagNames =
+    flags!("new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat");
 
 /// What must be matched before a field can be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -14,6 +14,7 @@ mod zones;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::HexBytes;
+use crate::ct_next::CtNext;
 use crate::reply::{Cursor, Tier};
 
 pub use connections::{ConnectionFilter, CtDump, CtExpectDump, CtFlush, CtStats, TupleFilter};
@@ -151,6 +152,10 @@ pub struct Trace {
     /// hash leads to.
     #[serde(default, skip_serializing_if = "is_not")]
     pub all_buckets: bool,
+    /// What the packet is taken to be each time its connection is asked for, in order; behind the last
+    /// one it is taken to begin a connection.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ct_next: Vec<CtNext>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "so serde calls it")]

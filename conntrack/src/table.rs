@@ -488,9 +488,16 @@ mod model {
         table.insert(&beginning, [reply])
     }
 
+    /// With as few preemptions as a mistake of the kind takes: all orders are too many.
+    fn bounded(body: impl Fn() + Sync + Send + 'static) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(body);
+    }
+
     #[test]
     fn two_that_share_a_tuple_are_never_both_made() {
-        loom::model(|| {
+        bounded(|| {
             let table = Arc::new(Table::new(2, 0, Seed(7)));
             let other = Arc::clone(&table);
             // As of two sources whose packets were translated to the same port.
@@ -568,9 +575,7 @@ mod model {
     /// The moment was read behind the members: one that began in between was not seen.
     #[test]
     fn a_place_was_free_while_a_member_began() {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(3);
-        model.check(|| {
+        bounded(|| {
             let table = Arc::new(Table::new(1, 1, Seed(7)));
             let id = insert(&table, tuple(1, 9), tuple(9, 1)).unwrap();
             let [remover, sweeper] = [Arc::clone(&table), Arc::clone(&table)];

@@ -327,9 +327,14 @@ select group takes the bucket that its hash leads to, whoever it waits for lets
 it go on; whether it is longer than some length depends on its bytes if these
 were given, and is traced both ways if not.
 
+Where flows ask for its connection (ct) it begins one, unless --ct-next says what
+it is instead: est, rel, rpl, inv, snat, dnat, several with commas. Given more than
+once, the first is for the first time, and so on.
+
 Examples:
   ofctl trace in_port=1,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_dst=80
   ofctl trace br0 in_port=eth1,arp
+  ofctl trace in_port=2,udp,nw_src=10.0.0.2,tp_src=53 --ct-next est,rpl
   ofctl trace br0 --in-port 1 02000000000202000000000108060001080006040001")]
     Trace(TraceArgs),
 
@@ -542,4 +547,7 @@ pub struct TraceArgs {
     /// Trace select groups for each of their buckets
     #[arg(long)]
     pub all_buckets: bool,
+    /// What the packet is where its connection is asked for; new unless given
+    #[arg(long, value_name = "STATE")]
+    pub ct_next: Vec<api::CtNext>,
 }

@@ -26,8 +26,8 @@ pub(crate) fn run(args: TraceArgs, desk: &mut Desk) -> Result<()> {
         None => TracePacket::Flow(text.clone()),
     };
     let (client, out) = desk.open()?;
-    let (metered, all_buckets) = (args.metered, args.all_buckets);
-    let trace = client.call(request::Trace { bridge, packet, metered, all_buckets });
+    let TraceArgs { metered, all_buckets, ct_next, .. } = args;
+    let trace = client.call(request::Trace { bridge, packet, metered, all_buckets, ct_next });
     let trace = trace.map_err(|error| explain(error, Quote::argument(&text), 0))?;
     out.answer(&trace, print)
 }

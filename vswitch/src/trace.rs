@@ -8,8 +8,10 @@
 mod recorder;
 mod run;
 
+use std::collections::VecDeque;
+
 use api::reply::{Trace, Verdict};
-use api::{DropReason, Match, PortNames};
+use api::{CtNext, DropReason, Match, PortNames};
 use flowtable::{PortView, Tables};
 use packet::{Headers, Key, Runt, compose, parse};
 
@@ -26,12 +28,14 @@ pub struct Subject {
 }
 
 /// What is assumed where the tables do not say what becomes of a packet.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Assumptions {
     /// Meters drop it; else they let it pass.
     pub metered: bool,
     /// It takes every bucket of a select group; else the one that its hash leads to.
     pub all_buckets: bool,
+    /// What it is each time its connection is asked for, in order; else it begins one.
+    pub ct_next: VecDeque<CtNext>,
 }
 
 impl Subject {

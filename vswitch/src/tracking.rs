@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use api::{DropReason, ct_state};
+use api::{CtNext, DropReason, ct_state};
 use conntrack::{
     ConnectionId, Connections, Content, Direction, Judgement, Message, NotHeard, NotMade, Notes,
     Seen, Standing, Tuple, Tuples, Verdict,
@@ -323,11 +323,14 @@ fn told(own: &Tuple, judgement: Judgement, connect: &Connect, seen: Option<Seen>
     }
 }
 
-/// What flows would see of a packet, if it began a connection.
-pub(crate) fn assume_new(key: &Key, connect: &Connect) -> Tracked {
-    let Some(original) = tuple_of(key, connect.zone) else { return invalid(connect.zone) };
+/// What flows would see of a packet, if it were this to its connection.
+pub(crate) fn assume(key: &Key, connect: &Connect, next: CtNext) -> Tracked {
+    let own = tuple_of(key, connect.zone).filter(|_| next.bits() & ct_state::INV == 0);
+    let is_reply = next.bits() & ct_state::RPL != 0;
+    let original = own.and_then(|own| if is_reply { own.reversed() } else { Some(own) });
+    let Some(original) = original else { return invalid(connect.zone) };
     let (mark, label) = if connect.commit { (connect.mark.0, connect.label.0) } else { (0, 0) };
-    words(ct_state::NEW | ct_state::TRK, connect.zone, &original, mark, label)
+    words(next.bits(), connect.zone, &original, mark, label)
 }
 
 /// The tuple of a packet that is no query, if it is one of IP.

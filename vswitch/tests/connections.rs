@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use api::reply::Tier;
-use api::request::CacheDump;
+use api::request::{CacheDump, CtDump};
 use net::{Daemon, POD, Result, bridge, host, stream, until_reached, v6};
 use testnet::{Host, TestNet};
 
@@ -186,5 +186,49 @@ fn datagrams_longer_than_the_mtu_pass_a_translation() -> Result {
         }
     }
     assert!(daemon.met("table=0,ip,in_port=2")? > 0);
+    Ok(())
+}
+
+/// The source `a` is known to others as 10.0.0.100; `b` routes to `c`, which is 10.9.0.1 as well.
+const ROUTED: [&str; 8] = [
+    "table=0,priority=9,arp,actions=normal",
+    // To find that hosts are there.
+    "table=0,priority=8,icmp,icmp_type=8,actions=normal",
+    "table=0,priority=8,icmp,icmp_type=0,actions=normal",
+    "table=0,priority=7,ip,in_port=b,nw_dst=10.9.0.1,actions=output:c",
+    "table=0,priority=5,ip,actions=ct(zone=5,nat,table=1)",
+    "table=1,priority=9,udp,in_port=a,ct_state=+trk+new,\
+     actions=ct(commit,zone=5,nat(src=10.0.0.100)),output:b",
+    "table=1,priority=8,icmp,ct_state=+trk+rel+rpl,nw_dst=10.0.0.1,actions=output:a",
+    "table=1,priority=0,actions=drop",
+];
+
+#[test]
+#[ignore = "needs root and busybox: run by cargo xtask test"]
+fn each_router_behind_a_translation_is_traced() -> Result {
+    let net = TestNet::new()?;
+    let [a, b, c] = [("a", 1), ("b", 2), ("c", 3)].map(|(name, number)| host(&net, name, number));
+    let (a, b, c) = (a?, b?, c?);
+    let ports = ["a", "b", "c"].map(|name| (name, POD));
+    let daemon = Daemon::start(&net, &bridge(&ROUTED, &ports))?;
+    for other in [&b, &c] {
+        until_reached(&a, other.address())?;
+        // Nobody answers for an address that no host has.
+        let mac = a.run("cat /sys/class/net/eth0/address")?;
+        other.run(&format!("ip neigh replace 10.0.0.100 lladdr {} dev eth0", mac.trim()))?;
+    }
+    let sysctl = "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0";
+    b.run(&format!("{sysctl} net.ipv4.conf.eth0.send_redirects=0"))?;
+    a.run("ip route add 10.9.0.1 via 10.0.0.2")?;
+    b.run("ip route add 10.9.0.1 via 10.0.0.3")?;
+    c.run("ip address add 10.9.0.1/32 dev lo")?;
+    let traced = a.run("busybox traceroute -n -q 1 -w 5 -m 4 10.9.0.1")?;
+    let hops = traced.lines().skip(1).map(|line| line.split_whitespace().nth(1));
+    assert!(hops.eq([Some("10.0.0.2"), Some("10.9.0.1")]), "{traced}");
+    // What tells of a packet quotes it as it was, and nobody has heard of `a`.
+    assert_eq!(daemon.met("table=1,icmp,ct_state=+trk+rel+rpl")?, 2);
+    let connections = daemon.client()?.call(CtDump::default())?.connections;
+    assert_eq!(connections.len(), 2);
+    assert!(connections.iter().all(|one| one.reply.dst.to_string() == "10.0.0.100"));
     Ok(())
 }

@@ -258,7 +258,7 @@ fn a_trace_says_why() {
 }
 
 fn asked(packet: TracePacket) -> Trace {
-    Trace { bridge: None, packet, metered: false, all_buckets: false }
+    Trace { bridge: None, packet, metered: false, all_buckets: false, ct_next: Vec::new() }
 }
 
 fn reply_sent(ports: &[&str]) -> api::reply::Verdict {

@@ -375,6 +375,21 @@ fn packets_of_settled_connections_have_sessions() {
     }
 }
 
+#[test]
+fn what_follows_a_reset_in_one_batch_is_judged_behind_it() {
+    let mut stage = Stage::new(0, [(true, false); 2], Options::default());
+    stage.open(0).unwrap();
+    for back in [false, true, false, true, false, true] {
+        stage.say(0, back, &[USUAL]).unwrap();
+    }
+    let before = stage.hits();
+    let reset = Say { flags: tcp::RST, len: 0, ..USUAL };
+    stage.say(0, false, &[USUAL, reset, USUAL, USUAL]).unwrap();
+    stage.bench.check();
+    assert_eq!(stage.hits() - before, 1, "only what comes in front of it is as usual");
+    assert_eq!(stage.bench.expected_counts(), stage.bench.counts());
+}
+
 /// A packet that met an outdated megaflow had another one made where its like was already; a change
 /// then found only one of the two.
 #[test]

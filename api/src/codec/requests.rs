@@ -3,7 +3,7 @@
 use super::*;
 use crate::flags::PortFlagChanges;
 use crate::queue::QueueSettings;
-use crate::{CtTimeout, HexBytes, MeterId, TableMiss, reply, request};
+use crate::{CtNext, CtTimeout, HexBytes, MeterId, TableMiss, reply, request};
 
 pub(super) fn mac() -> packet::MacAddr {
     "02:00:00:00:00:01".parse().unwrap()
@@ -173,6 +173,7 @@ pub(super) fn requests() -> Vec<(Request, &'static str)> {
                 packet: TracePacket::Flow("tcp".to_owned()),
                 metered: false,
                 all_buckets: false,
+                ct_next: Vec::new(),
             }
             .into(),
             r#"{"flow":"tcp"}"#,
@@ -183,9 +184,13 @@ pub(super) fn requests() -> Vec<(Request, &'static str)> {
                 packet: TracePacket::Bytes { packet: bytes(), in_port: PortRef::Number(1) },
                 metered: true,
                 all_buckets: true,
+                ct_next: vec![CtNext::NEW],
             }
             .into(),
-            r#"{"bridge":"br0","packet":"0200ff","in_port":1,"metered":true,"all_buckets":true}"#,
+            concat!(
+                r#"{"bridge":"br0","packet":"0200ff","in_port":1,"metered":true,"#,
+                r#""all_buckets":true,"ct_next":["new|trk"]}"#,
+            ),
         ),
         (cache_dump.into(), r#"{"tier":"megaflow","after":"5/7"}"#),
         (request::CacheDetrace { id: "0.m.1.2".to_owned() }.into(), r#"{"id":"0.m.1.2"}"#),

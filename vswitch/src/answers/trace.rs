@@ -41,7 +41,11 @@ impl Control {
                 bridge.name
             ))
         })?;
-        let assumptions = Assumptions { metered: trace.metered, all_buckets: trace.all_buckets };
+        let assumptions = Assumptions {
+            metered: trace.metered,
+            all_buckets: trace.all_buckets,
+            ct_next: trace.ct_next.iter().copied().collect(),
+        };
         Ok(trace::trace(&self.tables, port, &subject, assumptions))
     }
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use api::reply::{Behind, Tier, Trace, TraceEntry, TracePass, Verdict};
-use api::{DropReason, PacketInReason};
+use api::{CtNext, DropReason, PacketInReason, ct_state};
 use flowtable::{
     Aside, AsideId, Bridge, Decision, Frozen, Op, PortView, Tables, Tracked, Translation,
 };
-use packet::{Chainer, Depot, FramePool, HEADROOM, Headers, Key, Memory, Packet, PortId, parse};
+use packet::{
+    Chainer, Depot, Fragment, FramePool, HEADROOM, Headers, Key, Memory, Packet, PortId, parse,
+};
 
 use super::recorder::{Recorder, fail};
 use super::{Assumptions, flow_text};
@@ -149,10 +151,13 @@ impl<'a> Run<'a> {
         match session::refusal(&begin.key, begin.headers) {
             Some(why) => Some(why),
             None if !self.is_cached() => Some("no: it teaches something"),
-            // No other is assumed here.
-            None if self.translation.tracks() => {
-                Some("no: its connection would be new; one that is settled has sessions")
-            }
+            None if self.translation.tracks() => Some(match self.assumptions.ct_next.front() {
+                None => "no: its connection would be new; one that is settled has sessions",
+                Some(next) if next.bits() & ct_state::EST != 0 => {
+                    "yes, if its connection is settled"
+                }
+                Some(_) => "no: only packets of connections that are settled have one",
+            }),
             None => (!fits).then_some("no: flows look at more of it than a session compares"),
         }
     }
@@ -295,7 +300,7 @@ impl<'a> Run<'a> {
             return self.drop(packet, DropReason::PassLimit, pool, account);
         }
         let before = self.tracked;
-        let outcomes = self.outcomes(&frozen.decision, &packet);
+        let outcomes = self.outcomes(&frozen, &packet);
         if outcomes.is_empty() {
             return self.drop(packet, DropReason::Metered, pool, account);
         }
@@ -318,10 +323,10 @@ impl<'a> Run<'a> {
     }
 
     /// What a decision comes to; nothing if it drops the packet.
-    fn outcomes(&mut self, decision: &Decision, packet: &Packet) -> Vec<Outcome> {
+    fn outcomes(&mut self, frozen: &Frozen, packet: &Packet) -> Vec<Outcome> {
         let outcome = |value, because: &str| Outcome { value, because: because.to_owned() };
         let (parsed, headers) = self.parse(packet);
-        match decision {
+        match &frozen.decision {
             Decision::Meter(_) if self.assumptions.metered => {
                 self.warn("the meter is assumed to drop the packet");
                 Vec::new()
@@ -344,8 +349,16 @@ impl<'a> Run<'a> {
                 vec![outcome(selector.choose(&parsed), "the packet's hash chooses this bucket")]
             }
             Decision::Connect(connect) => {
-                self.tracked = tracking::assume_new(&parsed, connect);
-                vec![outcome(0, "the connection is assumed to be new")]
+                // As in OVS: only where flows are told.
+                let next = frozen.shows.then(|| self.assumptions.ct_next.pop_front()).flatten();
+                self.tracked = tracking::assume(&parsed, connect, next.unwrap_or(CtNext::NEW));
+                let connection = match next {
+                    Some(next) => format!("ct_state is assumed to be {next}"),
+                    None => "the connection is assumed to be new".to_owned(),
+                };
+                let is_whole = headers.fragment == Fragment::No;
+                let datagram = if is_whole { "" } else { ", and all of the datagram to be here" };
+                vec![outcome(0, &format!("{connection}{datagram}"))]
             }
             Decision::Pause(_) => {
                 vec![outcome(0, "whoever watches is assumed to let it go on at once")]
