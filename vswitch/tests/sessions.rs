@@ -382,6 +382,7 @@ fn what_follows_a_reset_in_one_batch_is_judged_behind_it() {
     for back in [false, true, false, true, false, true] {
         stage.say(0, back, &[USUAL]).unwrap();
     }
+    stage.bench.check();
     let before = stage.hits();
     let reset = Say { flags: tcp::RST, len: 0, ..USUAL };
     stage.say(0, false, &[USUAL, reset, USUAL, USUAL]).unwrap();
