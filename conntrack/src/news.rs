@@ -42,7 +42,7 @@ pub(crate) struct Newsroom {
 }
 
 /// So many changes may wait.
-const WAITING: usize = 1 << 13;
+const WAITING: usize = if cfg!(miri) { 1 << 5 } else { 1 << 13 };
 
 impl Newsroom {
     /// Whether somebody wants to be told.
