@@ -118,9 +118,8 @@ proptest! {
     }
 }
 
-/// A connection that was not made held a place until it was swept: soon there was none left.
 #[test]
-fn what_was_not_made_kept_a_place() {
+fn what_is_not_made_keeps_no_place() {
     let connections = Connections::new(2, 0, Seed(7));
     let from = |port| datagram([10, 0, 0, 1], port, SERVER, 53);
     let nat = nat("src=198.51.100.1:80-80");

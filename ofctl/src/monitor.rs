@@ -180,7 +180,7 @@ fn print(out: &mut Output, event: &Event, words: Words<'_>) -> io::Result<()> {
         Event::ConnectionUpdated(one) => print_connection(out, STRONG, "UPDATE", one),
         Event::ConnectionDestroyed(one) => print_connection(out, DOUBTFUL, "DESTROY", one),
         Event::Lost { events } => {
-            let what = "events happened too fast to be told here; flows are told anew";
+            let what = "events happened too fast to be told here; watched flows are told anew";
             out.styled(BAD, format_args!("({events} {what})"))?;
             out.end()
         }
