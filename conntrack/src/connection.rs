@@ -3,7 +3,7 @@
 #[cfg(not(loom))]
 use bytemuck::Zeroable;
 
-use api::{CtSeconds, CtTimeout};
+use api::CtTimeout;
 
 use crate::Direction;
 use crate::bundle::Bundle;
@@ -14,7 +14,7 @@ use crate::opened::{Opened, State, first_timeout};
 use crate::policies::{Policies, Policy};
 use crate::quick::Ack;
 use crate::settings::Settings;
-use crate::shared_tcp::SharedTcp;
+use crate::shared_tcp::{Judged, SharedTcp};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::tcp::{Fate, Known};
 
@@ -256,17 +256,25 @@ impl Connection {
         age > LONG && age < u32::MAX / 2
     }
 
-    /// Takes an acknowledgement, if it changes nothing which anybody is told; answers whether it was one.
-    /// If not, nothing has changed.
-    #[inline]
+    /// Judges an acknowledgement; `None` if it may change what anybody is told. Nothing has changed yet.
+    #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
+    #[inline(always)]
+    pub(crate) fn judge_ack(&self, direction: Direction, ack: Ack) -> Option<Judged> {
+        self.tcp.judge_ack(direction, ack)
+    }
+
+    /// Takes an acknowledgement that was judged; answers whether it has. If not, nothing has changed.
+    #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
+    #[inline(always)]
     pub(crate) fn take_ack(
         &self,
         direction: Direction,
-        ack: &Ack,
+        judged: &Judged,
+        ack: Ack,
         policies: &Policies,
         now: u32,
     ) -> bool {
-        let is_owed = self.tcp.take_ack(direction, ack);
+        let is_owed = self.tcp.take_ack(direction, judged, ack);
         if let Some(is_owed) = is_owed {
             self.prolong(policies.get(self.policy()).established(is_owed), now);
         }
@@ -296,12 +304,6 @@ impl Connection {
         has_lasted
     }
 
-    /// Whether [`Connection::take_ack`] would take it.
-    #[inline]
-    pub(crate) fn would_take_ack(&self, direction: Direction, ack: &Ack) -> bool {
-        self.tcp.would_take_ack(direction, ack)
-    }
-
     /// Whether packets find nothing new, if they are as usual.
     pub(crate) fn is_settled(&self) -> bool {
         if self.is_watched() {
@@ -321,10 +323,10 @@ impl Connection {
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// From now on it may be silent for so many seconds.
+    /// From now on it may be silent for so many seconds, as a [`Policy`] says.
     #[inline]
     pub(crate) fn prolong(&self, seconds: u32, now: u32) {
-        let deadline = now.wrapping_add(seconds.min(MOST_SECONDS) * 1000);
+        let deadline = now.wrapping_add(seconds * 1000);
         if self.deadline.load(Ordering::Relaxed) != deadline {
             self.deadline.store(deadline, Ordering::Relaxed);
         }
@@ -390,9 +392,6 @@ const WATCHED: u32 = 4;
 const ANNOUNCED: u32 = 8;
 /// Where the number of its policy lies beside them.
 const POLICY: u32 = 8;
-/// A connection lives at most so long without a packet: half of what a deadline can say.
-const MOST_SECONDS: u32 = CtSeconds::MOST;
-
 #[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
 const fn low_half(wide: u128) -> u64 {
     wide as u64

@@ -390,7 +390,7 @@ impl Connections {
     ///
     /// * `bytes` begin where the packet does, and hold its headers; `len` is how long it is.
     /// * Cost: a line of memory for each, which other threads may write.
-    #[inline]
+    #[inline(never)]
     pub fn take(
         &self,
         standings: &[Standing],
@@ -402,48 +402,60 @@ impl Connections {
         let now = wrapped(now);
         let Ok((bytes, len)) = transport(headers, bytes, len) else { return false };
         match headers.transport {
-            Transport::Tcp => {
-                Ack::read(bytes, len).is_some_and(|ack| self.take_ack(standings, &ack, now))
-            }
+            Transport::Tcp => match Ack::read(bytes, len) {
+                Some(ack) => self.take_ack(standings, ack, now),
+                None => self.take_unusual(standings, bytes, len, now),
+            },
             Transport::Udp => is_datagram(bytes, len) && self.take_datagram(standings, now),
             _ => false,
         }
     }
 
-    #[inline]
-    fn take_ack(&self, standings: &[Standing], ack: &Ack, now: u32) -> bool {
+    /// All judge it before one takes it.
+    #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
+    #[inline(always)]
+    fn take_ack(&self, standings: &[Standing], ack: Ack, now: u32) -> bool {
         let [first, others @ ..] = standings else { return false };
         let Some(connection) = self.standing_still(first, now) else { return false };
-        let policies = self.zones().policies();
-        let would = |one: &Standing| {
-            let connection = self.standing_still(one, now);
-            connection.is_some_and(|connection| connection.would_take_ack(one.direction(), ack))
-        };
-        if !others.iter().all(would) || !connection.take_ack(first.direction(), ack, policies, now)
-        {
+        let Some(judged) = connection.judge_ack(first.direction(), ack) else { return false };
+        if !others.is_empty() && !self.take_ack_of_others(others, ack, now) {
             return false;
         }
-        for one in others {
-            if let Some(connection) = self.table.get(one.id()) {
-                // In a race it may not take it after all: as if it had come before what was faster.
-                connection.take_ack(one.direction(), ack, policies, now);
-            }
+        let policies = self.zones().policies();
+        let has_taken = connection.take_ack(first.direction(), &judged, ack, policies, now);
+        // In a race it may not take what others have: as if it had come before what was faster.
+        has_taken || !others.is_empty()
+    }
+
+    #[inline(never)]
+    fn take_ack_of_others(&self, standings: &[Standing], ack: Ack, now: u32) -> bool {
+        self.take_ack(standings, ack, now)
+    }
+
+    /// The same of an acknowledgement with options.
+    #[cold]
+    fn take_unusual(&self, standings: &[Standing], bytes: &[u8], len: usize, now: u32) -> bool {
+        Ack::read_all(bytes, len).is_some_and(|ack| self.take_ack_of_others(standings, ack, now))
+    }
+
+    /// All look whether they stand before one takes it.
+    #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
+    #[inline(always)]
+    fn take_datagram(&self, standings: &[Standing], now: u32) -> bool {
+        let [first, others @ ..] = standings else { return false };
+        let Some(connection) = self.standing_still(first, now) else { return false };
+        if !others.is_empty() && !self.take_datagram_of_others(others, now) {
+            return false;
+        }
+        if connection.take_datagram(self.zones().policies(), now) {
+            self.tell(Change::Changed, first.id(), now);
         }
         true
     }
 
-    #[inline]
-    fn take_datagram(&self, standings: &[Standing], now: u32) -> bool {
-        let stands = standings.iter().all(|one| self.standing_still(one, now).is_some());
-        if stands {
-            for id in standings.iter().map(Standing::id) {
-                let Some(connection) = self.table.get(id) else { continue };
-                if connection.take_datagram(self.zones().policies(), now) {
-                    self.tell(Change::Changed, id, now);
-                }
-            }
-        }
-        stands
+    #[inline(never)]
+    fn take_datagram_of_others(&self, standings: &[Standing], now: u32) -> bool {
+        self.take_datagram(standings, now)
     }
 
     #[inline]

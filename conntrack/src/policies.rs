@@ -7,7 +7,7 @@
 
 use std::sync::atomic::AtomicU32 as Word;
 
-use api::{CtTimeout, CtTimeouts};
+use api::{CtSeconds, CtTimeout, CtTimeouts};
 
 use crate::sync::{AtomicU32, Ordering, fence};
 use crate::timeouts::Timeouts;
@@ -27,8 +27,9 @@ impl Policy {
         self.0[timeout as usize].load(Ordering::Relaxed)
     }
 
+    /// More than [`CtSeconds::MOST`] is none: half of what a deadline can say.
     fn set(&self, timeout: CtTimeout, seconds: u32) {
-        self.0[timeout as usize].store(seconds, Ordering::Relaxed);
+        self.0[timeout as usize].store(seconds.min(CtSeconds::MOST), Ordering::Relaxed);
     }
 
     /// Of TCP that is established, by whether something that was sent is not acknowledged.

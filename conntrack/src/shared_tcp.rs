@@ -62,7 +62,7 @@ impl SharedTcp {
 
     /// What is known by now.
     pub(crate) fn get(&self) -> (Tcp, Known) {
-        self.words().read()
+        self.words(Direction::Original).read()
     }
 
     /// Takes a segment: [`Tcp::track`]. Answers also with the connection as it is then, and with what
@@ -75,7 +75,7 @@ impl SharedTcp {
     ) -> (Fate, Tcp, Known) {
         let mut tries = 0..TRIES;
         loop {
-            let before = self.words();
+            let before = self.words(Direction::Original);
             let (mut tcp, known) = before.read();
             let fate = tcp.track(direction, segment, known, settings);
             let belongs = matches!(fate, Fate::Valid { .. } | Fate::Ignored);
@@ -83,30 +83,50 @@ impl SharedTcp {
                 replied: known.replied || belongs && direction == Direction::Reply,
                 assured: known.assured || fate == Fate::Valid { assures: true },
             };
-            if self.replace(&before, &Words::of(&tcp, after)) || tries.next().is_none() {
+            let is_told = self.replace(Direction::Original, &before, &Words::of(&tcp, after));
+            if is_told || tries.next().is_none() {
                 return (fate, tcp, known);
             }
         }
     }
 
-    /// Takes an acknowledgement as nearly all are; answers whether anything that was sent has not been
-    /// acknowledged then. If it is none of those, nothing has changed.
-    #[inline]
-    pub(crate) fn take_ack(&self, direction: Direction, ack: &Ack) -> Option<bool> {
-        for _ in 0..TRIES {
-            let before = self.words();
-            let (after, is_owed) = quick::track(&before, direction, ack)?;
-            if self.replace(&before, &after) {
-                return Some(is_owed);
+    /// Judges an acknowledgement as nearly all are; `None` if it is none of those. Nothing has changed
+    /// yet.
+    #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
+    #[inline(always)]
+    pub(crate) fn judge_ack(&self, direction: Direction, ack: Ack) -> Option<Judged> {
+        let before = self.words(direction);
+        let (after, is_owed) = quick::track(&before, direction, ack)?;
+        Some(Judged { before, after, is_owed })
+    }
+
+    /// Takes an acknowledgement that was judged; answers whether anything that was sent has not been
+    /// acknowledged then. `None` if others were faster, and it is not as nearly all are any more: then
+    /// nothing has changed.
+    #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
+    #[inline(always)]
+    pub(crate) fn take_ack(
+        &self,
+        direction: Direction,
+        judged: &Judged,
+        ack: Ack,
+    ) -> Option<bool> {
+        match self.replace(direction, &judged.before, &judged.after) {
+            true => Some(judged.is_owed),
+            false => self.take_ack_anew(direction, ack),
+        }
+    }
+
+    /// Judges and takes it anew.
+    #[cold]
+    fn take_ack_anew(&self, direction: Direction, ack: Ack) -> Option<bool> {
+        for _ in 1..TRIES {
+            let judged = self.judge_ack(direction, ack)?;
+            if self.replace(direction, &judged.before, &judged.after) {
+                return Some(judged.is_owed);
             }
         }
         None
-    }
-
-    /// Whether [`SharedTcp::take_ack`] would take it.
-    #[inline(never)]
-    pub(crate) fn would_take_ack(&self, direction: Direction, ack: &Ack) -> bool {
-        quick::track(&self.words(), direction, ack).is_some()
     }
 
     /// Whether it is established, and both sides have acknowledged something since: then nearly all
@@ -115,21 +135,30 @@ impl SharedTcp {
         short::is_calm(self.short.load(Ordering::Acquire))
     }
 
+    /// The words, the side first that sends what goes this way.
     #[inline]
-    fn words(&self) -> Words {
+    fn words(&self, direction: Direction) -> Words {
         let read = |word: &AtomicU64| word.load(Ordering::Acquire);
         let short = read(&self.short);
-        let sides = self.sides.each_ref().map(|side| side.each_ref().map(read));
+        let sides = self.sides(direction).map(|side| side.each_ref().map(read));
         Words { short, last: read(&self.last), sides }
     }
 
-    /// Writes what has changed; answers whether nobody else has changed the state meanwhile.
+    /// Both sides, the one first that sends what goes this way.
     #[inline]
-    fn replace(&self, before: &Words, after: &Words) -> bool {
-        for side in [Direction::Original, Direction::Reply].map(|side| side as usize) {
-            let ([old_ends, old_rest], [ends, rest]) = (before.sides[side], after.sides[side]);
-            widen(&self.sides[side][0], old_ends, ends, wider_ends);
-            widen(&self.sides[side][1], old_rest, rest, wider_rest);
+    fn sides(&self, direction: Direction) -> [&[AtomicU64; 2]; 2] {
+        [direction, direction.reversed()].map(|side| &self.sides[side as usize])
+    }
+
+    /// Writes what has changed of words that were read this way; answers whether nobody else has
+    /// changed the state meanwhile.
+    #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
+    #[inline(always)]
+    fn replace(&self, direction: Direction, before: &Words, after: &Words) -> bool {
+        for (n, side) in self.sides(direction).into_iter().enumerate() {
+            let ([old_ends, old_rest], [ends, rest]) = (before.sides[n], after.sides[n]);
+            widen(&side[0], old_ends, ends, wider_ends);
+            widen(&side[1], old_rest, rest, wider_rest);
         }
         let is_calm = before.short == after.short && short::is_calm(after.short);
         if is_calm && short::owes(before.last | after.last) {
@@ -189,11 +218,21 @@ const fn later(one: u32, other: u32) -> u32 {
 pub(crate) struct Words {
     pub(crate) short: u64,
     pub(crate) last: u64,
+    /// In the order in which they were read: as [`Words::of`] makes them, of who asks first.
     pub(crate) sides: [[u64; 2]; 2],
+}
+
+/// What comes of an acknowledgement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judged {
+    before: Words,
+    after: Words,
+    is_owed: bool,
 }
 
 /// Where what is short lies in its word.
 pub(crate) mod short {
+    use crate::Direction;
     use crate::segment::Kind;
     use crate::tcp::State;
 
@@ -249,7 +288,8 @@ pub(crate) mod short {
         }
         let [end, _] = super::split(last);
         let owed = [0, 1].map(|side| word >> (4 - 4 * side) & 1 == 1);
-        let direction = word >> 47 & 1;
+        let direction = if word >> 47 & 1 == 1 { Direction::Reply } else { Direction::Original };
+        let owed = if direction == Direction::Reply { [owed[1], owed[0]] } else { owed };
         (word & !RESTLESS, super::join([end, rest(direction, owed)]))
     }
 
@@ -263,9 +303,11 @@ pub(crate) mod short {
         (word | (rest & 1) << 47 | (rest >> 1 & 1) << 4 | rest >> 2 & 1, super::join([end, 0]))
     }
 
-    /// What is restless, beside the end of the last segment.
-    pub(crate) fn rest(direction: u64, [one, other]: [bool; 2]) -> u32 {
-        u32::from(direction == 1) | u32::from(one) << 1 | u32::from(other) << 2
+    /// What is restless, beside the end of the last segment: which way it went, and what was sent and
+    /// not acknowledged, first what was sent this way.
+    pub(crate) fn rest(direction: Direction, [own, other]: [bool; 2]) -> u32 {
+        let (side, further) = (direction as u32, direction.reversed() as u32);
+        side | u32::from(own) << (1 + side) | u32::from(other) << (1 + further)
     }
 
     /// Whether anything that was sent has not been acknowledged, beside the end of the last segment.
@@ -432,15 +474,20 @@ mod tests {
             });
             for (direction, segment) in segments.into_iter().chain(acks) {
                 let Segment { seq, end, ack, sack, window, .. } = segment;
-                let words = shared.words();
+                let words = shared.words(Direction::Original);
                 if segment.kind == Kind::Ack && segment.has_ack {
-                    let quick = quick::track(&words, direction, &Ack { seq, end, ack, sack, window });
+                    let ack = Ack { seq, end, ack, sack, window };
+                    let quick = quick::track(&shared.words(direction), direction, ack);
                     let (mut tcp, known) = words.read();
                     let is_first = tcp.sides.iter().any(|side| side.max_window == 0);
                     let fate = tcp.track(direction, &segment, known, settings);
                     if let Some((after, is_owed)) = quick {
                         prop_assert_eq!(fate, Fate::Valid { assures: false });
-                        prop_assert_eq!(after, Words::of(&tcp, known));
+                        let mut expected = Words::of(&tcp, known);
+                        if direction == Direction::Reply {
+                            expected.sides.reverse();
+                        }
+                        prop_assert_eq!(after, expected);
                         prop_assert_eq!(is_owed, tcp.sides.iter().any(|side| side.is_owed));
                     } else if short::is_calm(words.short) && !is_first {
                         // It does not fit, or is tolerated because of what was not seen.

@@ -89,7 +89,7 @@ impl Index {
     /// prefetch.
     #[inline]
     pub fn guess(&self, hash: u64) -> Option<u32> {
-        self.buckets[self.first(hash)].find(Self::tag(hash), &mut |_| true)
+        self.buckets[self.first(hash)].first(Self::tag(hash))
     }
 
     /// Adds a number under a hash.
@@ -157,6 +157,16 @@ impl Bucket {
             }
         }
         None
+    }
+
+    /// The first number with this tag: without a jump for each half, which nobody could foresee.
+    #[inline]
+    fn first(&self, tag: u16) -> Option<u32> {
+        let [low, high] = [0, 1].map(|half| self.with_tag(half, tag));
+        // Four places each, of which the halves take turns.
+        let places = low >> 15 | high >> 14;
+        let first = places.trailing_zeros() as usize;
+        (places != 0).then(|| self.numbers[(first / 16 + first % 2 * 4) % WAYS])
     }
 
     fn tag_at(&self, place: usize) -> u16 {

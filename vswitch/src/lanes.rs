@@ -18,19 +18,28 @@ pub(crate) struct Lanes {
     pub(crate) keys: [Key; LANES],
     /// Where the headers are; of a runt, which has none, nowhere.
     pub(crate) headers: [Headers; LANES],
-    /// Whether `who` is of these packets.
+    /// Whether `meetings` are of these packets.
     pub(crate) want_sessions: bool,
-    pub(crate) who: [Option<Who>; LANES],
-    /// Places of sessions.
-    pub(crate) session_guesses: [u32; LANES],
+    pub(crate) meetings: [Meeting; LANES],
+    /// Of the megaflows that the packets may meet.
     pub(crate) hashes: [u64; LANES],
     pub(crate) guesses: [Option<MegaflowId>; LANES],
     /// Whether the packets agree with them.
     pub(crate) agreed: [bool; LANES],
     /// What is known of each, as far as it has been looked up.
     pub(crate) found: [Option<Found>; LANES],
-    /// Whether that is by a session with ties.
-    pub(crate) tied: [bool; LANES],
+}
+
+/// A packet on its way to its session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Meeting {
+    /// Whose session it is, if the packet can have one.
+    pub(crate) who: Option<Who>,
+    /// Where a lookup begins, and where it will most likely end.
+    pub(crate) hash: u64,
+    pub(crate) guess: u32,
+    /// Whether the session that it has met has ties.
+    pub(crate) is_tied: bool,
 }
 
 impl Lanes {
@@ -40,13 +49,11 @@ impl Lanes {
             keys: [Key::ZERO; LANES],
             headers: [Headers::default(); LANES],
             want_sessions: false,
-            who: [None; LANES],
-            session_guesses: [0; LANES],
+            meetings: [Meeting::default(); LANES],
             hashes: [0; LANES],
             guesses: [None; LANES],
             agreed: [false; LANES],
             found: [None; LANES],
-            tied: [false; LANES],
         }
     }
 
@@ -98,24 +105,22 @@ impl Lanes {
         connections: &Connections,
         lanes: usize,
     ) {
-        let Self { keys, headers, who, session_guesses, hashes, want_sessions, .. } = self;
+        let Self { keys, headers, meetings, want_sessions, .. } = self;
         *want_sessions = true;
-        let seed = sessions.seed();
-        let keyed = keys[..lanes].iter().zip(&*headers).zip(&mut *who).zip(&mut *hashes);
-        for (((key, headers), who), hash) in keyed {
-            *who = Who::of(key, *headers);
-            if let Some(who) = who {
-                *hash = who.hash(key, seed);
-                sessions.prefetch(*hash);
-            }
+        let (seed, meetings) = (sessions.seed(), &mut meetings[..lanes]);
+        for ((key, headers), meeting) in keys.iter().zip(&*headers).zip(&mut *meetings) {
+            let who = Who::of(key, *headers);
+            // A packet that can have none asks for that of nobody.
+            let hash = who.map_or(0, |who| who.hash(key, seed));
+            sessions.prefetch(hash);
+            *meeting = Meeting { who, hash, ..Meeting::default() };
         }
-        // The hash of a packet that can have none is that of some other: its guess is not asked for.
-        for (guess, hash) in session_guesses[..lanes].iter_mut().zip(&*hashes) {
-            *guess = sessions.guess(*hash);
+        for meeting in &mut *meetings {
+            meeting.guess = sessions.guess(meeting.hash);
         }
         if sessions.has_tied() {
-            for guess in &session_guesses[..lanes] {
-                sessions.prefetch_connections(*guess, connections);
+            for meeting in meetings {
+                sessions.prefetch_connections(meeting.guess, connections);
             }
         }
     }

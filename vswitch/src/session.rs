@@ -219,8 +219,7 @@ impl Sessions {
     pub(crate) fn prefetch_connections(&self, guess: u32, connections: &Connections) {
         let Some(session) = self.sessions.get(guess as usize) else { return };
         if session.used & HAS_TIES != 0 {
-            let standings = self.ties[guess as usize].standings();
-            standings.iter().for_each(|standing| connections.prefetch_standing(standing));
+            self.ties[guess as usize].prefetch(connections);
         }
     }
 
@@ -254,16 +253,11 @@ impl Sessions {
         cache: &mut Cache,
         take: impl FnOnce(&Ties) -> bool,
     ) -> Option<Found> {
-        let is_it = |at: &u32| {
-            self.sessions.get(*at as usize).is_some_and(|session| session.key.is(who, key))
+        let at = match self.is_at(guess, who, key) {
+            true => guess,
+            false => self.find(who, hash, key)?,
         };
-        let found = Some(guess).filter(is_it).or_else(|| self.index.find(hash, |at| is_it(&at)));
-        let Some((at, session)) =
-            found.and_then(|at| Some((at, self.sessions.get_mut(at as usize)?)))
-        else {
-            self.stats.misses += 1;
-            return None;
-        };
+        let session = self.sessions.get_mut(at as usize)?;
         if session.used & HAS_REST != 0 && !session.agrees(key) {
             self.stats.misses += 1;
             return None;
@@ -294,6 +288,20 @@ impl Sessions {
         }
         self.stats.hits += 1;
         Some(Found::Cached(session.program, session.path))
+    }
+
+    /// Whether the session at a place is that of a packet.
+    #[inline]
+    fn is_at(&self, place: u32, who: Who, key: &Key) -> bool {
+        self.sessions.get(place as usize).is_some_and(|session| session.key.is(who, key))
+    }
+
+    /// The place of a packet's session that is not where it was guessed.
+    #[inline(never)]
+    fn find(&mut self, who: Who, hash: u64, key: &Key) -> Option<u32> {
+        let found = self.index.find(hash, |place| self.is_at(place, who, key));
+        self.stats.misses += u64::from(found.is_none());
+        found
     }
 
     /// Makes a session of what the long way led to, if the packet is not the first of its tuple.

@@ -240,24 +240,11 @@ impl Way {
                 }
             };
             found[lane] = flow.and_then(|flow| self.cache.hit(flow, 1, self.millis));
-            if self.is_turn_of(lane) {
+            if is_turn(found[lane], &self.cache) {
                 return (lane + 1, flow);
             }
         }
         (lanes.end, flow)
-    }
-
-    /// Whether a packet has to be carried out before those behind it are looked up; if not, what
-    /// counts it is fetched.
-    #[inline]
-    fn is_turn_of(&self, lane: usize) -> bool {
-        match self.lanes.found[lane] {
-            Some(Found::Cached(program, path)) if !program.has_asides() => {
-                self.cache.paths().prefetch(path);
-                false
-            }
-            _ => true,
-        }
     }
 
     /// Each packet's program by its session, or the long way.
@@ -289,24 +276,8 @@ impl Way {
         self.lanes.parse(packets, u64::from(port.0) << 16 | u64::from(number), &self.memory);
     }
 
-    /// What a packet's session says. One that has ties takes the packet: it is tracked and translated
-    /// then.
-    #[inline]
-    fn session(&mut self, packet: &mut Packet, lane: usize, ingress: &Ingress) -> Option<Found> {
-        let Self { lanes, cache, memory, millis, tracker, .. } = self;
-        let (sessions, headers) = (self.sessions.as_mut()?, lanes.headers[lane]);
-        let place = (lanes.hashes[lane], lanes.session_guesses[lane]);
-        let tied = &mut lanes.tied[lane];
-        sessions.meet(lanes.who[lane]?, place, &lanes.keys[lane], cache, |ties| {
-            *tied = true;
-            if ingress.unmarked_partial {
-                mark_partial(packet, headers, memory);
-            }
-            ties.take(tracker.connections(), packet, headers, memory, *millis)
-        })
-    }
-
-    /// As [`Way::find_megaflows`], by sessions.
+    /// As [`Way::find_megaflows`], by sessions. One that has ties takes its packet: it is tracked and
+    /// translated then.
     #[inline]
     fn find_sessions(
         &mut self,
@@ -314,13 +285,24 @@ impl Way {
         lanes: Range<usize>,
         ingress: &Ingress,
     ) -> usize {
-        let first = self.verdicts.len();
-        for lane in lanes.clone() {
-            self.lanes.tied[lane] = false;
-            let packet = &mut batch[first + lane - lanes.start];
-            self.lanes.found[lane] = self.session(packet, lane, ingress);
-            if self.is_turn_of(lane) {
-                return lane + 1;
+        let Self { lanes: known, cache, memory, millis, tracker, sessions, verdicts, .. } = self;
+        let Lanes { keys, headers, meetings, found, .. } = &mut **known;
+        let (keys, headers) = (&keys[lanes.clone()], &headers[lanes.clone()]);
+        let met = meetings[lanes.clone()].iter_mut().zip(&mut found[lanes.clone()]);
+        let packets = batch[verdicts.len()..].iter_mut().zip(keys.iter().zip(headers));
+        for (n, ((packet, (key, headers)), (meeting, found))) in packets.zip(met).enumerate() {
+            meeting.is_tied = false;
+            *found = sessions.as_mut().and_then(|sessions| {
+                sessions.meet(meeting.who?, (meeting.hash, meeting.guess), key, cache, |ties| {
+                    meeting.is_tied = true;
+                    if ingress.unmarked_partial {
+                        mark_partial(packet, *headers, memory);
+                    }
+                    ties.take(tracker.connections(), packet, *headers, memory, *millis)
+                })
+            });
+            if is_turn(*found, cache) {
+                return lanes.start + n + 1;
             }
         }
         lanes.end
@@ -334,7 +316,7 @@ impl Way {
         }
         let headers = self.lanes.headers[lane];
         // It has been marked then, and tracked, which nobody does on a short-cut.
-        let is_tied = self.lanes.want_sessions && self.lanes.tied[lane];
+        let is_tied = self.lanes.want_sessions && self.lanes.meetings[lane].is_tied;
         if ingress.unmarked_partial && !is_tied {
             mark_partial(&mut batch[self.verdicts.len()], headers, &self.memory);
         }
@@ -571,5 +553,18 @@ impl Way {
         self.verdicts.push(verdict);
         self.outputs.dispatch(&mut batch, &mut self.verdicts, &mut self.pool, &account);
         self.outputs.flush(&mut self.pool, &account);
+    }
+}
+
+/// Whether a packet of which this was found has to be carried out before those behind it are looked up;
+/// if not, what counts it is fetched.
+#[inline]
+fn is_turn(found: Option<Found>, cache: &Cache) -> bool {
+    match found {
+        Some(Found::Cached(program, path)) if !program.has_asides() => {
+            cache.paths().prefetch(path);
+            false
+        }
+        _ => true,
     }
 }

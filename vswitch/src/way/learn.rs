@@ -6,6 +6,7 @@ use hw::shortcut::Flow;
 use packet::{Packet, PortId};
 
 use super::Way;
+use crate::lanes::Meeting;
 use crate::short_cuts::Proposal;
 
 impl Way {
@@ -13,16 +14,17 @@ impl Way {
     #[cold]
     pub(super) fn learn_session(&mut self, lane: usize, flow: MegaflowId) {
         let (Some(sessions), lanes) = (&mut self.sessions, &self.lanes) else { return };
-        let Some(who) = lanes.who[lane].filter(|_| lanes.want_sessions) else { return };
-        sessions.learn(who, lanes.hashes[lane], &lanes.keys[lane], flow, &mut self.cache);
+        let Meeting { who, hash, .. } = lanes.meetings[lane];
+        let Some(who) = who.filter(|_| lanes.want_sessions) else { return };
+        sessions.learn(who, hash, &lanes.keys[lane], flow, &mut self.cache);
     }
 
     /// Follows the trail of a packet that takes several passes, if it could have a session.
     #[cold]
     pub(super) fn follow(&mut self, lane: usize, flow: MegaflowId) {
         let (Some(sessions), lanes) = (&mut self.sessions, &self.lanes) else { return };
-        let could = lanes.want_sessions && lanes.who[lane].is_some();
-        if could && sessions.is_seen_again(lanes.hashes[lane]) {
+        let Meeting { who, hash, .. } = lanes.meetings[lane];
+        if lanes.want_sessions && who.is_some() && sessions.is_seen_again(hash) {
             self.scratch.trail.begin(flow, self.cache.megaflows().serial(flow));
         }
     }
@@ -31,8 +33,9 @@ impl Way {
     #[cold]
     pub(super) fn learn_trail(&mut self, lane: usize) {
         let trail = &mut self.scratch.trail;
-        if let (Some(sessions), Some(who)) = (&mut self.sessions, self.lanes.who[lane]) {
-            let packet = (who, self.lanes.hashes[lane], &self.lanes.keys[lane]);
+        let Meeting { who, hash, .. } = self.lanes.meetings[lane];
+        if let (Some(sessions), Some(who)) = (&mut self.sessions, who) {
+            let packet = (who, hash, &self.lanes.keys[lane]);
             sessions.learn_trail(packet, trail, &mut self.cache);
         }
         trail.lose();
