@@ -9,6 +9,7 @@
     reason = "what a test's helpers cannot do fails the test"
 )]
 
+mod outcome;
 mod tracker;
 
 use std::collections::VecDeque;
@@ -32,6 +33,7 @@ use vswitch::publish::Publication;
 use vswitch::tracking::Tracker;
 use vswitch::worker::{Setup, Worker};
 
+pub(crate) use outcome::Outcome;
 use tracker::Plain;
 
 /// A port whose wires are two lists.
@@ -551,50 +553,4 @@ pub(crate) struct Counts {
 
 fn group(bridge: &flowtable::Bridge, serial: GroupSerial) -> Option<&flowtable::GroupEntry> {
     bridge.groups.iter().map(AsRef::as_ref).find(|entry| entry.serial == serial)
-}
-
-/// What became of some packets, in an order that does not depend on how they were carried: the
-/// packets of each port in theirs.
-#[derive(Eq, PartialEq)]
-pub(crate) struct Outcome {
-    pub(crate) sent: Vec<(u16, Vec<u8>)>,
-    pub(crate) dropped: Vec<(u16, DropReason, u64)>,
-}
-
-impl std::fmt::Debug for Outcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (port, bytes) in &self.sent {
-            let hex: String = bytes.iter().take(54).map(|byte| format!("{byte:02x}")).collect();
-            writeln!(f, "\n  port {port}: {} bytes {hex}", bytes.len())?;
-        }
-        write!(f, "  dropped: {:?}", self.dropped)
-    }
-}
-
-impl Outcome {
-    /// With one reason for all that the flows decide: of a packet whose copies end in different ways
-    /// any of them is as good.
-    pub(crate) fn told_apart(mut self) -> Self {
-        for (_, reason, _) in &mut self.dropped {
-            let apart = [DropReason::Metered, DropReason::PassLimit, DropReason::Runt];
-            if !apart.contains(reason) {
-                *reason = DropReason::FlowDrop;
-            }
-        }
-        self.sorted()
-    }
-
-    fn sorted(mut self) -> Self {
-        self.sent.sort_by_key(|(port, _)| *port);
-        self.dropped.sort_unstable();
-        let mut sums: Vec<(u16, DropReason, u64)> = Vec::new();
-        for (port, reason, packets) in self.dropped.drain(..) {
-            match sums.last_mut() {
-                Some(last) if (last.0, last.1) == (port, reason) => last.2 += packets,
-                _ => sums.push((port, reason, packets)),
-            }
-        }
-        self.dropped = sums;
-        self
-    }
 }
