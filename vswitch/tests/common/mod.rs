@@ -141,6 +141,8 @@ pub(crate) struct Bench {
     pub(crate) depot: Arc<Depot>,
     pub(crate) counters: Arc<WorkerCounters>,
     pub(crate) connections: Arc<Connections>,
+    /// Those that the interpreter knows.
+    pub(crate) literal_connections: Arc<Connections>,
     pub(crate) reader: PathReader,
     pub(crate) ports: Vec<(Wires, Arc<Account>)>,
     pub(crate) literal: Interpreter,
@@ -275,7 +277,8 @@ impl Bench {
         (connections, member): (Arc<Connections>, usize),
     ) -> Self {
         const FRAMES: u32 = 4096;
-        literal.tracker = Some(Box::new(Plain::new(CONNECTIONS)));
+        let literal_connections = Arc::new(Connections::new(CONNECTIONS, 0, Seed(3)));
+        literal.tracker = Some(Box::new(Plain::new(Arc::clone(&literal_connections))));
         let depot = Depot::new(Memory::heap(FRAMES));
         let desk = Arc::new(Desk::new().unwrap());
         let counters = Arc::new(WorkerCounters::default());
@@ -303,6 +306,7 @@ impl Bench {
             depot,
             counters,
             connections,
+            literal_connections,
             reader,
             ports: Vec::new(),
             literal,

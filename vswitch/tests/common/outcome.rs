@@ -4,7 +4,7 @@ use api::DropReason;
 
 /// What became of some packets, in an order that does not depend on how they were carried: the
 /// packets of each port in theirs.
-#[derive(Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) sent: Vec<(u16, Vec<u8>)>,
     pub(crate) dropped: Vec<(u16, DropReason, u64)>,

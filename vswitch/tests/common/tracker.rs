@@ -1,6 +1,7 @@
 //! Connections for the interpreter: one at a time, and every field spelled out.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::DropReason;
@@ -10,20 +11,20 @@ use conntrack::{
 };
 use flowtable::interpreter::{Found, Tracker};
 use flowtable::{Connect, Tracked};
-use packet::{Key, Millis, Seed, Span, parse};
+use packet::{Key, Millis, Span, parse};
 use vswitch::clock::millis;
 
 /// What the interpreter asks.
 #[derive(Debug)]
 pub(crate) struct Plain {
-    connections: Connections,
+    connections: Arc<Connections>,
     /// What has been answered, by the number that stands for it.
     judgements: Vec<Judgement>,
 }
 
 impl Plain {
-    pub(crate) fn new(most: u32) -> Self {
-        Self { connections: Connections::new(most, 0, Seed(3)), judgements: Vec::new() }
+    pub(crate) const fn new(connections: Arc<Connections>) -> Self {
+        Self { connections, judgements: Vec::new() }
     }
 
     fn keep(
