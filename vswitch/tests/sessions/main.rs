@@ -3,20 +3,27 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
 
+mod causes;
 #[path = "../common/mod.rs"]
 mod common;
 mod pipelines;
+mod stage;
 mod talk;
 
+use std::cell::RefCell;
+
 use api::{Command, FlowMod};
-use common::{Bench, Options};
-use flowtable::VlanMode;
+use causes::{Cause, End, Fired};
+use common::Options;
 use packet::tcp;
 use pipelines::{CHANGES, PIPELINES};
+use proptest::bool::weighted;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use talk::{Say, Talk, USUAL};
+use proptest::test_runner::TestRunner;
+use stage::Stage;
+use talk::{Say, USUAL};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -31,6 +38,8 @@ enum Step {
     Wait(u64),
     Add(usize),
     Delete(usize),
+    /// A session comes to its end.
+    End(End),
 }
 
 fn any_say() -> impl Strategy<Value = Say> {
@@ -49,7 +58,16 @@ fn any_say() -> impl Strategy<Value = Say> {
         ],
     );
     (flags, far(), far(), select(vec![0, 1000, 60_000]), 0..40u16, rest).prop_map(
-        |(flags, seq, ack, window, len, (tos, ttl))| Say { flags, seq, ack, window, len, tos, ttl },
+        |(flags, seq, ack, window, len, (tos, ttl))| Say {
+            flags,
+            seq,
+            ack,
+            window,
+            len,
+            tos,
+            ttl,
+            odd: None,
+        },
     )
 }
 
@@ -63,66 +81,61 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => select(vec![1, 11, 31, 121]).prop_map(Step::Wait),
         1 => (0..CHANGES.len()).prop_map(Step::Add),
         1 => (0..CHANGES.len()).prop_map(Step::Delete),
+        12 => any_end().prop_map(Step::End),
     ]
 }
 
-/// A switch whose packets the interpreter takes as well, and two talks across it.
-struct Stage {
-    bench: Bench,
-    talks: [Talk; 2],
+fn any_end() -> impl Strategy<Value = End> {
+    // Those for which the flows have to look at something, or ask twice.
+    let rare = [
+        Cause::FirstFlowDeleted,
+        Cause::LaterFlowAdded,
+        Cause::LaterFlowChanged,
+        Cause::LaterGone,
+        Cause::OtherDscp,
+        Cause::OtherTtl,
+        Cause::OtherMac,
+        Cause::OtherFlags,
+    ];
+    let cause = prop_oneof![3 => select(Cause::ALL.to_vec()), 1 => select(rare.to_vec())];
+    let which = (0..2usize, any::<bool>(), weighted(0.7), any::<usize>());
+    (cause, which).prop_map(|(cause, (talk, back, fresh, nth))| End {
+        cause,
+        talk,
+        back,
+        fresh,
+        nth,
+    })
 }
 
-impl Stage {
-    fn new(pipeline: usize, kinds: [(bool, bool); 2], options: Options) -> Self {
-        let mut bench = Bench::new(&vec![VlanMode::Trunk(Vec::new()); 4], options);
-        bench.flow_mods(
-            &PIPELINES[pipeline].iter().map(|flow| flow.parse().unwrap()).collect::<Vec<_>>(),
-        );
-        let mut talks =
-            (0..).zip(kinds).map(|(n, (is_tcp, is_ipv6))| Talk::new(n, is_tcp, is_ipv6));
-        Self { bench, talks: [talks.next().unwrap(), talks.next().unwrap()] }
+/// Has a switch with so many sessions take all steps.
+fn run(
+    (pipeline, kinds): (usize, [(bool, bool); 2]),
+    steps: &[Step],
+    sessions: u32,
+) -> Result<Stage, TestCaseError> {
+    let mut stage = Stage::new(pipeline, kinds, Options { sessions, ..Options::default() });
+    take(&mut stage, &Step::Open(0))?;
+    for step in steps {
+        take(&mut stage, step)?;
     }
+    Ok(stage)
+}
 
-    fn say(&mut self, talk: usize, back: bool, says: &[Say]) -> Result<(), TestCaseError> {
-        let own = &mut self.talks[talk];
-        let packets: Vec<_> = says.iter().map(|say| own.say(back, say)).collect();
-        let (real, expected) = self.bench.carry(if back { 2 } else { 1 }, &packets);
-        if !back && let Some((_, heard)) = real.sent.iter().rev().find(|(port, _)| *port == 2) {
-            own.hear(heard);
+fn take(stage: &mut Stage, step: &Step) -> Result<(), TestCaseError> {
+    match step {
+        Step::Say { talk, back, says } => stage.say(*talk, *back, says)?,
+        Step::Open(talk) => stage.open(*talk)?,
+        Step::Wait(seconds) => stage.bench.now += std::time::Duration::from_secs(*seconds),
+        Step::Add(n) => stage.bench.flow_mods(&[CHANGES[*n].parse().unwrap()]),
+        Step::Delete(n) => {
+            let flow: FlowMod = CHANGES[*n].parse().unwrap();
+            let command = Command::DeleteStrict;
+            stage.bench.flow_mods(&[FlowMod { command, actions: None, ..flow }]);
         }
-        prop_assert_eq!(real.told_apart(), expected.told_apart());
-        Ok(())
+        Step::End(end) => stage.end(end)?,
     }
-
-    fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
-        match step {
-            Step::Say { talk, back, says } => self.say(*talk, *back, says)?,
-            Step::Open(talk) => self.open(*talk)?,
-            Step::Wait(seconds) => self.bench.now += std::time::Duration::from_secs(*seconds),
-            Step::Add(n) => self.bench.flow_mods(&[CHANGES[*n].parse().unwrap()]),
-            Step::Delete(n) => {
-                let flow: FlowMod = CHANGES[*n].parse().unwrap();
-                let command = Command::DeleteStrict;
-                self.bench.flow_mods(&[FlowMod { command, actions: None, ..flow }]);
-            }
-        }
-        self.bench.turn();
-        self.bench.check();
-        prop_assert_eq!(self.bench.counts(), self.bench.expected_counts());
-        Ok(())
-    }
-
-    fn open(&mut self, talk: usize) -> Result<(), TestCaseError> {
-        let begins = Say { flags: tcp::SYN, len: 0, ..USUAL };
-        self.say(talk, false, &[begins])?;
-        self.say(talk, true, &[Say { flags: tcp::SYN | tcp::ACK, ..begins }])?;
-        self.say(talk, false, &[Say { len: 0, ..USUAL }])?;
-        self.say(talk, true, &[Say { len: 0, ..USUAL }])
-    }
-
-    fn hits(&self) -> u64 {
-        self.bench.counters.session_hits.get()
-    }
+    stage.check()
 }
 
 /// More of them where somebody waits: `PROPTEST_CASES`.
@@ -130,28 +143,47 @@ fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(400)
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases()))]
-
-    #[test]
-    fn a_session_does_what_all_passes_do(
-        pipeline in 0..PIPELINES.len(),
-        kinds in any::<[(bool, bool); 2]>(),
-        steps in vec(any_step(), 1..40),
-        sessions in select(vec![0, 4, 256]),
-    ) {
-        let mut stage = Stage::new(pipeline, kinds, Options { sessions, ..Options::default() });
-        stage.take(&Step::Open(0))?;
-        for step in &steps {
-            stage.take(step)?;
+/// Packets, counters and connections are those of the interpreter, and of a worker without sessions,
+/// whatever it is that brings sessions to their end; and every such cause comes to something.
+#[test]
+fn a_session_does_what_all_passes_do() {
+    let fired = RefCell::new(Fired::new());
+    let cases = cases();
+    let any = (
+        prop_oneof![4 => 0..PIPELINES.len(), 1 => select(vec![3, 7])],
+        any::<[(bool, bool); 2]>(),
+        vec(any_step(), 1..40),
+        select(vec![4, 256]),
+    );
+    let run = |(pipeline, kinds, steps, sessions): (_, _, Vec<Step>, _)| {
+        let with = run((pipeline, kinds), &steps, sessions)?;
+        let without = run((pipeline, kinds), &steps, 0)?;
+        prop_assert_eq!(with.log.len(), without.log.len());
+        for (with, without) in with.log.iter().zip(&without.log) {
+            prop_assert_eq!(with, without);
         }
+        prop_assert!(without.fired.is_empty());
+        for (cause, times) in with.fired {
+            *fired.borrow_mut().entry(cause).or_default() += times;
+        }
+        Ok(())
+    };
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
+    if let Err(error) = TestRunner::new(config).run(&any, run) {
+        panic!("{error}");
+    }
+    let fired = fired.into_inner();
+    println!("{fired:?}");
+    for cause in Cause::ALL {
+        let times = fired.get(&cause).copied().unwrap_or(0);
+        assert!(times >= cases / 200, "{cause:?}: {times} times in {cases} cases");
     }
 }
 
 #[test]
 fn packets_of_settled_connections_have_sessions() {
     // But for one in which an address is written before it is translated.
-    for pipeline in [0, 1, 2, 3, 5, 6] {
+    for pipeline in [0, 1, 2, 3, 5, 6, 7] {
         for (is_tcp, is_ipv6) in [(true, false), (true, true), (false, false), (false, true)] {
             let case = (pipeline, is_tcp, is_ipv6);
             let mut stage = Stage::new(pipeline, [(is_tcp, is_ipv6); 2], Options::default());
@@ -201,5 +233,5 @@ fn there_were_two_megaflows_for_the_same_packets() {
         Step::Delete(2),
         says(vec![USUAL, USUAL]),
     ];
-    steps.iter().for_each(|step| stage.take(step).unwrap());
+    steps.iter().for_each(|step| take(&mut stage, step).unwrap());
 }

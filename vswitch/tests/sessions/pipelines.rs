@@ -1,7 +1,7 @@
 //! Flows that ask what packets are to their connections.
 
 /// Pipelines between a client at port 1 and a server at port 2.
-pub(crate) const PIPELINES: [&[&str]; 7] = [
+pub(crate) const PIPELINES: [&[&str]; 8] = [
     // A firewall.
     &[
         "table=0,priority=1,ip,actions=ct(table=1)",
@@ -89,6 +89,20 @@ pub(crate) const PIPELINES: [&[&str]; 7] = [
         "table=1,priority=1,ct_state=+est-rpl+trk,actions=output:2",
         "table=1,priority=0,in_port=1,actions=output:2",
         "table=1,priority=0,in_port=2,actions=output:1",
+    ],
+    // What is looked at is none of what tells sessions apart.
+    &[
+        "table=0,priority=2,ip,nw_tos=32,actions=ct(commit,table=2)",
+        "table=0,priority=1,ip,actions=ct(commit,table=1)",
+        "table=0,priority=2,ipv6,nw_tos=32,actions=ct(commit,table=2)",
+        "table=0,priority=1,ipv6,actions=ct(commit,table=1)",
+        "table=1,priority=3,dl_src=02:00:00:00:00:99,actions=output:3",
+        "table=1,priority=2,tcp,tcp_flags=+psh,actions=output:4",
+        "table=1,priority=2,tcp6,tcp_flags=+psh,actions=output:4",
+        "table=1,priority=1,in_port=1,actions=output:2",
+        "table=1,priority=1,in_port=2,actions=output:1",
+        "table=2,priority=1,in_port=1,actions=output:2",
+        "table=2,priority=1,in_port=2,actions=output:1",
     ],
 ];
 

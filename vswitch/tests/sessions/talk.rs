@@ -1,6 +1,6 @@
 //! Two who talk across a switch.
 
-use packet::{Headers, Key, compose, ethernet, parse, tcp, udp};
+use packet::{Headers, Key, checksum, compose, ethernet, ipv4, ipv6, parse, tcp, udp};
 
 /// What one side says.
 #[derive(Clone, Copy, Debug)]
@@ -13,10 +13,22 @@ pub(crate) struct Say {
     pub(crate) len: u16,
     pub(crate) tos: u8,
     pub(crate) ttl: u8,
+    pub(crate) odd: Option<Odd>,
+}
+
+/// What is unusual about a packet, whatever it says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Odd {
+    /// Its sender has another address on the link.
+    Mac,
+    /// There is something between the header of IP and what it carries.
+    Options,
+    /// There is less of it than it says.
+    Cut,
 }
 
 pub(crate) const USUAL: Say =
-    Say { flags: tcp::ACK, seq: 0, ack: 0, window: 1000, len: 10, tos: 0, ttl: 64 };
+    Say { flags: tcp::ACK, seq: 0, ack: 0, window: 1000, len: 10, tos: 0, ttl: 64, odd: None };
 
 /// Two who talk, and what each has said so far.
 #[derive(Clone, Debug)]
@@ -67,15 +79,19 @@ impl Talk {
             .with(Key::NW_TTL, say.ttl)
             .with(Key::TTL_LEFT, u8::from(say.ttl > 1))
             .with(Key::TCP_FLAGS, flags);
+        let key = match say.odd {
+            Some(Odd::Mac) => key.with(Key::ETH_SRC, 0x0200_0000_0099_u64),
+            _ => key,
+        };
         let (mut bytes, mut parsed) = (compose(&key, 0), Key::ZERO);
         let len = bytes.len() + usize::from(say.len);
         bytes = compose(&key, len);
         let headers: Headers = parse(&bytes, bytes.len(), &mut parsed).unwrap();
+        let at = usize::from(headers.l4);
         if self.is_tcp() {
             let [own, other] = if back { [1, 0] } else { [0, 1] };
             let seq = self.next[own].wrapping_add_signed(say.seq);
             let ack = self.next[other].wrapping_add_signed(say.ack);
-            let at = usize::from(headers.l4);
             bytes[at + 4..at + 8].copy_from_slice(&seq.to_be_bytes());
             bytes[at + 8..at + 12].copy_from_slice(&ack.to_be_bytes());
             bytes[at + 14..at + 16].copy_from_slice(&say.window.to_be_bytes());
@@ -83,6 +99,13 @@ impl Talk {
                 let counts = u32::from(flags & (tcp::SYN | tcp::FIN) != 0);
                 self.next[own] = self.next[own].wrapping_add(u32::from(say.len) + counts);
             }
+        }
+        match say.odd {
+            // More header than there is; and a longer datagram.
+            Some(Odd::Cut) if self.is_tcp() => bytes[at + 12] = 0xf0,
+            Some(Odd::Cut) => bytes[at + 4..at + 6].fill(0xff),
+            Some(Odd::Options) => add_options(&mut bytes),
+            Some(Odd::Mac) | None => {}
         }
         bytes
     }
@@ -93,6 +116,56 @@ impl Talk {
         parse(bytes, bytes.len(), &mut key).unwrap();
         self.server = answer(&key);
     }
+}
+
+/// Where a packet of IP begins, which has no tag.
+const L3: usize = ethernet::LEN;
+
+/// Puts something between the header of IP and what it carries.
+fn add_options(bytes: &mut Vec<u8>) {
+    let is_ipv4 = bytes[L3] >> 4 == 4;
+    // Four times nothing; or six bytes of padding (RFC 8200 §4.2) in front of the protocol.
+    let (at, new, len_at) = match is_ipv4 {
+        true => (L3 + ipv4::LEN, vec![1; 4], L3 + 2),
+        false => (L3 + ipv6::LEN, vec![bytes[L3 + 6], 0, 1, 4, 0, 0, 0, 0], L3 + 4),
+    };
+    let len = u16::from_be_bytes([bytes[len_at], bytes[len_at + 1]]);
+    let len = len + u16::try_from(new.len()).unwrap();
+    bytes[len_at..len_at + 2].copy_from_slice(&len.to_be_bytes());
+    bytes.splice(at..at, new);
+    if is_ipv4 {
+        bytes[L3] += 1;
+        sum_header(bytes);
+    } else {
+        bytes[L3 + 6] = ipv6::HOP_BY_HOP;
+    }
+}
+
+/// A packet of IPv4 without options in two fragments, if it can be cut.
+pub(crate) fn fragments(bytes: &[u8]) -> Option<[Vec<u8>; 2]> {
+    const CUT: usize = 8;
+    const MORE: u16 = 0x2000;
+    let (header, data) = bytes.split_at_checked(L3 + ipv4::LEN)?;
+    let is_cut = header[L3] == 0x45 && data.len() > CUT;
+    let parts = [(&data[..CUT.min(data.len())], MORE), (&data[CUT.min(data.len())..], 1)];
+    is_cut.then(|| {
+        parts.map(|(data, place)| {
+            let mut part = [header, data].concat();
+            let len = u16::try_from(part.len() - L3).unwrap();
+            part[L3 + 2..L3 + 4].copy_from_slice(&len.to_be_bytes());
+            part[L3 + 6..L3 + 8].copy_from_slice(&place.to_be_bytes());
+            sum_header(&mut part);
+            part
+        })
+    })
+}
+
+/// Makes the checksum of a header of IPv4 right.
+fn sum_header(bytes: &mut [u8]) {
+    let end = L3 + 4 * usize::from(bytes[L3] & 0xf);
+    bytes[L3 + 10..L3 + 12].fill(0);
+    let sum = checksum::of(&bytes[L3..end]);
+    bytes[L3 + 10..L3 + 12].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// What answers a packet.

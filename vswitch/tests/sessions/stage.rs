@@ -1,0 +1,181 @@
+//! A switch, and who talks across it.
+
+use conntrack::{Connections, Description};
+use flowtable::VlanMode;
+use proptest::prelude::*;
+use vswitch::clock::millis;
+
+use crate::causes::Fired;
+use crate::common::{Bench, Counts, Options, Outcome};
+use crate::pipelines::PIPELINES;
+use crate::talk::{Say, Talk, USUAL, fragments};
+use packet::tcp;
+
+/// Talks beside the two, of which little is said.
+pub(crate) const SPARE: usize = 6;
+
+/// What has become of packets, or is so behind some.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Noted {
+    Outcome(Outcome),
+    /// What the flows count, and the connections.
+    State(Counts, Vec<String>),
+}
+
+/// A switch whose packets the interpreter takes as well, and the talks across it.
+pub(crate) struct Stage {
+    pub(crate) bench: Bench,
+    pub(crate) pipeline: usize,
+    /// Sessions that there may be.
+    pub(crate) room: u32,
+    pub(crate) talks: Vec<Talk>,
+    /// How often connections were noted differently.
+    pub(crate) noted: u32,
+    pub(crate) fired: Fired,
+    pub(crate) log: Vec<Noted>,
+    /// Whether the interpreter has taken all packets: it takes no fragments.
+    is_literal: bool,
+}
+
+impl Stage {
+    pub(crate) fn new(pipeline: usize, kinds: [(bool, bool); 2], options: Options) -> Self {
+        let mut bench = Bench::new(&vec![VlanMode::Trunk(Vec::new()); 4], options);
+        bench.flow_mods(
+            &PIPELINES[pipeline].iter().map(|flow| flow.parse().unwrap()).collect::<Vec<_>>(),
+        );
+        let spare = [(false, false), (false, true)].into_iter().cycle().take(SPARE);
+        let talks = (0..).zip(kinds.into_iter().chain(spare));
+        Self {
+            bench,
+            pipeline,
+            room: options.sessions,
+            talks: talks.map(|(n, (is_tcp, is_ipv6))| Talk::new(n, is_tcp, is_ipv6)).collect(),
+            noted: 0,
+            fired: Fired::new(),
+            log: Vec::new(),
+            is_literal: true,
+        }
+    }
+
+    pub(crate) fn say(
+        &mut self,
+        talk: usize,
+        back: bool,
+        says: &[Say],
+    ) -> Result<(), TestCaseError> {
+        let own = &mut self.talks[talk];
+        let packets: Vec<_> = says.iter().map(|say| own.say(back, say)).collect();
+        let (real, expected) = self.bench.carry(if back { 2 } else { 1 }, &packets);
+        if !back && let Some((_, heard)) = real.sent.iter().rev().find(|(port, _)| *port == 2) {
+            own.hear(heard);
+        }
+        self.log.push(Noted::Outcome(real.clone()));
+        if self.is_literal {
+            prop_assert_eq!(real.told_apart(), expected.told_apart());
+        }
+        self.bench.check();
+        Ok(())
+    }
+
+    /// Whether a packet meets a session.
+    pub(crate) fn meets(
+        &mut self,
+        talk: usize,
+        back: bool,
+        say: Say,
+    ) -> Result<bool, TestCaseError> {
+        let before = self.hits();
+        self.say(talk, back, &[say])?;
+        Ok(self.hits() > before)
+    }
+
+    /// Whether one of two fragments meets a session.
+    pub(crate) fn meets_in_fragments(
+        &mut self,
+        talk: usize,
+        back: bool,
+    ) -> Result<bool, TestCaseError> {
+        let packet = self.talks[talk].say(back, &USUAL);
+        let Some(fragments) = fragments(&packet) else { return Ok(true) };
+        self.is_literal = false;
+        let before = self.hits();
+        let (sent, _) = self.bench.carry(if back { 2 } else { 1 }, &fragments);
+        self.log.push(Noted::Outcome(sent));
+        self.bench.check();
+        Ok(self.hits() > before)
+    }
+
+    /// What follows a step.
+    pub(crate) fn check(&mut self) -> Result<(), TestCaseError> {
+        self.bench.turn();
+        self.bench.check();
+        let (counts, connections) = (self.bench.counts(), self.connections());
+        if self.is_literal {
+            prop_assert_eq!(&counts, &self.bench.expected_counts());
+            let expected = self.described(&self.bench.literal_connections);
+            prop_assert_eq!(&connections, &expected);
+        }
+        self.log.push(Noted::State(counts, connections));
+        Ok(())
+    }
+
+    pub(crate) fn open(&mut self, talk: usize) -> Result<(), TestCaseError> {
+        let begins = Say { flags: tcp::SYN, len: 0, ..USUAL };
+        self.say(talk, false, &[begins])?;
+        self.say(talk, true, &[Say { flags: tcp::SYN | tcp::ACK, ..begins }])?;
+        self.say(talk, false, &[Say { len: 0, ..USUAL }])?;
+        self.say(talk, true, &[Say { len: 0, ..USUAL }])
+    }
+
+    /// Opens a talk, and talks.
+    pub(crate) fn settle(&mut self, talk: usize) -> Result<(), TestCaseError> {
+        self.open(talk)?;
+        for back in [false, true, false, true, false, true] {
+            self.say(talk, back, &[USUAL])?;
+        }
+        Ok(())
+    }
+
+    /// Takes the connections of zones in question away, here and there.
+    pub(crate) fn remove(&self, is_it: impl Fn(u16) -> bool) {
+        for connections in [&self.bench.connections, &self.bench.literal_connections] {
+            for id in connections.iter() {
+                let seen = connections.seen(id);
+                if seen.is_some_and(|seen| is_it(seen.tuples.original.zone())) {
+                    connections.remove(id);
+                }
+            }
+        }
+    }
+
+    /// The connections, each in a line.
+    pub(crate) fn connections(&self) -> Vec<String> {
+        self.described(&self.bench.connections)
+    }
+
+    fn described(&self, connections: &Connections) -> Vec<String> {
+        let each = self.descriptions(connections).map(|one| format!("{one:?}"));
+        let mut lines: Vec<_> = each.collect();
+        lines.sort();
+        lines
+    }
+
+    fn descriptions(&self, connections: &Connections) -> impl Iterator<Item = Description> {
+        let now = millis(self.bench.now);
+        connections.iter().filter_map(move |id| connections.describe(id, now))
+    }
+
+    /// How many of them are assured.
+    pub(crate) fn assured(&self) -> usize {
+        self.descriptions(&self.bench.connections).filter(|one| one.known.assured).count()
+    }
+
+    pub(crate) fn hits(&self) -> u64 {
+        self.bench.counters.session_hits.get()
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn sessions(&self) -> u64 {
+        self.bench.counters.sessions.get()
+    }
+}
