@@ -154,6 +154,7 @@ impl<'a, R: Record> Walk<'a, R> {
             bridge: self.id,
             in_port: u16::try_from(flow.word(Key::IN_PORT)).unwrap_or(0),
             notes: notes_of(flow),
+            tracked: self.draft.tracking().shows,
         }
     }
 

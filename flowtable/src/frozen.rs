@@ -126,6 +126,8 @@ pub struct Show {
     pub in_port: u16,
     /// As in [`Frozen::notes`].
     pub notes: [u64; Key::WORDS - Key::PARSED_WORDS],
+    /// Whether what connection tracking has found out shows there.
+    pub tracked: bool,
 }
 
 /// How a packet is sampled.

@@ -12,7 +12,7 @@ use api::reply::{Event, PacketIn, Sampled};
 use api::request::PacketResume;
 use api::{Failure, HexBytes, Match};
 use flowtable::{BridgeId, Edit, Frozen, SampleOf, Show, Tracked};
-use packet::{Key, Memory, Packet, PortId};
+use packet::{Key, Memory, Packet, PortId, parse};
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::control::Control;
@@ -27,10 +27,29 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What a worker shows.
 #[derive(Debug)]
 pub enum Shown {
-    /// A packet, for a reason; with what it waits for, if it does.
-    Packet(Arc<Show>, Option<Held>, Copied),
+    /// A packet, for a reason; with what connection tracking has found out about it, and what it waits
+    /// for, if it does.
+    Packet(Arc<Show>, Tracking, Option<Held>, Copied),
     /// A packet among many.
     Sample(Arc<SampleOf>, Copied),
+}
+
+/// What connection tracking has found out about a packet, and its Ethertype, which says what its
+/// addresses are: all zero if nothing was, or if that does not show.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tracking {
+    tracked: Tracked,
+    eth_type: u16,
+}
+
+impl Tracking {
+    fn of(packet: &Packet, tracked: &Tracked, memory: &Memory) -> Self {
+        let mut key = Key::ZERO;
+        // The key of a runt has none.
+        let _ = parse(packet.head(memory), packet.len(), &mut key);
+        let eth_type = u16::try_from(key.word(Key::ETH_TYPE)).unwrap_or(0);
+        Self { tracked: *tracked, eth_type }
+    }
 }
 
 /// The first bytes of a packet.
@@ -78,11 +97,12 @@ pub fn news() -> (Teller, Hearing) {
 }
 
 impl Teller {
-    /// Shows a packet if somebody watches. Copies it: those who watch are not on the fast path.
+    /// Shows a packet if somebody watches, of which connection tracking has found this out. Copies it:
+    /// those who watch are not on the fast path.
     pub(crate) fn show(
         &mut self,
         watched: bool,
-        show: &Arc<Show>,
+        (show, tracked): (&Arc<Show>, &Tracked),
         held: Option<Held>,
         packet: &Packet,
         memory: &Memory,
@@ -92,7 +112,9 @@ impl Teller {
             None => show.controller.max_len.into(),
         };
         self.tell(watched, || {
-            Shown::Packet(Arc::clone(show), held, Copied::of(packet, most, memory))
+            let tracking = show.tracked.then(|| Tracking::of(packet, tracked, memory));
+            let copied = Copied::of(packet, most, memory);
+            Shown::Packet(Arc::clone(show), tracking.unwrap_or_default(), held, copied)
         });
     }
 
@@ -202,7 +224,9 @@ impl Control {
 
     fn tell_shown(&mut self, shown: Shown) {
         match shown {
-            Shown::Packet(show, held, copied) => self.tell_packet(&show, held, copied),
+            Shown::Packet(show, tracking, held, copied) => {
+                self.tell_packet((&show, &tracking), held, copied);
+            }
             Shown::Sample(sample, copied) => {
                 let name = self.bridge_name(sample.bridge);
                 let event = Event::Sampled(Sampled {
@@ -220,7 +244,12 @@ impl Control {
         }
     }
 
-    fn tell_packet(&mut self, show: &Show, held: Option<Held>, copied: Copied) {
+    fn tell_packet(
+        &mut self,
+        (show, tracking): (&Show, &Tracking),
+        held: Option<Held>,
+        copied: Copied,
+    ) {
         let Copied { mut bytes, len, ingress } = copied;
         let paused = held.map(|held| {
             let (bridge, since) = (show.bridge, self.clock.now());
@@ -236,7 +265,7 @@ impl Control {
             table: show.context.table,
             cookie: show.context.cookie,
             in_port: show.in_port,
-            fields: fields_of(show).to_string(),
+            fields: fields_of(show, tracking).to_string(),
             userdata: HexBytes(show.controller.userdata.clone()),
             paused,
             len: len as u64,
@@ -263,9 +292,11 @@ impl Control {
 }
 
 /// What the pipeline knew of a packet that is shown.
-fn fields_of(show: &Show) -> Match {
+fn fields_of(show: &Show, tracking: &Tracking) -> Match {
     let mut key = Key::ZERO;
     key.words_mut()[Key::PARSED_WORDS..].copy_from_slice(&show.notes);
+    key.words_mut()[Key::TRACKED].copy_from_slice(&tracking.tracked);
+    key.set(Key::ETH_TYPE, tracking.eth_type);
     key.set(Key::OUTCOME, 0u8);
     Match::scratch(&key)
 }

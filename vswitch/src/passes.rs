@@ -283,7 +283,8 @@ impl Passes<'_> {
                 let (show, frozen) = (Arc::clone(show), Arc::clone(frozen));
                 let held = Held { frozen, tracked: self.findings.tracked };
                 if self.may_show(&show, packet) {
-                    self.teller.show(self.watched, &show, Some(held), packet, self.memory);
+                    let shown = (&show, &self.findings.tracked);
+                    self.teller.show(self.watched, shown, Some(held), packet, self.memory);
                 }
                 return Err(Verdict::Consume);
             }
@@ -383,7 +384,8 @@ impl Exit for Passes<'_> {
                 // One without a hop left is only shown: it is dropped all the same.
                 self.gone |= show.controller.reason != PacketInReason::InvalidTtl;
                 if self.may_show(&show, packet) {
-                    self.teller.show(self.watched, &show, None, packet, self.memory);
+                    let shown = (&show, &self.findings.tracked);
+                    self.teller.show(self.watched, shown, None, packet, self.memory);
                 }
             }
             Some(Aside::Sample(sample)) => {

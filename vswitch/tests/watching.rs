@@ -69,6 +69,57 @@ fn a_packet_is_shown_with_what_the_pipeline_knows() {
 }
 
 #[test]
+fn a_packet_is_shown_with_what_is_known_of_its_connection() {
+    let switch = Running::with_ports();
+    let mut client = switch.client();
+    let mut watch = packets(&switch, &[]);
+    client
+        .flows(&[
+            "in_port=1,udp,actions=controller(id=1),ct(zone=5,table=1),controller(id=2)",
+            "in_port=2,udp,actions=ct(zone=5,nat,table=2)",
+            "udp6,actions=ct(table=2)",
+            "table=1,udp,actions=controller(id=3),ct(commit,zone=5,nat(src=10.0.0.7),\
+             exec(load:0x2a->NXM_NX_CT_MARK[],load:1->NXM_NX_CT_LABEL[64..127]),table=2),\
+             controller(id=2)",
+            "table=2,actions=controller(id=4,max_len=0),ct_clear,load:9->NXM_NX_REG0[],\
+             controller(id=5)",
+        ])
+        .unwrap();
+    let mut shown = |port, packet: &str, times| {
+        let packet = compose(&text::packet(packet, &NoNames).unwrap(), 64);
+        switch.client().receive(port, &[packet]);
+        let told = (0..times).map(|_| next(&mut watch));
+        told.map(|shown| (shown.watcher, shown.fields)).collect::<Vec<_>>()
+    };
+    let own = "ct_nw_src=10.0.0.1,ct_nw_dst=10.0.0.9,ct_nw_proto=17,ct_tp_src=1000,ct_tp_dst=53,ip";
+    let noted = "ct_zone=5,ct_mark=0x2a,ct_label=0x10000000000000000";
+    let packet = "in_port=1,udp,nw_src=10.0.0.1,nw_dst=10.0.0.9,nw_ttl=9,tp_src=1000,tp_dst=53";
+    let wanted = [
+        (1, String::new()),
+        (3, format!("ct_state=new|trk,ct_zone=5,{own}")),
+        (4, format!("ct_state=new|trk|snat,{noted},{own}")),
+        (5, "reg0=0x9".to_owned()),
+        (2, String::new()),
+        (2, String::new()),
+    ];
+    assert_eq!(shown("p1", packet, 6), wanted);
+
+    let answer = "in_port=2,udp,nw_src=10.0.0.9,nw_dst=10.0.0.7,nw_ttl=9,tp_src=53,tp_dst=1000";
+    let wanted =
+        [(4, format!("ct_state=est|rpl|trk|snat,{noted},{own}")), (5, "reg0=0x9".to_owned())];
+    assert_eq!(shown("p2", answer, 2), wanted);
+
+    let packet = "in_port=3,udp6,ipv6_src=fd00::1,ipv6_dst=fd00::2,nw_ttl=9,tp_src=7,tp_dst=8";
+    let known = "ct_state=new|trk,ct_ipv6_src=fd00::1,ct_ipv6_dst=fd00::2,\
+                 ct_nw_proto=17,ct_tp_src=7,ct_tp_dst=8,ipv6";
+    assert_eq!(shown("p3", packet, 1), [(4, known.to_owned())]);
+
+    // One that waits is shown like others.
+    client.flows(&["table=2,priority=40000,udp6,actions=controller(id=6,pause)"]).unwrap();
+    assert_eq!(shown("p3", packet, 2), [(5, "reg0=0x9".to_owned()), (6, known.to_owned())]);
+}
+
+#[test]
 fn a_packet_that_waits_goes_on_where_it_was_in_the_flows_of_then() {
     let switch = Running::with_ports();
     let mut client = switch.client();

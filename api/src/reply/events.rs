@@ -73,7 +73,7 @@ pub struct PacketIn {
     pub cookie: u64,
     /// The port it seems to come from.
     pub in_port: u16,
-    /// What the pipeline knows of it, as the text of a match.
+    /// What the pipeline knows of it, and of its connection, as the text of a match.
     pub fields: String,
     /// What the action has to say.
     #[serde(with = "as_text")]
