@@ -392,9 +392,13 @@ impl Bench {
 
     /// Carries packets that all come in by port `number`, and what the interpreter makes of them.
     pub(crate) fn carry(&mut self, number: u16, packets: &[Vec<u8>]) -> (Outcome, Outcome) {
+        (self.send(number, packets), self.interpret(number, packets))
+    }
+
+    /// Carries packets that all come in by port `number`.
+    pub(crate) fn send(&mut self, number: u16, packets: &[Vec<u8>]) -> Outcome {
         let before = self.drops();
         packets.iter().for_each(|bytes| self.put(number, bytes));
-        self.literal.now = self.now;
         self.turn();
         let mut dropped = self.drops();
         dropped.retain_mut(|(port, reason, packets)| {
@@ -402,7 +406,12 @@ impl Bench {
             *packets -= old.map_or(0, |old| old.2);
             *packets > 0
         });
-        let real = Outcome { sent: self.take(), dropped };
+        Outcome { sent: self.take(), dropped }.sorted()
+    }
+
+    /// What the interpreter makes of packets that all come in by port `number`.
+    pub(crate) fn interpret(&mut self, number: u16, packets: &[Vec<u8>]) -> Outcome {
+        self.literal.now = self.now;
         let mut expected = Outcome { sent: Vec::new(), dropped: Vec::new() };
         for bytes in packets {
             match self.literal.packet(number, bytes) {
@@ -413,7 +422,7 @@ impl Bench {
         }
         let stopped = std::mem::take(&mut self.literal.stopped).into_iter();
         expected.dropped.extend(stopped.map(|(reason, packets)| (number, reason, packets)));
-        (real.sorted(), expected.sorted())
+        expected.sorted()
     }
 
     /// Packets and bytes of every rule, by table, priority and match; and the misses of every

@@ -2,16 +2,11 @@
 //! that has met its session, and counts if the next one does not.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use api::reply::Tier;
 use api::{Action, Command, Field, FlowMod};
 use conntrack::{ConnectionId, Notes};
 use packet::tcp;
 use proptest::prelude::*;
-use vswitch::clock::millis;
-use vswitch::desk::Order;
-use vswitch::dump::{CachedFlow, DumpRequest, Which};
 
 use crate::pipelines::PIPELINES;
 use crate::stage::{SPARE, Stage};
@@ -103,7 +98,7 @@ impl Stage {
         let (original, other) = self.flows(end);
         let is_deleted = matches!(cause, Cause::FirstFlowDeleted | Cause::LaterFlowDeleted);
         if is_deleted {
-            self.bench.flow_mods(std::slice::from_ref(&other));
+            self.switch.flow_mods(std::slice::from_ref(&other));
         }
         if end.fresh {
             self.remove(|_| true);
@@ -139,7 +134,7 @@ impl Stage {
         let is = |say| Ok(Probe(Some(say), true));
         match cause {
             Cause::FirstFlowAdded | Cause::LaterFlowAdded => {
-                self.bench.flow_mods(std::slice::from_ref(other));
+                self.switch.flow_mods(std::slice::from_ref(other));
             }
             Cause::FirstFlowChanged | Cause::LaterFlowChanged => {
                 self.modify(&FlowMod { actions: other.actions.clone(), ..original.clone() });
@@ -180,12 +175,10 @@ impl Stage {
             Cause::MadeRoom => return self.crowd(),
             Cause::Idle => return Ok(self.idle()),
             Cause::SessionsFlushed => {
-                let (reply, flushed) = std::sync::mpsc::sync_channel(1);
-                self.bench.desk.order([Order::Flush(reply)]);
-                self.bench.turn();
-                return Ok(Probe(Some(USUAL), flushed.try_recv().unwrap().1 > 0));
+                let is_so = self.switch.flush() > 0;
+                return Ok(Probe(Some(USUAL), is_so));
             }
-            Cause::Assured => self.bench.now += Duration::from_secs(3),
+            Cause::Assured => self.switch.wait(3),
         }
         is(USUAL)
     }
@@ -207,18 +200,18 @@ impl Stage {
 
     fn delete(&mut self, flow: &FlowMod) {
         let command = Command::DeleteStrict;
-        self.bench.flow_mods(&[FlowMod { command, actions: None, ..flow.clone() }]);
+        self.switch.flow_mods(&[FlowMod { command, actions: None, ..flow.clone() }]);
     }
 
     fn modify(&mut self, flow: &FlowMod) {
-        self.bench.flow_mods(&[FlowMod { command: Command::ModifyStrict, ..flow.clone() }]);
+        self.switch.flow_mods(&[FlowMod { command: Command::ModifyStrict, ..flow.clone() }]);
     }
 
     /// Has every connection here and there noted differently.
     fn note(&mut self, notes: impl Fn(u32) -> Notes) {
         self.noted += 1;
-        let (notes, now) = (notes(self.noted), millis(self.bench.now));
-        for connections in [&self.bench.connections, &self.bench.literal_connections] {
+        let (notes, now) = (notes(self.noted), self.switch.now());
+        for connections in [self.switch.connections(), self.switch.literal_connections()] {
             connections.iter().for_each(|id| connections.note(id, &notes, now));
         }
     }
@@ -228,7 +221,7 @@ impl Stage {
         let is_young = end.cause == Cause::ExpiredYoung;
         let is_tcp = self.talks[end.talk].is_tcp();
         if !is_young && !is_tcp {
-            self.bench.now += Duration::from_secs(3);
+            self.switch.wait(3);
             self.say(end.talk, false, &[USUAL])?;
             self.say(end.talk, true, &[USUAL])?;
         }
@@ -241,27 +234,27 @@ impl Stage {
             121
         };
         // Nothing is looked at before the next packet comes: the session is still there.
-        self.bench.now += Duration::from_secs(seconds);
+        self.switch.wait(seconds);
         let is_as_said = is_young == (assured == 0);
         Ok(Probe(Some(USUAL), is_as_said && self.connections().len() < before))
     }
 
     /// Has other connections take the places of those that there are.
     fn use_anew(&mut self, talk: usize) -> Result<Probe, TestCaseError> {
-        let old: Vec<_> = self.bench.connections.iter().collect();
+        let old: Vec<_> = self.switch.connections().iter().collect();
         self.remove(|_| true);
         // Less than a session is kept that has no packets.
         for _ in 0..2 {
-            self.bench.now += Duration::from_secs(4);
-            self.bench.check();
+            self.switch.wait(4);
+            self.switch.check();
         }
         self.settle(1 - talk)?;
-        let new: Vec<_> = self.bench.connections.iter().collect();
+        let new: Vec<_> = self.switch.connections().iter().collect();
         let is_anew = |id: &ConnectionId| {
             let is_there = |new: &ConnectionId| new.place() == id.place() && new != id;
             old.contains(id) && new.iter().any(is_there)
         };
-        let flows = self.cached();
+        let flows = self.switch.cached();
         let mut ties = flows.iter().filter_map(|flow| flow.ties.as_ref());
         let is_so = ties.any(|ties| ties.standings.iter().any(|tie| is_anew(&tie.id())));
         Ok(Probe(Some(USUAL), is_so))
@@ -270,27 +263,25 @@ impl Stage {
     /// Waits until no session is left, while the connections are there.
     fn idle(&mut self) -> Probe {
         let before = self.connections().len();
-        self.bench.now += Duration::from_secs(11);
+        self.switch.wait(11);
         // A few sessions are looked at each time.
-        (0..10).for_each(|_| self.bench.check());
-        Probe(Some(USUAL), self.sessions() == 0 && self.connections().len() == before)
+        (0..10).for_each(|_| self.switch.check());
+        Probe(
+            Some(USUAL),
+            self.switch.sessions().iter().all(|sessions| *sessions == 0)
+                && self.connections().len() == before,
+        )
     }
 
     /// More talk than there is room for.
     fn crowd(&mut self) -> Result<Probe, TestCaseError> {
-        self.bench.now += Duration::from_secs(1);
+        self.switch.wait(1);
         for talk in 2..2 + SPARE {
             self.settle(talk)?;
         }
-        Ok(Probe(Some(USUAL), self.sessions() >= self.room.into()))
-    }
-
-    /// All sessions.
-    fn cached(&mut self) -> Vec<CachedFlow> {
-        let (reply, page) = std::sync::mpsc::sync_channel(1);
-        let request = DumpRequest { tier: Tier::Session, which: Which::From(0), reply };
-        self.bench.desk.order([Order::Dump(request)]);
-        self.bench.turn();
-        page.try_recv().unwrap()
+        Ok(Probe(
+            Some(USUAL),
+            self.switch.sessions().iter().all(|sessions| *sessions >= self.room.into()),
+        ))
     }
 }

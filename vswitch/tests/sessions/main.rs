@@ -1,13 +1,18 @@
 //! Sessions of tracked packets: several passes as one, against the interpreter, which takes them one
-//! after the other; and against a worker without sessions.
+//! after the other; and against a worker without sessions. They are those of one worker, or of two.
 
-#![expect(clippy::unwrap_used, reason = "what a test's helpers cannot do fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
 
 mod causes;
 #[path = "../common/mod.rs"]
 mod common;
 mod pipelines;
 mod stage;
+mod switch;
 mod talk;
 
 use std::cell::RefCell;
@@ -38,6 +43,8 @@ enum Step {
     Wait(u64),
     Add(usize),
     Delete(usize),
+    /// The workers change places.
+    TurnAround,
     /// A session comes to its end.
     End(End),
 }
@@ -81,6 +88,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => select(vec![1, 11, 31, 121]).prop_map(Step::Wait),
         1 => (0..CHANGES.len()).prop_map(Step::Add),
         1 => (0..CHANGES.len()).prop_map(Step::Delete),
+        1 => Just(Step::TurnAround),
         12 => any_end().prop_map(Step::End),
     ]
 }
@@ -91,6 +99,7 @@ fn any_end() -> impl Strategy<Value = End> {
         Cause::FirstFlowDeleted,
         Cause::LaterFlowAdded,
         Cause::LaterFlowChanged,
+        Cause::LaterFlowDeleted,
         Cause::LaterGone,
         Cause::OtherDscp,
         Cause::OtherTtl,
@@ -108,13 +117,13 @@ fn any_end() -> impl Strategy<Value = End> {
     })
 }
 
-/// Has a switch with so many sessions take all steps.
+/// Has a switch of so many workers with so many sessions take all steps.
 fn run(
-    (pipeline, kinds): (usize, [(bool, bool); 2]),
+    (workers, sessions): (usize, u32),
+    stage: (usize, [(bool, bool); 2]),
     steps: &[Step],
-    sessions: u32,
 ) -> Result<Stage, TestCaseError> {
-    let mut stage = Stage::new(pipeline, kinds, Options { sessions, ..Options::default() });
+    let mut stage = Stage::new(workers, stage, Options { sessions, ..Options::default() });
     take(&mut stage, &Step::Open(0))?;
     for step in steps {
         take(&mut stage, step)?;
@@ -126,13 +135,14 @@ fn take(stage: &mut Stage, step: &Step) -> Result<(), TestCaseError> {
     match step {
         Step::Say { talk, back, says } => stage.say(*talk, *back, says)?,
         Step::Open(talk) => stage.open(*talk)?,
-        Step::Wait(seconds) => stage.bench.now += std::time::Duration::from_secs(*seconds),
-        Step::Add(n) => stage.bench.flow_mods(&[CHANGES[*n].parse().unwrap()]),
+        Step::Wait(seconds) => stage.switch.wait(*seconds),
+        Step::Add(n) => stage.switch.flow_mods(&[CHANGES[*n].parse().unwrap()]),
         Step::Delete(n) => {
             let flow: FlowMod = CHANGES[*n].parse().unwrap();
             let command = Command::DeleteStrict;
-            stage.bench.flow_mods(&[FlowMod { command, actions: None, ..flow }]);
+            stage.switch.flow_mods(&[FlowMod { command, actions: None, ..flow }]);
         }
+        Step::TurnAround => stage.switch.turn_around(),
         Step::End(end) => stage.end(end)?,
     }
     stage.check()
@@ -143,11 +153,11 @@ fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(400)
 }
 
-/// Packets, counters and connections are those of the interpreter, and of a worker without sessions,
-/// whatever it is that brings sessions to their end; and every such cause comes to something.
-#[test]
-fn a_session_does_what_all_passes_do() {
-    let fired = RefCell::new(Fired::new());
+/// Has steps taken by a switch of so many workers with sessions, by one of a single worker without,
+/// and by the interpreter: packets, counters and connections are the same, whatever it is that brings
+/// sessions to their end. Every such cause has to come to something.
+fn compare(workers: usize) {
+    let (fired, hits) = (RefCell::new(Fired::new()), RefCell::new(vec![0; workers]));
     let cases = cases();
     let any = (
         prop_oneof![4 => 0..PIPELINES.len(), 1 => select(vec![3, 7])],
@@ -156,8 +166,8 @@ fn a_session_does_what_all_passes_do() {
         select(vec![4, 256]),
     );
     let run = |(pipeline, kinds, steps, sessions): (_, _, Vec<Step>, _)| {
-        let with = run((pipeline, kinds), &steps, sessions)?;
-        let without = run((pipeline, kinds), &steps, 0)?;
+        let with = run((workers, sessions), (pipeline, kinds), &steps)?;
+        let without = run((1, 0), (pipeline, kinds), &steps)?;
         prop_assert_eq!(with.log.len(), without.log.len());
         for (with, without) in with.log.iter().zip(&without.log) {
             prop_assert_eq!(with, without);
@@ -166,18 +176,30 @@ fn a_session_does_what_all_passes_do() {
         for (cause, times) in with.fired {
             *fired.borrow_mut().entry(cause).or_default() += times;
         }
+        hits.borrow_mut().iter_mut().zip(with.switch.hits()).for_each(|(sum, hits)| *sum += hits);
         Ok(())
     };
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
     if let Err(error) = TestRunner::new(config).run(&any, run) {
         panic!("{error}");
     }
-    let fired = fired.into_inner();
-    println!("{fired:?}");
+    let (fired, hits) = (fired.into_inner(), hits.into_inner());
+    println!("{workers} workers, {hits:?} packets by sessions: {fired:?}");
+    assert!(hits.iter().all(|hits| *hits > cases.into()), "{hits:?}");
     for cause in Cause::ALL {
         let times = fired.get(&cause).copied().unwrap_or(0);
         assert!(times >= cases / 200, "{cause:?}: {times} times in {cases} cases");
     }
+}
+
+#[test]
+fn a_session_does_what_all_passes_do() {
+    compare(1);
+}
+
+#[test]
+fn sessions_of_two_workers_do_what_all_passes_of_one_do() {
+    compare(2);
 }
 
 #[test]
@@ -186,17 +208,17 @@ fn packets_of_settled_connections_have_sessions() {
     for pipeline in [0, 1, 2, 3, 5, 6, 7] {
         for (is_tcp, is_ipv6) in [(true, false), (true, true), (false, false), (false, true)] {
             let case = (pipeline, is_tcp, is_ipv6);
-            let mut stage = Stage::new(pipeline, [(is_tcp, is_ipv6); 2], Options::default());
+            let mut stage = Stage::new(1, (pipeline, [(is_tcp, is_ipv6); 2]), Options::default());
             stage.open(0).unwrap();
             for _ in 0..3 {
                 stage.say(0, false, &[USUAL]).unwrap();
                 stage.say(0, true, &[USUAL]).unwrap();
             }
-            stage.bench.check();
+            stage.switch.check();
             let before = stage.hits();
             stage.say(0, false, &[USUAL; 5]).unwrap();
             stage.say(0, true, &[USUAL; 5]).unwrap();
-            stage.bench.check();
+            stage.switch.check();
             assert_eq!(stage.hits() - before, 10, "{case:?}");
         }
     }
@@ -204,18 +226,18 @@ fn packets_of_settled_connections_have_sessions() {
 
 #[test]
 fn what_follows_a_reset_in_one_batch_is_judged_behind_it() {
-    let mut stage = Stage::new(0, [(true, false); 2], Options::default());
+    let mut stage = Stage::new(1, (0, [(true, false); 2]), Options::default());
     stage.open(0).unwrap();
     for back in [false, true, false, true, false, true] {
         stage.say(0, back, &[USUAL]).unwrap();
     }
-    stage.bench.check();
+    stage.switch.check();
     let before = stage.hits();
     let reset = Say { flags: tcp::RST, len: 0, ..USUAL };
     stage.say(0, false, &[USUAL, reset, USUAL, USUAL]).unwrap();
-    stage.bench.check();
+    stage.switch.check();
     assert_eq!(stage.hits() - before, 1, "only what comes in front of it is as usual");
-    assert_eq!(stage.bench.expected_counts(), stage.bench.counts());
+    assert_eq!(stage.switch.expected_counts(), stage.switch.counts());
 }
 
 /// A packet that met an outdated megaflow had another one made where its like was already; a change
@@ -223,7 +245,7 @@ fn what_follows_a_reset_in_one_batch_is_judged_behind_it() {
 #[test]
 fn there_were_two_megaflows_for_the_same_packets() {
     let options = Options { sessions: 0, ..Options::default() };
-    let mut stage = Stage::new(6, [(true, false); 2], options);
+    let mut stage = Stage::new(1, (6, [(true, false); 2]), options);
     let pushes = Say { flags: tcp::ACK | tcp::PSH, ..USUAL };
     let says = |says| Step::Say { talk: 0, back: true, says };
     let steps = [

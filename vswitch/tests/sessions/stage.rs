@@ -1,13 +1,12 @@
 //! A switch, and who talks across it.
 
 use conntrack::{Connections, Description};
-use flowtable::VlanMode;
 use proptest::prelude::*;
-use vswitch::clock::millis;
 
 use crate::causes::Fired;
-use crate::common::{Bench, Counts, Options, Outcome};
+use crate::common::{Counts, Options, Outcome};
 use crate::pipelines::PIPELINES;
+use crate::switch::Switch;
 use crate::talk::{Say, Talk, USUAL, fragments};
 use packet::tcp;
 
@@ -24,9 +23,9 @@ pub(crate) enum Noted {
 
 /// A switch whose packets the interpreter takes as well, and the talks across it.
 pub(crate) struct Stage {
-    pub(crate) bench: Bench,
+    pub(crate) switch: Switch,
     pub(crate) pipeline: usize,
-    /// Sessions that there may be.
+    /// Sessions that each worker may have.
     pub(crate) room: u32,
     pub(crate) talks: Vec<Talk>,
     /// How often connections were noted differently.
@@ -38,15 +37,19 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(pipeline: usize, kinds: [(bool, bool); 2], options: Options) -> Self {
-        let mut bench = Bench::new(&vec![VlanMode::Trunk(Vec::new()); 4], options);
-        bench.flow_mods(
+    pub(crate) fn new(
+        workers: usize,
+        (pipeline, kinds): (usize, [(bool, bool); 2]),
+        options: Options,
+    ) -> Self {
+        let mut switch = Switch::new(workers, options);
+        switch.flow_mods(
             &PIPELINES[pipeline].iter().map(|flow| flow.parse().unwrap()).collect::<Vec<_>>(),
         );
         let spare = [(false, false), (false, true)].into_iter().cycle().take(SPARE);
         let talks = (0..).zip(kinds.into_iter().chain(spare));
         Self {
-            bench,
+            switch,
             pipeline,
             room: options.sessions,
             talks: talks.map(|(n, (is_tcp, is_ipv6))| Talk::new(n, is_tcp, is_ipv6)).collect(),
@@ -65,7 +68,7 @@ impl Stage {
     ) -> Result<(), TestCaseError> {
         let own = &mut self.talks[talk];
         let packets: Vec<_> = says.iter().map(|say| own.say(back, say)).collect();
-        let (real, expected) = self.bench.carry(if back { 2 } else { 1 }, &packets);
+        let (real, expected) = self.switch.carry(back, &packets);
         if !back && let Some((_, heard)) = real.sent.iter().rev().find(|(port, _)| *port == 2) {
             own.hear(heard);
         }
@@ -73,7 +76,7 @@ impl Stage {
         if self.is_literal {
             prop_assert_eq!(real.told_apart(), expected.told_apart());
         }
-        self.bench.check();
+        self.switch.check();
         Ok(())
     }
 
@@ -99,20 +102,20 @@ impl Stage {
         let Some(fragments) = fragments(&packet) else { return Ok(true) };
         self.is_literal = false;
         let before = self.hits();
-        let (sent, _) = self.bench.carry(if back { 2 } else { 1 }, &fragments);
+        let (sent, _) = self.switch.carry(back, &fragments);
         self.log.push(Noted::Outcome(sent));
-        self.bench.check();
+        self.switch.check();
         Ok(self.hits() > before)
     }
 
     /// What follows a step.
     pub(crate) fn check(&mut self) -> Result<(), TestCaseError> {
-        self.bench.turn();
-        self.bench.check();
-        let (counts, connections) = (self.bench.counts(), self.connections());
+        self.switch.turn();
+        self.switch.check();
+        let (counts, connections) = (self.switch.counts(), self.connections());
         if self.is_literal {
-            prop_assert_eq!(&counts, &self.bench.expected_counts());
-            let expected = self.described(&self.bench.literal_connections);
+            prop_assert_eq!(&counts, &self.switch.expected_counts());
+            let expected = self.described(self.switch.literal_connections());
             prop_assert_eq!(&connections, &expected);
         }
         self.log.push(Noted::State(counts, connections));
@@ -138,7 +141,7 @@ impl Stage {
 
     /// Takes the connections of zones in question away, here and there.
     pub(crate) fn remove(&self, is_it: impl Fn(u16) -> bool) {
-        for connections in [&self.bench.connections, &self.bench.literal_connections] {
+        for connections in [self.switch.connections(), self.switch.literal_connections()] {
             for id in connections.iter() {
                 let seen = connections.seen(id);
                 if seen.is_some_and(|seen| is_it(seen.tuples.original.zone())) {
@@ -150,7 +153,7 @@ impl Stage {
 
     /// The connections, each in a line.
     pub(crate) fn connections(&self) -> Vec<String> {
-        self.described(&self.bench.connections)
+        self.described(self.switch.connections())
     }
 
     fn described(&self, connections: &Connections) -> Vec<String> {
@@ -161,21 +164,16 @@ impl Stage {
     }
 
     fn descriptions(&self, connections: &Connections) -> impl Iterator<Item = Description> {
-        let now = millis(self.bench.now);
+        let now = self.switch.now();
         connections.iter().filter_map(move |id| connections.describe(id, now))
     }
 
     /// How many of them are assured.
     pub(crate) fn assured(&self) -> usize {
-        self.descriptions(&self.bench.connections).filter(|one| one.known.assured).count()
+        self.descriptions(self.switch.connections()).filter(|one| one.known.assured).count()
     }
 
     pub(crate) fn hits(&self) -> u64 {
-        self.bench.counters.session_hits.get()
-    }
-
-    /// How many sessions there are.
-    pub(crate) fn sessions(&self) -> u64 {
-        self.bench.counters.sessions.get()
+        self.switch.hits().iter().sum()
     }
 }
