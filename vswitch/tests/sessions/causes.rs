@@ -51,6 +51,7 @@ causes! {
     SeqOutside "The packet lies outside of the window.",
     AckOutside "What the packet acknowledges was not sent.",
     AckOld "What the packet acknowledges was acknowledged long ago.",
+    LaterOutside "It lies outside of the window that the connection of a later pass knows.",
     NoFlags "The packet acknowledges nothing.",
     Cut "There is less of the packet than it says.",
     OtherDscp "The flows look at the DSCP, and it has another one.",
@@ -163,6 +164,7 @@ impl Stage {
             Cause::SeqOutside => return is(Say { seq: 200_000, ..USUAL }),
             Cause::AckOutside => return is(Say { ack: 200_000, ..USUAL }),
             Cause::AckOld => return is(Say { ack: -200_000, ..USUAL }),
+            Cause::LaterOutside => return self.narrow(end),
             Cause::NoFlags => return is(Say { flags: 0, ..USUAL }),
             Cause::Cut => return is(Say { odd: Some(Odd::Cut), ..USUAL }),
             Cause::OtherDscp => return is(Say { tos: 32, ..USUAL }),
@@ -214,6 +216,19 @@ impl Stage {
         for connections in [self.switch.connections(), self.switch.literal_connections()] {
             connections.iter().for_each(|id| connections.note(id, &notes, now));
         }
+    }
+
+    /// Has the connections of later passes know less of the windows than the first one does, which both
+    /// sides have opened wide before.
+    fn narrow(&mut self, end: &End) -> Result<Probe, TestCaseError> {
+        let End { talk, back, .. } = *end;
+        let wide = Say { window: 60_000, ..USUAL };
+        self.say(talk, false, &[wide])?;
+        self.say(talk, true, &[wide])?;
+        self.remove(|zone| zone == 2);
+        self.talk(talk)?;
+        let is_so = self.meets(talk, back, USUAL)?;
+        Ok(Probe(Some(Say { seq: 5000, ..USUAL }), is_so))
     }
 
     /// Waits until the connections are gone whose packets are not waited for any longer.

@@ -1,6 +1,7 @@
 //! A switch, and who talks across it.
 
-use conntrack::{Connections, Description};
+use api::{CtSeconds, CtTimeout};
+use conntrack::{Connections, Description, Settings};
 use proptest::prelude::*;
 
 use crate::causes::Fired;
@@ -133,6 +134,11 @@ impl Stage {
     /// Opens a talk, and talks.
     pub(crate) fn settle(&mut self, talk: usize) -> Result<(), TestCaseError> {
         self.open(talk)?;
+        self.talk(talk)
+    }
+
+    /// Has both sides say something, in turn.
+    pub(crate) fn talk(&mut self, talk: usize) -> Result<(), TestCaseError> {
         for back in [false, true, false, true, false, true] {
             self.say(talk, back, &[USUAL])?;
         }
@@ -148,6 +154,25 @@ impl Stage {
                     connections.remove(id);
                 }
             }
+        }
+    }
+
+    /// Has connections wait for so long, here and there, in one zone or where nothing else is said; and
+    /// be as strict with segments that lie outside of the window.
+    pub(crate) fn rule(&self, zone: Option<u16>, seconds: Option<u32>, liberal: bool) {
+        let timeouts = [CtTimeout::TcpEstablished, CtTimeout::UdpSingle, CtTimeout::UdpMultiple];
+        let timeouts = seconds.map(|seconds| {
+            timeouts.map(|timeout| (timeout, CtSeconds::try_from(seconds).unwrap())).into()
+        });
+        for connections in [self.switch.connections(), self.switch.literal_connections()] {
+            let zones = connections.zones();
+            match (zone, &timeouts) {
+                (None, None) => zones.reset_default_timeouts(),
+                (None, Some(timeouts)) => zones.set_default_timeouts(timeouts),
+                (Some(zone), None) => zones.reset_timeouts(zone),
+                (Some(zone), Some(timeouts)) => zones.set_timeouts(zone, timeouts).unwrap(),
+            }
+            connections.set_settings(Settings { liberal, ..Settings::default() });
         }
     }
 
