@@ -37,7 +37,8 @@ pub(crate) struct Connection {
     mark: AtomicU32,
     /// Even, or odd while the label is being written.
     label_version: AtomicU32,
-    /// The next free place, while it is one.
+    /// While this place is free, the next one that is; while its connection has gone, the one that went
+    /// before it.
     pub(crate) next: AtomicU32,
     /// When it began: milliseconds, wrapping.
     began: AtomicU32,
@@ -99,15 +100,15 @@ impl Connection {
         self.stage.compare_exchange(word, gone, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// What went before this moment is free for another use; answers whether this thread made it so.
+    /// Makes this place, whose connection was taken away, free for another use if that was before this
+    /// moment; answers whether it was. Only for who frees places.
     pub(crate) fn free(&self, over: Moment) -> bool {
-        // In this order: what is read then is of this use, or of none.
-        let word = self.stage.load(Ordering::Acquire);
-        let gone_at = Moment(self.gone_at.load(Ordering::Acquire));
-        let free = (word & !STAGE).wrapping_add(STAGE + 1);
-        stage_of(word) == Stage::Gone
-            && (Moment::NONE < gone_at && gone_at < over)
-            && self.stage.compare_exchange(word, free, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        let is_over = Moment(self.gone_at.load(Ordering::Acquire)) < over;
+        if is_over {
+            let word = self.stage.load(Ordering::Relaxed);
+            self.stage.store((word & !STAGE).wrapping_add(STAGE + 1), Ordering::Release);
+        }
+        is_over
     }
 
     /// Notes when it was taken away.

@@ -475,14 +475,16 @@ impl Connections {
         self.table.iter(0)
     }
 
-    /// Has those go that have been silent for too long, and frees what has gone: a little at a time, as
-    /// much as is due by now, and `most` places at most; the rest stays due. If there is hardly any
-    /// room left, those go as well that are not assured.
+    /// Has those go that have been silent for too long: a little at a time, as much as is due by now, and
+    /// of `most` places at most; the rest stays due. If there is hardly any room left, those go as well
+    /// that are not assured. And frees the places of those that have gone, as many at most.
     ///
-    /// Cost: some ten nanoseconds a place, which are read in order; some hundred for each that goes.
+    /// Cost: some ten nanoseconds a place, which are read in order; some hundred for each that goes, and
+    /// as much for each that is freed.
     pub fn sweep(&self, most: u32, now: Millis) {
+        self.table.free(most);
         let is_crowded = self.table.is_crowded();
-        let round = if is_crowded || self.table.wants_places() { HASTY_ROUND } else { ROUND };
+        let round = if is_crowded { HASTY_ROUND } else { ROUND };
         let now = wrapped(now);
         self.table.relations().expectations.sweep(now);
         let count = self.due(round, most, now);

@@ -18,11 +18,6 @@ pub(crate) struct Grace {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Moment(pub(crate) u64);
 
-impl Moment {
-    /// Before all others.
-    pub(crate) const NONE: Self = Self(0);
-}
-
 /// Holds nothing.
 const AWAY: u64 = 0;
 

@@ -15,6 +15,7 @@ mod describe;
 mod expectations;
 mod fragments;
 mod ftp;
+mod gone;
 mod grace;
 mod hear;
 mod index;

@@ -11,8 +11,6 @@ pub(crate) struct Places {
     free: AtomicU64,
     /// Places beyond this were never in use.
     used: AtomicU32,
-    /// Places that are not free.
-    taken: AtomicU32,
 }
 
 /// No place.
@@ -21,7 +19,7 @@ const NONE: u32 = u32::MAX;
 impl Places {
     pub(crate) fn new(most: u32) -> Self {
         let free = AtomicU64::new(u64::from(NONE));
-        Self { most, free, used: AtomicU32::new(0), taken: AtomicU32::new(0) }
+        Self { most, free, used: AtomicU32::new(0) }
     }
 
     /// How many have ever been in use.
@@ -29,13 +27,8 @@ impl Places {
         self.used.load(Ordering::Acquire)
     }
 
-    /// How many are not free.
-    pub(crate) fn taken(&self) -> u32 {
-        self.taken.load(Ordering::Relaxed)
-    }
-
-    /// Takes a place, and says which one is taken next, if that is known. `next` says which one is free
-    /// behind another.
+    /// Takes a place that was in use before, and says which one is taken next, if that is known. `next`
+    /// says which one is free behind another.
     pub(crate) fn take(&self, next: impl Fn(u32) -> u32) -> Option<(u32, Option<u32>)> {
         let mut behind = NONE;
         let take = |head| {
@@ -45,16 +38,12 @@ impl Places {
                 join(count.wrapping_add(1), behind)
             })
         };
-        let taken = match self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, take) {
-            Ok(head) => (split(head).1, (behind != NONE).then_some(behind)),
-            Err(_) => (self.take_fresh()?, None),
-        };
-        self.taken.fetch_add(1, Ordering::Relaxed);
-        Some(taken)
+        let head = self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).ok()?;
+        Some((split(head).1, (behind != NONE).then_some(behind)))
     }
 
     /// Takes a place that was never in use.
-    fn take_fresh(&self) -> Option<u32> {
+    pub(crate) fn take_fresh(&self) -> Option<u32> {
         let take = |used| (used < self.most).then_some(used + 1);
         self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).ok()
     }
@@ -66,7 +55,6 @@ impl Places {
             set_next(first);
             Some(join(count, place))
         };
-        self.taken.fetch_sub(1, Ordering::Relaxed);
         // It always succeeds.
         let _ = self.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, give);
     }
@@ -90,14 +78,15 @@ mod tests {
     fn what_is_given_back_is_taken_first() {
         let places = Places::new(3);
         let next = RefCell::new([NONE; 3]);
-        let take = || places.take(|place| next.borrow()[place as usize]).map(|(place, _)| place);
+        let take = || {
+            let again = places.take(|place| next.borrow()[place as usize]);
+            again.map(|(place, _)| place).or_else(|| places.take_fresh())
+        };
         let give =
             |place: u32| places.give(place, |after| next.borrow_mut()[place as usize] = after);
         assert_eq!([take(), take()], [Some(0), Some(1)]);
         give(0);
         give(1);
-        assert_eq!(places.taken(), 0);
         assert_eq!([take(), take(), take(), take()], [Some(1), Some(0), Some(2), None]);
-        assert_eq!(places.taken(), 3);
     }
 }

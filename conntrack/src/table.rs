@@ -10,7 +10,8 @@ use packet::Seed;
 
 use crate::Direction;
 use crate::connection::{Connection, Stage, Use};
-use crate::grace::{Grace, Moment};
+use crate::gone::Gone;
+use crate::grace::Grace;
 use crate::index::{Entry, Full, Index};
 use crate::kin::{Kin, Relations};
 use crate::message::Content;
@@ -86,6 +87,7 @@ pub(crate) struct Table {
     /// IPv4's places come first, then as many of IPv6: what has never been touched takes no memory.
     connections: Box<[Connection]>,
     places: [Places; 2],
+    gone: Gone,
     /// Both tuples of each connection, by family: two words each of IPv4, five of IPv6.
     tuples: [Box<[AtomicU64]>; 2],
     pub(crate) grace: Grace,
@@ -93,7 +95,7 @@ pub(crate) struct Table {
     pub(crate) zones: Zones,
     pub(crate) newsroom: Newsroom,
     live: AtomicU32,
-    /// The next place that is looked at whether it can be freed.
+    /// The next place that is looked at whether its connection has had its time.
     hand: AtomicU32,
 }
 
@@ -114,6 +116,7 @@ impl Table {
             most,
             connections: zeroed(2 * room),
             places: [(); 2].map(|()| Places::new(most)),
+            gone: Gone::new(),
             tuples: FAMILIES.map(|is_ipv4| zeroed(2 * words(is_ipv4) * room)),
             grace: Grace::new(members),
             relations: Relations::new(most, seed),
@@ -137,16 +140,6 @@ impl Table {
     /// Whether there are nearly as many as there may be.
     pub(crate) fn is_crowded(&self) -> bool {
         self.live.load(Ordering::Relaxed) > self.most - self.most / 20
-    }
-
-    /// Whether places wait to be freed that had better be soon: because hardly any other is left, or
-    /// because there are many. What is used anew early is still in a processor's caches, and what was
-    /// never used takes no memory.
-    pub(crate) fn wants_places(&self) -> bool {
-        let few = self.most / 20;
-        let taken = self.places.each_ref().map(Places::taken);
-        let gone = taken.iter().sum::<u32>().saturating_sub(self.live.load(Ordering::Relaxed));
-        gone > few || taken.iter().any(|taken| *taken > self.most - few)
     }
 
     /// How many places have ever been in use.
@@ -287,9 +280,18 @@ impl Table {
 
     /// Takes a place, if there may be another connection.
     fn take(&self, is_ipv4: bool) -> Option<u32> {
+        /// Places that are freed together if one is wanted.
+        const FREED: u32 = 32;
         if self.live.fetch_add(1, Ordering::Relaxed) < self.most {
+            let places = &self.places[usize::from(is_ipv4)];
             let next = |n| self.connection(self.nth(is_ipv4, n)).next.load(Ordering::Relaxed);
-            if let Some((n, next)) = self.places[usize::from(is_ipv4)].take(next) {
+            let again = places.take(next).or_else(|| {
+                self.free(FREED);
+                places.take(next)
+            });
+            // What was never in use takes memory.
+            let taken = again.or_else(|| Some((places.take_fresh()?, None)));
+            if let Some((n, next)) = taken {
                 if let Some(next) = next {
                     self.prefetch_use(self.nth(is_ipv4, next), is_ipv4);
                 }
@@ -331,6 +333,7 @@ impl Table {
         }
         self.zones.leave(original.zone(), connection.policy());
         connection.gone(self.grace.stamp());
+        self.gone.add(id.place, |before| connection.next.store(before, Ordering::Relaxed));
         self.live.fetch_sub(1, Ordering::Relaxed);
         true
     }
@@ -362,8 +365,24 @@ impl Table {
         })
     }
 
-    /// Looks at the next `count` places, whether what is there has had its time, and whether what has
-    /// gone can be used anew. Answers how many connections have gone.
+    /// Frees places of connections that nobody can see any more, `most` at most.
+    pub(crate) fn free(&self, most: u32) {
+        if self.gone.is_empty() {
+            return;
+        }
+        let over = self.grace.over();
+        let next = |place| self.connection(place).next.load(Ordering::Relaxed);
+        self.gone.free(most, next, |place| {
+            let is_free = self.connection(place).free(over);
+            if is_free {
+                self.give(place);
+            }
+            is_free
+        });
+    }
+
+    /// Looks at the next `count` places, whether what is there has had its time. Answers how many
+    /// connections have gone.
     pub(crate) fn sweep(
         &self,
         count: u32,
@@ -374,23 +393,16 @@ impl Table {
         if v4 + v6 == 0 {
             return 0;
         }
-        let over = self.grace.over();
         let start = self.hand.fetch_add(count, Ordering::Relaxed);
         let mut gone = 0;
         for n in (0..count.min(v4 + v6)).map(|n| start.wrapping_add(n) % (v4 + v6)) {
             let (is_ipv4, n) = if n < v4 { (true, n) } else { (false, n - v4) };
             let place = self.nth(is_ipv4, n);
             let connection = self.connection(place);
-            match connection.in_use() {
-                Some(is_use) if connection.left(now).is_none() || is_over(connection) => {
-                    gone += u32::from(self.remove(ConnectionId { place, is_use }));
-                }
-                Some(_) => {}
-                None if connection.free(over) => {
-                    connection.gone(Moment::NONE);
-                    self.give(place);
-                }
-                None => {}
+            if let Some(is_use) = connection.in_use()
+                && (connection.left(now).is_none() || is_over(connection))
+            {
+                gone += u32::from(self.remove(ConnectionId { place, is_use }));
             }
         }
         gone
@@ -470,124 +482,4 @@ impl Table {
 }
 
 #[cfg(all(test, loom))]
-mod model {
-    use super::*;
-    use crate::tuple::Ends;
-    use loom::sync::Arc;
-    use loom::thread;
-
-    fn tuple(src_port: u16, dst_port: u16) -> Tuple {
-        let [src, dst] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(|bytes| bytes.into());
-        Tuple::new(Ends { src, dst, src_port, dst_port, proto: 17 }, 0).unwrap()
-    }
-
-    fn insert(table: &Table, original: Tuple, reply: Tuple) -> Result<ConnectionId, NotMade> {
-        let (content, kin) = (Content::Udp, Kin::default());
-        let opened = Opened::Other;
-        let beginning = Beginning { original, content, opened, mark: 0, label: 0, now: 0, kin };
-        table.insert(&beginning, [reply])
-    }
-
-    /// In so many orders as can be tried in some seconds: those of five preemptions.
-    fn bounded(body: impl Fn() + Sync + Send + 'static) {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(5);
-        model.check(body);
-    }
-
-    #[test]
-    fn two_that_share_a_tuple_are_never_both_made() {
-        bounded(|| {
-            let table = Arc::new(Table::new(2, 0, Seed(7)));
-            let other = Arc::clone(&table);
-            // As of two sources whose packets were translated to the same port.
-            let thread = thread::spawn(move || insert(&other, tuple(1, 9), tuple(9, 5)).is_ok());
-            let own = insert(&table, tuple(2, 9), tuple(9, 5)).is_ok();
-            let both = [own, thread.join().unwrap()];
-            assert_ne!(both, [true, true]);
-            let made = both.iter().filter(|made| **made).count();
-            let leads = |tuple| usize::from(table.find(&tuple).is_some());
-            assert_eq!((leads(tuple(9, 5)), table.len()), (made, made));
-            assert_eq!(leads(tuple(1, 9)) + leads(tuple(2, 9)), made);
-        });
-    }
-
-    #[test]
-    fn what_a_member_has_found_stays_until_it_begins_again() {
-        loom::model(|| {
-            let table = Arc::new(Table::new(1, 1, Seed(7)));
-            let id = insert(&table, tuple(1, 9), tuple(9, 1)).unwrap();
-            let other = Arc::clone(&table);
-            let thread = thread::spawn(move || {
-                other.remove(id);
-                other.sweep(1, 0, |_| false);
-                insert(&other, tuple(2, 9), tuple(9, 2)).is_ok()
-            });
-            table.grace.begin(0);
-            if let Some((found, _)) = table.find(&tuple(1, 9)) {
-                let tuples = table.tuples(found);
-                assert!(tuples.is_none_or(|tuples| tuples.original == tuple(1, 9)));
-                // What is written to it now is not written to another one.
-                assert!(table.find(&tuple(2, 9)).is_none());
-            }
-            table.grace.end(0);
-            thread.join().unwrap();
-        });
-    }
-
-    #[test]
-    fn a_zone_has_no_more_than_it_may_and_none_is_counted_twice() {
-        loom::model(|| {
-            let table = Arc::new(Table::new(2, 0, Seed(7)));
-            table.zones.set_limit(0, Some(1));
-            let first = insert(&table, tuple(1, 9), tuple(9, 1)).unwrap();
-            let [adder, remover] = [Arc::clone(&table), Arc::clone(&table)];
-            let adds = thread::spawn(move || insert(&adder, tuple(2, 9), tuple(9, 2)).is_ok());
-            let removes = thread::spawn(move || remover.remove(first));
-            let removed = table.remove(first);
-            let made = adds.join().unwrap();
-            assert_ne!(removed, removes.join().unwrap());
-            assert_eq!((table.zones.count(0), table.len()), (u32::from(made), usize::from(made)));
-            assert_eq!(insert(&table, tuple(3, 9), tuple(9, 3)).is_ok(), !made);
-        });
-    }
-
-    #[test]
-    fn a_policy_is_not_another_zones_while_a_connection_goes_by_it() {
-        loom::model(|| {
-            let table = Arc::new(Table::new(1, 0, Seed(7)));
-            let timeouts =
-                |seconds: u32| [(api::CtTimeout::UdpFirst, seconds.try_into().unwrap())].into();
-            table.zones.set_timeouts(0, &timeouts(5)).unwrap();
-            let other = Arc::clone(&table);
-            let thread = thread::spawn(move || insert(&other, tuple(1, 9), tuple(9, 1)).unwrap());
-            table.zones.reset_timeouts(0);
-            // There is but one.
-            let is_anothers = table.zones.set_timeouts(1, &timeouts(7)).is_ok();
-            let id = thread.join().unwrap();
-            let policy = table.get(id).unwrap().policy();
-            assert!(policy == 0 || !is_anothers);
-            assert!(table.remove(id));
-            assert!(table.zones.set_timeouts(1, &timeouts(7)).is_ok());
-        });
-    }
-
-    /// The moment was read behind the members: one that began in between was not seen.
-    #[test]
-    fn a_place_was_free_while_a_member_began() {
-        bounded(|| {
-            let table = Arc::new(Table::new(1, 1, Seed(7)));
-            let id = insert(&table, tuple(1, 9), tuple(9, 1)).unwrap();
-            let [remover, sweeper] = [Arc::clone(&table), Arc::clone(&table)];
-            let removes = thread::spawn(move || remover.remove(id));
-            let sweeps = thread::spawn(move || sweeper.sweep(1, 0, |_| false));
-            table.grace.begin(0);
-            if table.find(&tuple(1, 9)).is_some() {
-                assert!(insert(&table, tuple(2, 9), tuple(9, 2)).is_err());
-            }
-            table.grace.end(0);
-            removes.join().unwrap();
-            sweeps.join().unwrap();
-        });
-    }
-}
+mod model;

@@ -203,6 +203,26 @@ fn after_a_flood_there_was_no_room_for_what_had_gone_already() {
     assert_eq!(refused, 0);
 }
 
+/// They were found by looking at all places in turn, of which few are due in a millisecond.
+#[test]
+fn places_of_those_that_went_were_not_free_for_long() {
+    const MOST: u16 = 2000;
+    const STEP: u16 = 100;
+    let connections = Connections::new(MOST.into(), 0, Seed(7));
+    let commit = |n: u16| {
+        let [from, to] = [n % 200, 200 + n / 200].map(|n| u8::try_from(n).unwrap());
+        connections.commit(&datagram(from, to, false), None, &Notes::default(), Millis(1)).unwrap()
+    };
+    let mut ids: Vec<_> = (0..MOST).map(commit).collect();
+    for step in 0..20 {
+        ids.drain(..usize::from(STEP)).for_each(|id| assert!(connections.remove(id)));
+        connections.sweep(STEP.into(), Millis(1 + u64::from(step)));
+        let more = MOST + step * STEP..MOST + (step + 1) * STEP;
+        ids.extend(more.map(commit));
+    }
+    assert_eq!(connections.len(), usize::from(MOST));
+}
+
 #[test]
 fn threads_never_make_two_connections_of_one() {
     const THREADS: usize = 4;

@@ -1,0 +1,121 @@
+//! Threads that meet in a table, in whatever order.
+
+use super::*;
+use crate::tuple::Ends;
+use loom::sync::Arc;
+use loom::thread;
+
+fn tuple(src_port: u16, dst_port: u16) -> Tuple {
+    let [src, dst] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(|bytes| bytes.into());
+    Tuple::new(Ends { src, dst, src_port, dst_port, proto: 17 }, 0).unwrap()
+}
+
+fn insert(table: &Table, original: Tuple, reply: Tuple) -> Result<ConnectionId, NotMade> {
+    let (content, kin) = (Content::Udp, Kin::default());
+    let opened = Opened::Other;
+    let beginning = Beginning { original, content, opened, mark: 0, label: 0, now: 0, kin };
+    table.insert(&beginning, [reply])
+}
+
+/// In so many orders as can be tried in some seconds: those of some preemptions.
+fn bounded(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(preemptions);
+    model.check(body);
+}
+
+#[test]
+fn two_that_share_a_tuple_are_never_both_made() {
+    bounded(5, || {
+        let table = Arc::new(Table::new(2, 0, Seed(7)));
+        let other = Arc::clone(&table);
+        // As of two sources whose packets were translated to the same port.
+        let thread = thread::spawn(move || insert(&other, tuple(1, 9), tuple(9, 5)).is_ok());
+        let own = insert(&table, tuple(2, 9), tuple(9, 5)).is_ok();
+        let both = [own, thread.join().unwrap()];
+        assert_ne!(both, [true, true]);
+        let made = both.iter().filter(|made| **made).count();
+        let leads = |tuple| usize::from(table.find(&tuple).is_some());
+        assert_eq!((leads(tuple(9, 5)), table.len()), (made, made));
+        assert_eq!(leads(tuple(1, 9)) + leads(tuple(2, 9)), made);
+    });
+}
+
+#[test]
+fn what_a_member_has_found_stays_until_it_begins_again() {
+    loom::model(|| {
+        let table = Arc::new(Table::new(1, 1, Seed(7)));
+        let id = insert(&table, tuple(1, 9), tuple(9, 1)).unwrap();
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || {
+            other.remove(id);
+            other.free(1);
+            insert(&other, tuple(2, 9), tuple(9, 2)).is_ok()
+        });
+        table.grace.begin(0);
+        if let Some((found, _)) = table.find(&tuple(1, 9)) {
+            let tuples = table.tuples(found);
+            assert!(tuples.is_none_or(|tuples| tuples.original == tuple(1, 9)));
+            // What is written to it now is not written to another one.
+            assert!(table.find(&tuple(2, 9)).is_none());
+        }
+        table.grace.end(0);
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn a_zone_has_no_more_than_it_may_and_none_is_counted_twice() {
+    bounded(3, || {
+        let table = Arc::new(Table::new(2, 0, Seed(7)));
+        table.zones.set_limit(0, Some(1));
+        let first = insert(&table, tuple(1, 9), tuple(9, 1)).unwrap();
+        let [adder, remover] = [Arc::clone(&table), Arc::clone(&table)];
+        let adds = thread::spawn(move || insert(&adder, tuple(2, 9), tuple(9, 2)).is_ok());
+        let removes = thread::spawn(move || remover.remove(first));
+        let removed = table.remove(first);
+        let made = adds.join().unwrap();
+        assert_ne!(removed, removes.join().unwrap());
+        assert_eq!((table.zones.count(0), table.len()), (u32::from(made), usize::from(made)));
+        assert_eq!(insert(&table, tuple(3, 9), tuple(9, 3)).is_ok(), !made);
+    });
+}
+
+#[test]
+fn a_policy_is_not_another_zones_while_a_connection_goes_by_it() {
+    loom::model(|| {
+        let table = Arc::new(Table::new(1, 0, Seed(7)));
+        let timeouts =
+            |seconds: u32| [(api::CtTimeout::UdpFirst, seconds.try_into().unwrap())].into();
+        table.zones.set_timeouts(0, &timeouts(5)).unwrap();
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || insert(&other, tuple(1, 9), tuple(9, 1)).unwrap());
+        table.zones.reset_timeouts(0);
+        // There is but one.
+        let is_anothers = table.zones.set_timeouts(1, &timeouts(7)).is_ok();
+        let id = thread.join().unwrap();
+        let policy = table.get(id).unwrap().policy();
+        assert!(policy == 0 || !is_anothers);
+        assert!(table.remove(id));
+        assert!(table.zones.set_timeouts(1, &timeouts(7)).is_ok());
+    });
+}
+
+/// The moment was read behind the members: one that began in between was not seen.
+#[test]
+fn a_place_was_free_while_a_member_began() {
+    bounded(5, || {
+        let table = Arc::new(Table::new(1, 1, Seed(7)));
+        let id = insert(&table, tuple(1, 9), tuple(9, 1)).unwrap();
+        let [remover, sweeper] = [Arc::clone(&table), Arc::clone(&table)];
+        let removes = thread::spawn(move || remover.remove(id));
+        let sweeps = thread::spawn(move || sweeper.free(1));
+        table.grace.begin(0);
+        if table.find(&tuple(1, 9)).is_some() {
+            assert!(insert(&table, tuple(2, 9), tuple(9, 2)).is_err());
+        }
+        table.grace.end(0);
+        removes.join().unwrap();
+        sweeps.join().unwrap();
+    });
+}
