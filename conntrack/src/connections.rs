@@ -239,8 +239,8 @@ impl Connections {
 
     /// What a packet is that belongs to no connection.
     fn judge_first(&self, message: &Message) -> Judgement {
-        let opened = Opened::by(&message.content, self.settings());
-        let verdict = if opened.is_some() { Verdict::New } else { Verdict::Invalid };
+        let begins = Opened::is_begun_by(&message.content, self.settings());
+        let verdict = if begins { Verdict::New } else { Verdict::Invalid };
         Judgement { verdict, direction: Direction::Original, connection: None }
     }
 

@@ -54,26 +54,36 @@ impl Index {
     /// An entry of this hash of which `is` says yes.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut is: impl FnMut(Entry) -> bool) -> Option<Entry> {
-        let entries = self.buckets(hash).into_iter().flat_map(|bucket| &bucket.0);
-        // What is found is seen as it was when its entry was made, or later.
-        let words = entries.map(|entry| entry.load(Ordering::SeqCst));
-        words.filter_map(|word| read(hash, word)).find(|entry| is(*entry))
+        for bucket in self.buckets(hash) {
+            for place in &bucket.0 {
+                // What is found is seen as it was when its entry was made, or later.
+                let word = place.load(Ordering::SeqCst);
+                if (word ^ hash) & TAG == 0
+                    && let Some(entry) = read(word)
+                    && is(entry)
+                {
+                    return Some(entry);
+                }
+            }
+        }
+        None
     }
 
     /// Adds an entry: in its first bucket, unless that is nearly full and the second has more room.
     pub(crate) fn add(&self, hash: u64, entry: Entry) -> Result<(), Full> {
         let word = written(hash, entry);
-        let mut buckets = self.buckets(hash);
-        let [first, second] = buckets.map(Bucket::room);
-        if first < WAYS / 2 && first < second {
-            buckets.reverse();
+        let [first, second] = self.buckets(hash);
+        let room = first.room();
+        let is_crowded = room < WAYS / 2 && room < second.room();
+        for bucket in if is_crowded { [second, first] } else { [first, second] } {
+            for place in &bucket.0 {
+                let add = || place.compare_exchange(0, word, Ordering::SeqCst, Ordering::Relaxed);
+                if place.load(Ordering::Relaxed) == 0 && add().is_ok() {
+                    return Ok(());
+                }
+            }
         }
-        let places = buckets.into_iter().flat_map(|bucket| &bucket.0);
-        let mut empty = places.filter(|place| place.load(Ordering::Relaxed) == 0);
-        let add = |place: &AtomicU64| {
-            place.compare_exchange(0, word, Ordering::SeqCst, Ordering::Relaxed).is_ok()
-        };
-        if empty.any(add) { Ok(()) } else { Err(Full) }
+        Err(Full)
     }
 
     /// Takes an entry away that is there.
@@ -109,10 +119,10 @@ const fn written(hash: u64, entry: Entry) -> u64 {
 }
 
 #[inline]
-fn read(hash: u64, word: u64) -> Option<Entry> {
+fn read(word: u64) -> Option<Entry> {
     let place = u32::try_from(word & 0xffff_ffff).ok()?.checked_sub(1)?;
     let direction = if word >> 32 & 1 == 0 { Direction::Original } else { Direction::Reply };
-    (hash & TAG == word & TAG).then_some(Entry { place, direction })
+    Some(Entry { place, direction })
 }
 
 #[cfg(all(test, not(loom)))]

@@ -36,6 +36,14 @@ pub(crate) enum Opened {
 }
 
 impl Opened {
+    /// Whether a packet begins anything.
+    pub(crate) fn is_begun_by(content: &Content, settings: Settings) -> bool {
+        match content {
+            Content::Tcp(segment) => Tcp::opens(segment, settings),
+            _ => Self::by(content, settings).is_some(),
+        }
+    }
+
     /// What a packet begins; `None` if it begins nothing.
     pub(crate) fn by(content: &Content, settings: Settings) -> Option<Self> {
         match content {

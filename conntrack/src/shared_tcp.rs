@@ -105,12 +105,7 @@ impl SharedTcp {
     /// nothing has changed.
     #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
     #[inline(always)]
-    pub(crate) fn take_ack(
-        &self,
-        direction: Direction,
-        judged: &Judged,
-        ack: Ack,
-    ) -> Option<bool> {
+    pub(crate) fn take_ack(&self, direction: Direction, judged: &Judged, ack: Ack) -> Option<bool> {
         match self.replace(direction, &judged.before, &judged.after) {
             true => Some(judged.is_owed),
             false => self.take_ack_anew(direction, ack),

@@ -191,24 +191,24 @@ impl Table {
         policy: u8,
         replies: impl IntoIterator<Item = Tuple>,
     ) -> Result<ConnectionId, NotMade> {
-        let Beginning { original, content, opened, kin, mark, label, now } = *beginning;
+        let &Beginning { ref original, ref content, ref opened, kin, mark, label, now } = beginning;
         // What answers it is waited for only when all the rest is written.
         let mut replies = replies.into_iter().inspect(|reply| self.prefetch(reply)).peekable();
         replies.peek();
         let place = self.take(original.is_ipv4()).ok_or(NotMade::Full)?;
         let connection = self.connection(place);
-        connection.begin(&opened, kin, (mark, label), policy, now);
+        connection.begin(opened, kin, (mark, label), policy, now);
         let policy = self.zones.policies().get(policy);
-        let timeout = match (&opened, &content) {
+        let timeout = match (opened, content) {
             (Opened::Tcp(tcp), Content::Tcp(segment)) => tcp.timeout(segment.kind, policy),
             (Opened::Sctp(sctp), _) => policy.get(sctp.state.timeout()),
-            _ => policy.get(first_timeout(&content)),
+            _ => policy.get(first_timeout(content)),
         };
         connection.prolong(timeout, now);
         if kin.is_any() {
             self.relations.put(place, kin);
         }
-        let entered = self.enter_both(place, &original, replies, now);
+        let entered = self.enter_both(place, original, replies, now);
         if let Err(why) = entered {
             if kin.is_any() {
                 self.relations.forget(ConnectionId { place, ..ConnectionId::default() });

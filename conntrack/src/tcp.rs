@@ -159,11 +159,20 @@ enum Reset {
 }
 
 impl Tcp {
+    /// Whether a segment begins a connection.
+    pub(crate) const fn opens(segment: &Segment, settings: Settings) -> bool {
+        match segment.kind {
+            Kind::Syn => true,
+            Kind::Ack => settings.picks_up,
+            _ => false,
+        }
+    }
+
     /// The connection that a segment begins; `None` if it begins none.
     pub(crate) fn open(segment: &Segment, settings: Settings) -> Option<Self> {
         let (state, sides) = match segment.kind {
             Kind::Syn => (State::SynSent, [Side::opening(segment), Side::default()]),
-            Kind::Ack if settings.picks_up => {
+            Kind::Ack if Self::opens(segment, settings) => {
                 (State::Established, [Side::guessed(segment), Side::unknown()])
             }
             _ => return None,

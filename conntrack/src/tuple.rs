@@ -158,6 +158,23 @@ impl Tuple {
         octets
     }
 
+    /// Both addresses in two words each, source first, as a key has those of IPv6.
+    pub fn wide(&self) -> [[u64; 2]; 2] {
+        let [a, b, c, d] = self.addresses;
+        match self.is_ipv4() {
+            true => [[0, a >> 32], [0, a & 0xffff_ffff]],
+            false => [[a, b], [c, d]],
+        }
+    }
+
+    /// Whether it comes from elsewhere than another one, by address or port, and whether it goes
+    /// elsewhere.
+    pub fn differs(&self, other: &Self) -> [bool; 2] {
+        let [[src, dst], [other_src, other_dst]] = [self, other].map(Self::wide);
+        let ports = self.rest ^ other.rest;
+        [src != other_src || ports >> 48 != 0, dst != other_dst || ports >> 32 & 0xffff != 0]
+    }
+
     /// Both ports as a packet has them, source first.
     pub fn port_octets(&self) -> [u8; 4] {
         let ([a, b], [c, d]) = (self.src_port().to_be_bytes(), self.dst_port().to_be_bytes());
@@ -259,6 +276,29 @@ mod tests {
             prop_assert_eq!((tuple.ends(), tuple.zone()), (ends, zone));
             prop_assert_eq!(Tuple::from_words(tuple.words()), tuple);
             prop_assert_eq!(Tuple::read(tuple.words()), Some(tuple));
+        }
+
+        #[test]
+        fn ends_differ_by_address_or_port(
+            (one, other) in (any_ends(), any_ends()).prop_filter("families", |(one, other)| {
+                one.src.is_ipv4() == other.src.is_ipv4()
+            }),
+            same: [bool; 4],
+        ) {
+            let [src, dst, src_port, dst_port] = same;
+            let other = Ends {
+                src: if src { one.src } else { other.src },
+                dst: if dst { one.dst } else { other.dst },
+                src_port: if src_port { one.src_port } else { other.src_port },
+                dst_port: if dst_port { one.dst_port } else { other.dst_port },
+                proto: one.proto,
+            };
+            let [tuple, changed] = [one, other].map(|ends| Tuple::new(ends, 7).unwrap());
+            let differs = [
+                (one.src, one.src_port) != (other.src, other.src_port),
+                (one.dst, one.dst_port) != (other.dst, other.dst_port),
+            ];
+            prop_assert_eq!(tuple.differs(&changed), differs);
         }
 
         #[test]

@@ -321,18 +321,34 @@ impl Megaflows {
 
     /// The megaflow that a packet of `port` agrees with, by whatever mask.
     pub fn lookup(&mut self, port: PortId, key: &Key) -> Option<MegaflowId> {
-        let masks = self.ports.get(port)?.masks.len();
+        let PortUse { masks, met, .. } = self.ports.get(port)?;
+        // Behind most passes, one megaflow is for nearly all.
+        if self.is_met(*met, port, key) {
+            return Some(MegaflowId(*met));
+        }
+        let masks = masks.len();
         for at in 0..masks {
             let mask = self.ports.get(port)?.masks[at].mask;
             if let Some(found) = self.find(mask, self.hash(mask, key), None, key) {
+                let uses = self.ports.get_mut(port)?;
+                uses.met = found.0;
                 // A step towards the front: masks settle in the order of their hits.
                 if at > 0 {
-                    self.ports.get_mut(port)?.masks.swap(at - 1, at);
+                    uses.masks.swap(at - 1, at);
                 }
                 return Some(found);
             }
         }
         None
+    }
+
+    /// Whether a megaflow of this port is at a place, and the packet agrees with it.
+    #[inline]
+    fn is_met(&self, place: u32, port: PortId, key: &Key) -> bool {
+        self.entries.get(place as usize).is_some_and(|entry| {
+            let is_its = entry.port == port.0 && entry.serial != 0;
+            is_its && self.mask(MaskId(entry.mask)).agrees(key, &entry.values)
+        })
     }
 
     /// Which use of its place a megaflow is.

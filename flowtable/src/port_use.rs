@@ -22,6 +22,8 @@ pub(crate) struct PortUse {
     pub(crate) tracking: u32,
     /// The megaflow that was added last, or [`GONE`].
     pub(crate) newest: u32,
+    /// The megaflow that was met last, or any.
+    pub(crate) met: u32,
 }
 
 /// A mask that is in use on a port.
@@ -75,6 +77,7 @@ impl PortUses {
                 flows: 0,
                 tracking: 0,
                 newest: 0,
+                met: 0,
             });
         }
     }

@@ -60,10 +60,11 @@ impl Passes<'_> {
         account: &Account,
     ) -> Result<(), Verdict> {
         self.scratch.trail.lose();
-        let (key, headers) = self.parse(packet);
+        let headers = self.parse(packet);
         let bad = Verdict::Drop(DropReason::FragmentBad);
         let part = Part::read(headers, packet.head(self.memory)).ok_or(bad)?;
-        let datagram = datagram_of(&key, &part, connect.zone, packet.ingress).ok_or(bad)?;
+        let datagram =
+            datagram_of(&self.scratch.key, &part, connect.zone, packet.ingress).ok_or(bad)?;
         // When its rest comes its batch is long over.
         let answers = self.outputs.account(packet.ingress);
         let answers = answers.filter(|of| std::ptr::eq(&***of, account)).map(Arc::clone);
@@ -121,13 +122,13 @@ impl Passes<'_> {
         let head = first.map_or(&*last, |first| &waited[first].1.packet);
         // As it is on its own.
         self.findings.whole = None;
-        let (key, headers) = self.parse(head);
+        let headers = self.parse(head);
         let bytes = head.head(self.memory);
         let start = Part::read(headers, bytes).ok_or(DropReason::FragmentBad)?.at;
         let said = (start, len as usize);
-        let (findings, now) = (&mut self.findings, self.millis);
+        let (findings, key, now) = (&mut self.findings, &self.scratch.key, self.millis);
         let to =
-            self.tracker.connect_datagram(findings, connect, (&key, headers, bytes), said, now)?;
+            self.tracker.connect_datagram(findings, connect, (key, headers, bytes), said, now)?;
         if let Some((message, to)) = to {
             // What is repeated ends where the rest begins, in front of the transport header.
             let whole = (start + len as usize).checked_sub(headers.l4.into());
@@ -143,13 +144,13 @@ impl Passes<'_> {
 
     /// Translates a fragment; `whole` is how much IP carries in all of them.
     fn translate_part(
-        &self,
+        &mut self,
         packet: &mut Packet,
         message: &Message,
         to: &Tuple,
         whole: Option<usize>,
     ) {
-        let (_, headers) = self.parse(packet);
+        let headers = self.parse(packet);
         translate(packet, headers, message, (to, whole), self.memory);
     }
 
@@ -159,7 +160,8 @@ impl Passes<'_> {
         let before = (self.findings, self.worth, self.gone);
         (self.worth, self.gone) = (Worth::of(&packet), false);
         self.depth += 1;
-        let verdict = match self.go_on(self.parse(&packet), aside, 0) {
+        let headers = self.parse(&packet);
+        let verdict = match self.go_on(headers, aside, 0) {
             Ok((found, headers)) => self.all_passes(&mut packet, headers, found, pool, &account),
             Err(verdict) => verdict,
         };

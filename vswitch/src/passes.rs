@@ -34,12 +34,14 @@ pub(crate) struct Scratch {
     pub(crate) trail: Trail,
     /// Where it has asked for its connection.
     pub(crate) zones: Zones,
+    /// What the packet says that was parsed last, and on its passes what is known besides.
+    pub(crate) key: Key,
 }
 
 impl Scratch {
     pub(crate) fn new() -> Self {
         let ops = std::array::from_fn(|_| Vec::with_capacity(Op::MOST));
-        Self { ops, trail: Trail::new(), zones: Zones::default() }
+        Self { ops, trail: Trail::new(), zones: Zones::default(), key: Key::ZERO }
     }
 }
 
@@ -105,7 +107,10 @@ impl Passes<'_> {
         self.cache.hold();
         self.findings = Findings::again(*tracked);
         let next = match self.cache.take_up(frozen) {
-            Some(aside) => self.go_on(self.parse(packet), aside, 0),
+            Some(aside) => {
+                let headers = self.parse(packet);
+                self.go_on(headers, aside, 0)
+            }
             None => Err(Verdict::Drop(DropReason::DecisionLimit)),
         };
         let verdict = match next {
@@ -155,25 +160,24 @@ impl Passes<'_> {
         if self.depth >= PASSES {
             return Err(Verdict::Drop(DropReason::PassLimit));
         }
-        let mut parsed = self.parse(packet);
-        let outcome = self.decide(packet, &mut parsed, aside, pool, account)?;
-        self.go_on(parsed, aside, outcome)
+        let mut headers = self.parse(packet);
+        let outcome = self.decide(packet, &mut headers, aside, pool, account)?;
+        self.go_on(headers, aside, outcome)
     }
 
-    /// What comes when a decision has come to `outcome`, for a packet that says this.
+    /// What comes when a decision has come to `outcome`, for the packet that was parsed last.
     pub(crate) fn go_on(
         &mut self,
-        (mut key, headers): (Key, Headers),
+        headers: Headers,
         aside: AsideId,
         outcome: u16,
     ) -> Result<(Found, Headers), Verdict> {
         let gone = Verdict::Drop(DropReason::DecisionLimit);
         let frozen = self.cache.asides().frozen(aside).ok_or(gone)?;
-        let tracked = &self.findings.tracked;
-        frozen.complete(&mut key, tracked, self.ingress.0, aside.0, outcome);
+        let (Scratch { key, trail, .. }, tracked) = (&mut *self.scratch, &self.findings.tracked);
+        frozen.complete(key, tracked, self.ingress.0, aside.0, outcome);
         let Worth { packets, bytes } = self.worth;
-        let resolved = self.cache.resume(aside, &key, packets, bytes, self.millis);
-        let trail = &mut self.scratch.trail;
+        let resolved = self.cache.resume(aside, key, packets, bytes, self.millis);
         let found = match resolved {
             Resolved::Cached(flow, found) => {
                 trail.pass(flow, self.cache.megaflows().serial(flow));
@@ -198,13 +202,16 @@ impl Passes<'_> {
         })
     }
 
-    pub(crate) fn parse(&self, packet: &Packet) -> (Key, Headers) {
-        let mut parsed = Key::ZERO;
-        let headers = parse(packet.head(self.memory), packet.len(), &mut parsed);
+    /// Finds the headers of a packet; its key is that of the packet alone then.
+    pub(crate) fn parse(&mut self, packet: &Packet) -> Headers {
+        let key = &mut self.scratch.key;
+        key.words_mut()[0] = 0;
+        key.words_mut()[Key::PARSED_WORDS..].fill(0);
+        let headers = parse(packet.head(self.memory), packet.len(), key);
         if let Some(whole) = self.findings.whole {
-            whole.write(&mut parsed);
+            whole.write(key);
         }
-        (parsed, headers.unwrap_or_default())
+        headers.unwrap_or_default()
     }
 
     /// Carries out one program.
@@ -231,18 +238,17 @@ impl Passes<'_> {
         verdict
     }
 
-    /// Takes the decision that a packet waits for which says `parsed`, also when it is taken. Answers
-    /// with what it comes to, or with the end of the packet.
+    /// Takes the decision that the packet waits for which was parsed last, also when it is taken.
+    /// Answers with what it comes to, or with the end of the packet.
     fn decide(
         &mut self,
         packet: &mut Packet,
-        parsed: &mut (Key, Headers),
+        headers: &mut Headers,
         aside: AsideId,
         pool: &mut FramePool,
         account: &Account,
     ) -> Result<u16, Verdict> {
         let gone = Verdict::Drop(DropReason::DecisionLimit);
-        let (key, headers) = (&parsed.0, parsed.1);
         let frozen = self.cache.asides().frozen(aside).ok_or(gone)?;
         if frozen.forgets {
             self.findings.forget();
@@ -258,24 +264,24 @@ impl Passes<'_> {
                 }
             }
             Decision::Larger { len, .. } => {
-                u16::from(wire_len(packet, headers) > usize::from(*len))
+                u16::from(wire_len(packet, *headers) > usize::from(*len))
             }
-            Decision::Select(selector) => selector.choose(key),
+            Decision::Select(selector) => selector.choose(&self.scratch.key),
             Decision::Connect(connect) if headers.fragment != Fragment::No => {
                 let connect = connect.clone();
                 self.gather(packet, &connect, aside, pool, account)?;
-                *parsed = self.parse(packet);
+                *headers = self.parse(packet);
                 return Ok(0);
             }
             Decision::Connect(connect) => {
                 self.scratch.zones.ask(connect.zone);
                 let (findings, place) = (&mut self.findings, (&mut *packet, self.memory));
-                let said = (key, headers);
+                let said = (&self.scratch.key, *headers);
                 let turn = self.tracker.connect(findings, connect, place, said, self.millis);
                 let turn = turn.map_err(Verdict::Drop)?;
                 self.scratch.trail.turn(&turn);
                 if turn.changed {
-                    *parsed = self.parse(packet);
+                    *headers = self.parse(packet);
                 }
                 return Ok(0);
             }

@@ -11,7 +11,7 @@ use conntrack::{
     Seen, Standing, Tuple, Tuples, Verdict,
 };
 use flowtable::{Connect, Tracked};
-use packet::{Headers, Key, Memory, Millis, Packet, Seed, Whole};
+use packet::{Headers, Key, Memory, Millis, Packet, Seed, Span, Whole};
 
 use crate::nat::translate;
 use crate::payload::rewrite;
@@ -29,8 +29,9 @@ pub struct Tracker {
 pub(crate) struct Findings {
     /// As its key says it.
     pub(crate) tracked: Tracked,
-    /// What it is, in the zone where it was judged last: a connection takes a packet once.
-    judged: Option<(u16, Judgement)>,
+    /// What it is, and what it was then, in the zone where it was judged last: a connection takes a
+    /// packet once.
+    judged: Option<(Tuple, Judgement)>,
     /// What its datagram says, if it is a fragment and all of it are here.
     pub(crate) whole: Option<Whole>,
     /// Whether what it announces there has been heard.
@@ -156,9 +157,10 @@ impl Tracker {
         message: &Message,
         now: Millis,
     ) -> Result<Turn, DropReason> {
-        let known = self.known(findings, connect.zone);
-        findings.heard &= known.is_some();
-        let mut turn = Turn { again: known.is_some(), ..Turn::default() };
+        let known = self.known(findings, &message.tuple);
+        let again = known.is_some_and(|known| known.connection.is_some());
+        findings.heard &= again;
+        let mut turn = Turn { again, ..Turn::default() };
         let mut judgement = known.unwrap_or_else(|| self.connections.judge(message, now));
         if connect.commit && judgement.verdict != Verdict::Invalid {
             judgement = self.commit(message, judgement, connect, now)?;
@@ -184,7 +186,7 @@ impl Tracker {
         {
             turn.standing = self.connections.standing(id, judgement.direction, seen);
         }
-        findings.judged = Some((connect.zone, judgement));
+        findings.judged = Some((message.tuple, judgement));
         findings.tracked = told(&message.tuple, judgement, connect, seen);
         Ok(turn)
     }
@@ -239,11 +241,15 @@ impl Tracker {
         &self.connections
     }
 
-    /// What a packet is, if that was found out in this zone and its connection is still there.
-    fn known(&self, findings: &Findings, zone: u16) -> Option<Judgement> {
-        let (_, judgement) = findings.judged.filter(|(judged_in, _)| *judged_in == zone)?;
-        let has_one = judgement.connection.is_some_and(|id| self.connections.has(id));
-        has_one.then_some(judgement)
+    /// What a packet is, if that was found out in this zone: of a connection that is still there, or
+    /// one that may begin another and is what it was.
+    fn known(&self, findings: &Findings, tuple: &Tuple) -> Option<Judgement> {
+        let (judged, judgement) = findings.judged.as_ref()?;
+        let is_known = match judgement.connection {
+            Some(id) => judged.zone() == tuple.zone() && self.connections.has(id),
+            None => judgement.verdict == Verdict::New && judged == tuple,
+        };
+        is_known.then_some(*judgement)
     }
 
     /// Keeps the connection of a packet, and writes to it what flows say.
@@ -342,41 +348,48 @@ fn tuple_of(key: &Key, zone: u16) -> Option<Tuple> {
 /// Whether source and destination of a connection are translated, as bits of `ct_state`.
 fn translations(Tuples { original, reply }: &Tuples) -> u32 {
     let Some(translated) = reply.reversed() else { return 0 };
-    let (before, after) = (original.ends(), translated.ends());
-    let src = (before.src, before.src_port) != (after.src, after.src_port);
-    let dst = (before.dst, before.dst_port) != (after.dst, after.dst_port);
+    let [src, dst] = original.differs(&translated);
     (if src { ct_state::SNAT } else { 0 }) | (if dst { ct_state::DNAT } else { 0 })
 }
 
 /// What flows see of a packet that belongs to no connection, and begins none.
 fn invalid(zone: u16) -> Tracked {
-    let bits = ct_state::INV | ct_state::TRK;
-    let key = Key::ZERO.with(Key::CT_STATE, bits).with(Key::CT_ZONE, zone);
-    tracked(&key)
+    let mut tracked = Tracked::default();
+    put(&mut tracked, Key::CT_STATE, (ct_state::INV | ct_state::TRK).into());
+    put(&mut tracked, Key::CT_ZONE, zone.into());
+    tracked
 }
 
 /// What flows see of a packet and its connection.
 fn words(bits: u32, zone: u16, original: &Tuple, mark: u32, label: u128) -> Tracked {
-    let [src, dst] = [original.src(), original.dst()].map(|address| match address {
-        std::net::IpAddr::V4(address) => u128::from(address.to_bits()),
-        std::net::IpAddr::V6(address) => address.to_bits(),
-    });
-    let [src_port, dst_port] = original.fields();
-    let key = Key::ZERO
-        .with(Key::CT_STATE, bits)
-        .with(Key::CT_ZONE, zone)
-        .with(Key::CT_MARK, mark)
-        .with(Key::CT_LABEL, label)
-        .with(Key::CT_NW_PROTO, original.proto())
-        .with(Key::CT_IPV6_SRC, src)
-        .with(Key::CT_IPV6_DST, dst)
-        .with(Key::CT_TP_SRC, src_port)
-        .with(Key::CT_TP_DST, dst_port);
-    tracked(&key)
+    let ([src, dst], [src_port, dst_port]) = (original.wide(), original.fields());
+    let mut tracked = Tracked::default();
+    for (span, value) in [
+        (Key::CT_STATE, bits.into()),
+        (Key::CT_MARK, mark.into()),
+        (Key::CT_ZONE, zone.into()),
+        (Key::CT_NW_PROTO, original.proto().into()),
+        (Key::CT_TP_SRC, src_port.into()),
+        (Key::CT_TP_DST, dst_port.into()),
+    ] {
+        put(&mut tracked, span, value);
+    }
+    let label = [label >> 64, label & u128::from(u64::MAX)];
+    put_wide(&mut tracked, Key::CT_LABEL, label.map(|half| u64::try_from(half).unwrap_or(0)));
+    put_wide(&mut tracked, Key::CT_IPV6_SRC, src);
+    put_wide(&mut tracked, Key::CT_IPV6_DST, dst);
+    tracked
 }
 
-fn tracked(key: &Key) -> Tracked {
-    let mut tracked = Tracked::default();
-    tracked.copy_from_slice(&key.words()[Key::TRACKED]);
-    tracked
+/// Writes a field that is zero so far.
+#[inline]
+fn put(tracked: &mut Tracked, span: Span, value: u64) {
+    tracked[span.word() - Key::TRACKED.start] |= span.in_word(value);
+}
+
+/// Writes both words of a field of 128 bits.
+#[inline]
+fn put_wide(tracked: &mut Tracked, span: Span, [high, low]: [u64; 2]) {
+    let at = span.word() - Key::TRACKED.start;
+    (tracked[at - 1], tracked[at]) = (high, low);
 }
