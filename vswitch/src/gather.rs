@@ -60,7 +60,7 @@ impl Passes<'_> {
         account: &Account,
     ) -> Result<(), Verdict> {
         self.scratch.trail.lose();
-        let headers = self.parse(packet);
+        let headers = self.parse_anew(packet);
         let bad = Verdict::Drop(DropReason::FragmentBad);
         let part = Part::read(headers, packet.head(self.memory)).ok_or(bad)?;
         let datagram =
@@ -122,7 +122,7 @@ impl Passes<'_> {
         let head = first.map_or(&*last, |first| &waited[first].1.packet);
         // As it is on its own.
         self.findings.whole = None;
-        let headers = self.parse(head);
+        let headers = self.parse_anew(head);
         let bytes = head.head(self.memory);
         let start = Part::read(headers, bytes).ok_or(DropReason::FragmentBad)?.at;
         let said = (start, len as usize);
@@ -150,7 +150,7 @@ impl Passes<'_> {
         to: &Tuple,
         whole: Option<usize>,
     ) {
-        let headers = self.parse(packet);
+        let headers = self.parse_anew(packet);
         translate(packet, headers, message, (to, whole), self.memory);
     }
 
@@ -160,7 +160,7 @@ impl Passes<'_> {
         let before = (self.findings, self.worth, self.gone);
         (self.worth, self.gone) = (Worth::of(&packet), false);
         self.depth += 1;
-        let headers = self.parse(&packet);
+        let headers = self.parse_anew(&packet);
         let verdict = match self.go_on(headers, aside, 0) {
             Ok((found, headers)) => self.all_passes(&mut packet, headers, found, pool, &account),
             Err(verdict) => verdict,

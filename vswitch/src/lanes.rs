@@ -120,7 +120,7 @@ impl Lanes {
         }
         if sessions.has_tied() {
             for meeting in meetings {
-                sessions.prefetch_connections(meeting.guess, connections);
+                sessions.prefetch_rest(meeting.guess, connections);
             }
         }
     }

@@ -36,12 +36,30 @@ pub(crate) struct Scratch {
     pub(crate) zones: Zones,
     /// What the packet says that was parsed last, and on its passes what is known besides.
     pub(crate) key: Key,
+    /// Where its headers are.
+    headers: Headers,
+    /// Whether the packet is as it was then.
+    is_fresh: bool,
 }
 
 impl Scratch {
     pub(crate) fn new() -> Self {
         let ops = std::array::from_fn(|_| Vec::with_capacity(Op::MOST));
-        Self { ops, trail: Trail::new(), zones: Zones::default(), key: Key::ZERO }
+        Self {
+            ops,
+            trail: Trail::new(),
+            zones: Zones::default(),
+            key: Key::ZERO,
+            headers: Headers::default(),
+            is_fresh: false,
+        }
+    }
+
+    /// Takes over what was found in a packet that begins its passes.
+    pub(crate) fn know(&mut self, key: &Key, headers: Headers) {
+        const PARSED: std::ops::Range<usize> = 1..Key::PARSED_WORDS;
+        self.key.words_mut()[PARSED].copy_from_slice(&key.words()[PARSED]);
+        (self.headers, self.is_fresh) = (headers, true);
     }
 }
 
@@ -108,7 +126,7 @@ impl Passes<'_> {
         self.findings = Findings::again(*tracked);
         let next = match self.cache.take_up(frozen) {
             Some(aside) => {
-                let headers = self.parse(packet);
+                let headers = self.parse_anew(packet);
                 self.go_on(headers, aside, 0)
             }
             None => Err(Verdict::Drop(DropReason::DecisionLimit)),
@@ -203,15 +221,24 @@ impl Passes<'_> {
     }
 
     /// Finds the headers of a packet; its key is that of the packet alone then.
-    pub(crate) fn parse(&mut self, packet: &Packet) -> Headers {
-        let key = &mut self.scratch.key;
+    pub(crate) fn parse_anew(&mut self, packet: &Packet) -> Headers {
+        self.scratch.is_fresh = false;
+        self.parse(packet)
+    }
+
+    /// The same, unless nothing has changed the packet since.
+    fn parse(&mut self, packet: &Packet) -> Headers {
+        let Scratch { key, headers, is_fresh, .. } = &mut *self.scratch;
         key.words_mut()[0] = 0;
         key.words_mut()[Key::PARSED_WORDS..].fill(0);
-        let headers = parse(packet.head(self.memory), packet.len(), key);
-        if let Some(whole) = self.findings.whole {
-            whole.write(key);
+        if !*is_fresh {
+            *headers = parse(packet.head(self.memory), packet.len(), key).unwrap_or_default();
+            if let Some(whole) = self.findings.whole {
+                whole.write(key);
+            }
+            *is_fresh = true;
         }
-        headers.unwrap_or_default()
+        *headers
     }
 
     /// Carries out one program.
@@ -233,7 +260,11 @@ impl Passes<'_> {
             }
             Found::Once => ops.extend_from_slice(self.cache.once()),
         }
+        let changes_nothing = matches!(ops[..], [Op::Resume(_)]);
+        self.scratch.is_fresh &= changes_nothing;
         let verdict = act(&ops, packet, headers, self.memory, pool, account, self);
+        // Copies may have taken passes meanwhile.
+        self.scratch.is_fresh &= changes_nothing;
         self.scratch.ops[self.depth] = ops;
         verdict
     }
@@ -270,7 +301,7 @@ impl Passes<'_> {
             Decision::Connect(connect) if headers.fragment != Fragment::No => {
                 let connect = connect.clone();
                 self.gather(packet, &connect, aside, pool, account)?;
-                *headers = self.parse(packet);
+                *headers = self.parse_anew(packet);
                 return Ok(0);
             }
             Decision::Connect(connect) => {
@@ -281,7 +312,7 @@ impl Passes<'_> {
                 let turn = turn.map_err(Verdict::Drop)?;
                 self.scratch.trail.turn(&turn);
                 if turn.changed {
-                    *headers = self.parse(packet);
+                    *headers = self.parse_anew(packet);
                 }
                 return Ok(0);
             }

@@ -214,10 +214,14 @@ impl Sessions {
         guess
     }
 
-    /// Fetches the connections of the session at a place that [`Sessions::guess`] has said a while ago.
+    /// Fetches what else the session needs that is at a place which [`Sessions::guess`] has said a while
+    /// ago: its connections, and what is compared besides.
     #[inline]
-    pub(crate) fn prefetch_connections(&self, guess: u32, connections: &Connections) {
+    pub(crate) fn prefetch_rest(&self, guess: u32, connections: &Connections) {
         let Some(session) = self.sessions.get(guess as usize) else { return };
+        if session.used & HAS_REST != 0 {
+            prefetch(&session.rest_mask);
+        }
         if session.used & HAS_TIES != 0 {
             self.ties[guess as usize].prefetch(connections);
         }

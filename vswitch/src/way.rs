@@ -450,6 +450,7 @@ impl Way {
         }
         if self.cache.has_asides(found) {
             self.fetch_connections(batch.len() - self.verdicts.len(), lane);
+            self.scratch.know(&self.lanes.keys[lane], headers);
             self.pass_on(batch, headers, found, account);
             return None;
         }
