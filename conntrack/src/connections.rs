@@ -1,6 +1,7 @@
 //! Connection tracking: what a packet is to the connections that are known.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use api::{Alg, Nat};
@@ -9,6 +10,7 @@ use packet::{Headers, Millis, Seed, Transport};
 use crate::Direction;
 use crate::connection::Connection;
 use crate::hear;
+use crate::host::Host;
 use crate::kin::Kin;
 use crate::message::{Content, Message, is_datagram, transport};
 use crate::nat;
@@ -34,6 +36,7 @@ pub struct Connections {
     /// What decides about ports.
     dice: AtomicU64,
     settings: SharedSettings,
+    pub(crate) host: Host,
     tally: Tally,
     /// When places were last looked at.
     swept: AtomicU32,
@@ -108,6 +111,7 @@ impl Connections {
             seed: Seed(seed.hash([0])),
             dice: AtomicU64::new(seed.hash([1])),
             settings: SharedSettings::new(Settings::default()),
+            host: Host::new(Seed(seed.hash([2]))),
             tally: Tally::default(),
             swept: AtomicU32::new(0),
         }
@@ -127,6 +131,33 @@ impl Connections {
     /// From now on they are as strict as this.
     pub fn set_settings(&self, settings: Settings) {
         self.settings.set(settings);
+    }
+
+    /// The ports, and identifiers of queries, that they are given at addresses of the host.
+    pub fn reserved_ports(&self) -> RangeInclusive<u16> {
+        self.host.reserved()
+    }
+
+    /// From now on they are given these there.
+    pub fn set_reserved_ports(&self, ports: &RangeInclusive<u16>) {
+        self.host.set_reserved(ports);
+    }
+
+    /// How many addresses of the host are known.
+    pub fn host_addresses(&self) -> u32 {
+        self.host.len()
+    }
+
+    /// How many there may be.
+    pub const fn most_host_addresses() -> usize {
+        Host::MOST
+    }
+
+    /// From now on the host uses these addresses: connections that are made with one of them are given
+    /// only ports that are reserved. Answers how many of them have found no room, and are as any
+    /// other. One thread at a time.
+    pub fn set_host_addresses(&self, addresses: impl IntoIterator<Item = IpAddr>) -> usize {
+        self.host.set(addresses)
     }
 
     /// What their zones may have.
@@ -319,7 +350,7 @@ impl Connections {
     ) -> Result<ConnectionId, NotMade> {
         let expectations = &self.table.relations().expectations;
         let is_expected = |reply: &Tuple| expectations.find(reply, beginning.now).is_some();
-        let translated = nat::candidates(nat, from, self.seed, self.roll());
+        let translated = nat::candidates(nat, from, &self.host, self.seed, self.roll());
         let replies = translated.filter_map(|tuple| tuple.reversed());
         self.table.insert(beginning, replies.filter(|reply| !is_expected(reply)))
     }

@@ -256,11 +256,16 @@ impl Speaker<'_> {
             return self.expect(watch, port, port).map(|()| port);
         }
         let dice = self.connections.roll();
-        let others = (0..TRIES).map(|n| {
+        let reserved = self.connections.host.ports_of(self.outer.dst());
+        let may_keep = reserved.as_ref().is_none_or(|reserved| reserved.contains(&port));
+        let ports = reserved.unwrap_or(1024..=u16::MAX);
+        let [first, count] = [u32::from(*ports.start()), u32::try_from(ports.len()).unwrap_or(1)];
+        let others = (0..TRIES).filter_map(|n| {
             let spread = u16::try_from(dice >> 48).unwrap_or(0).wrapping_add(n.wrapping_mul(509));
-            1024 + spread % (u16::MAX - 1023)
+            u16::try_from(first + u32::from(spread) % count).ok()
         });
-        for outer in std::iter::once(port).chain(others) {
+        let own = may_keep.then_some(port);
+        for outer in own.into_iter().chain(others) {
             if self.is_in_use(outer) {
                 continue;
             }

@@ -18,6 +18,7 @@ mod ftp;
 mod gone;
 mod grace;
 mod hear;
+mod host;
 mod index;
 mod kin;
 mod message;

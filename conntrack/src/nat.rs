@@ -2,10 +2,12 @@
 //! are tried.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use api::{Nat, NatChoice, NatRange};
 use packet::{Seed, icmp};
 
+use crate::host::Host;
 use crate::tuple::{Ends, Tuple};
 
 /// So many are tried; if all are taken, the connection is not made.
@@ -15,6 +17,7 @@ const TRIES: u64 = 256;
 pub(crate) fn candidates(
     nat: &Nat,
     original: Tuple,
+    host: &Host,
     seed: Seed,
     dice: u64,
 ) -> impl Iterator<Item = Tuple> + use<> {
@@ -25,8 +28,11 @@ pub(crate) fn candidates(
     let hash = hash(&range, &ends, seed);
     let first = address(&range, own, hash);
     let port = port_of(&ends, is_src);
-    let ports = ports(&range, &ends, is_src);
-    let count = ports.map_or(0, |(least, most)| u64::from(most - least) + 1);
+    let mut ports = ports(&range, &ends, is_src);
+    if let Some(reserved) = host.ports_of(first) {
+        ports = ports.map(|asked| of_host(asked, &range, is_src, &reserved));
+    }
+    let count = ports.map_or(0, |(least, most)| (u64::from(most) + 1).saturating_sub(least.into()));
     let keeps =
         range.choice.is_none() && ports.is_none_or(|(least, most)| (least..=most).contains(&port));
     let start = if range.choice == Some(NatChoice::Hash) { hash >> 32 } else { dice };
@@ -97,6 +103,24 @@ fn ports(range: &NatRange, ends: &Ends, is_src: bool) -> Option<(u16, u16)> {
     }
 }
 
+/// What is left of ports that may be tried at an address of the host; nothing if the first is beyond
+/// the last.
+fn of_host(
+    asked: (u16, u16),
+    range: &NatRange,
+    is_src: bool,
+    reserved: &RangeInclusive<u16>,
+) -> (u16, u16) {
+    let (least, most) = match range.ports {
+        // A flow that names one port of a service knows who answers there.
+        Some((first, last)) if !is_src && first == last => return asked,
+        Some(asked) => asked,
+        // Who is given another port anyway is given any of them.
+        None => (0, u16::MAX),
+    };
+    (least.max(*reserved.start()), most.min(*reserved.end()))
+}
+
 const fn has_ports(proto: u8) -> bool {
     is_query(proto)
         || matches!(proto, packet::tcp::PROTO | packet::udp::PROTO | packet::sctp::PROTO)
@@ -119,7 +143,7 @@ const fn set_port(ends: &mut Ends, is_src: bool, port: u16) {
     }
 }
 
-fn halves(wide: u128) -> [u64; 2] {
+pub(crate) fn halves(wide: u128) -> [u64; 2] {
     [wide >> 64, wide & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or(0))
 }
 
@@ -133,11 +157,18 @@ mod tests {
         Tuple::new(Ends { src, dst, src_port, dst_port: 80, proto }, 5).unwrap()
     }
 
+    /// It uses one address.
+    fn host() -> Host {
+        let host = Host::new(Seed(7));
+        host.set([[9, 9, 9, 9].into()]);
+        host
+    }
+
     fn of(nat: &str, tuple: Tuple) -> Vec<Tuple> {
         let flow = format!("tcp,actions=ct(commit,nat({nat}))");
         let flow: api::FlowMod = flow.parse().unwrap();
         let Some([api::Action::Ct(ct)]) = flow.actions.as_deref() else { panic!("{flow:?}") };
-        candidates(&ct.nat.unwrap(), tuple, Seed(7), 12_345).collect()
+        candidates(&ct.nat.unwrap(), tuple, &host(), Seed(7), 12_345).collect()
     }
 
     #[test]
@@ -182,6 +213,27 @@ mod tests {
         };
         assert!(addresses("src=1.2.3.4-1.2.3.11").len() > 4);
         assert_eq!(addresses("src=1.2.3.4-1.2.3.11,persistent").len(), 1);
+    }
+
+    #[test]
+    fn at_an_address_of_the_host_ports_are_reserved() {
+        let ports = |nat: &str, port| {
+            let tried = of(nat, original(port, 6));
+            tried.iter().map(|tuple| tuple.ends().src_port).collect::<Vec<_>>()
+        };
+        assert!(ports("src=9.9.9.9", 80).iter().all(|port| *port >= 61_000));
+        assert_eq!(ports("src=9.9.9.9", 62_000)[0], 62_000);
+        assert_ne!(ports("src=9.9.9.9", 5000)[0], 5000);
+        assert_eq!(ports("src=9.9.9.9:60990-61000", 5000), [61_000]);
+        assert!(ports("src=9.9.9.9:4000-6000", 5000).is_empty());
+        let served = |nat: &str| {
+            let tried = of(nat, original(5000, 6));
+            tried.iter().map(|tuple| tuple.ends().dst_port).collect::<Vec<_>>()
+        };
+        assert_eq!(served("dst=9.9.9.9"), [80]);
+        assert_eq!(served("dst=9.9.9.9:6443")[0], 6443);
+        assert_eq!(served("dst=9.9.9.9:60999-61000"), [61_000]);
+        assert!(served("dst=9.9.9.9:6443-6444").is_empty());
     }
 
     #[test]

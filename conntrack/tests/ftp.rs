@@ -187,6 +187,25 @@ proptest! {
 }
 
 #[test]
+fn at_an_address_of_the_host_a_reserved_port_is_announced() {
+    let mut talk = Talk::new(1000);
+    talk.connections.set_host_addresses([OUTSIDE.0.into()]);
+    let mut announced = |seq: u32, port| {
+        let said = frame(CLIENT, SERVER, tcp::ACK, [seq, 500], &said(Ok(port), "10,0,0,1"));
+        let heard = talk.take(Direction::Original, &said).unwrap();
+        let text = String::from_utf8(rewritten(&said, &heard).1).unwrap();
+        let [high, low] = *text.trim_end().rsplitn(3, ',').take(2).collect::<Vec<_>>() else {
+            panic!("{text}")
+        };
+        let port = u16::from_be_bytes([low, high].map(|byte| byte.parse().unwrap()));
+        (port, seq + u32::try_from(said.len() - TEXT).unwrap())
+    };
+    let (port, next) = announced(1000, 2000);
+    assert!((61_000..=65_535).contains(&port), "{port}");
+    assert_eq!(announced(next, 62_000).0, 62_000);
+}
+
+#[test]
 fn what_is_sent_again_must_say_the_same() {
     let mut talk = Talk::new(1000);
     let mut say = |text: &[u8]| {

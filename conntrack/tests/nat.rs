@@ -14,7 +14,7 @@ use api::{Action, FlowMod, Nat};
 use conntrack::{
     Connections, Content, Direction, Ends, Judgement, Message, NotMade, Notes, Tuple, Verdict,
 };
-use packet::{Millis, Seed, udp};
+use packet::{Millis, Seed, icmp, sctp, tcp, udp};
 use proptest::prelude::*;
 
 /// As a flow says it.
@@ -129,4 +129,101 @@ fn what_is_not_made_keeps_no_place() {
     (0..9).for_each(|_| assert_eq!(made(5000), Err(NotMade::Exists)));
     let other = connections.commit(&from(5002), None, &Notes::default(), NOW);
     assert_eq!((other.is_ok(), connections.len()), (true, 2));
+}
+
+/// A first packet of a protocol.
+fn first(proto: u8, port: u16, server: u8) -> Message {
+    let [src, dst] = [[10, 0, 0, 1], [192, 0, 2, server]].map(IpAddr::from);
+    let (dst_port, content) = match proto {
+        icmp::PROTO => (8 << 8, Content::Question),
+        udp::PROTO => (53, Content::Udp),
+        _ => (80, Content::Other),
+    };
+    let ends = Ends { src, dst, src_port: port, dst_port, proto };
+    Message { tuple: Tuple::new(ends, 3).unwrap(), content }
+}
+
+proptest! {
+    /// What the host uses and what is reserved may change at any time: the next connection goes by it.
+    #[test]
+    fn at_an_address_of_the_host_every_port_is_reserved(
+        steps in prop::collection::vec(
+            (
+                prop::collection::hash_set(0..8u8, 0..6),
+                (any::<u16>(), 0..300u16),
+                prop::option::of((any::<u16>(), 0..2000u16)),
+                prop::sample::select(vec![
+                    icmp::PROTO, udp::PROTO, tcp::PROTO, sctp::PROTO,
+                ]),
+                (any::<u16>(), any::<bool>()),
+                prop::sample::select(vec!["", ",random", ",hash", ",persistent"]),
+            ),
+            1..40,
+        ),
+    ) {
+        let connections = Connections::new(4000, 0, Seed(7));
+        let mut without_port = 0;
+        for (server, (host, (from, more), asked, proto, (port, is_near), choice)) in (0u8..).zip(steps) {
+            let reserved = from..=from.saturating_add(more);
+            let port = if is_near { from.saturating_add(port % 16) } else { port };
+            connections.set_reserved_ports(&reserved);
+            connections.set_host_addresses(host.iter().map(|n| [198, 51, 100, *n].into()));
+            prop_assert_eq!(connections.host_addresses() as usize, host.len());
+            let asked = asked.map(|(from, more)| from.max(1)..=from.max(1).saturating_add(more));
+            let asked_text = asked.as_ref().map_or(String::new(), |asked| {
+                format!(":{}-{}", asked.start(), asked.end())
+            });
+            // A choice needs a range of ports or addresses, which this is.
+            let nat = nat(&format!("src=198.51.100.0-198.51.100.7{asked_text}{choice}"));
+            let is_asked =
+                |port: u16| asked.as_ref().is_none_or(|asked| asked.contains(&port));
+            let may = |port: u16| reserved.contains(&port) && is_asked(port);
+            let mut taken = HashSet::new();
+            for n in 0..5 {
+                match translated(&connections, &first(proto, port ^ n, server), &nat) {
+                    Ok(becomes) => {
+                        let IpAddr::V4(address) = becomes.src() else { panic!("{becomes:?}") };
+                        let (own, given) = (port ^ n, becomes.src_port());
+                        let is_host = host.contains(&address.octets()[3]);
+                        prop_assert!(!is_host || may(given), "{given} of {asked:?} and {reserved:?}");
+                        // Elsewhere these stay below 1024, but not what they are.
+                        let is_odd = matches!(own, 0 | 512..600) && proto != icmp::PROTO;
+                        let may_keep = if is_host {
+                            may(own)
+                        } else {
+                            is_asked(own) && (asked.is_some() || !is_odd)
+                        };
+                        let keeps = !matches!(choice, ",random" | ",hash") && may_keep;
+                        let is_free = !taken.contains(&(address, own));
+                        prop_assert!(!keeps || !is_free || given == own, "{given}, not {own}");
+                        taken.insert((address, given));
+                    }
+                    Err(NotMade::NoPort) => {
+                        // All of few are tried; of many none is taken yet.
+                        let few = (0..=u16::MAX).filter(|port| may(*port)).count();
+                        prop_assert!(few < 5, "{} could be given", few);
+                        without_port += 1;
+                    }
+                    Err(other) => prop_assert!(false, "{:?}", other),
+                }
+            }
+        }
+        prop_assert_eq!(connections.stats().without_port, without_port);
+    }
+}
+
+#[test]
+fn reserved_ports_that_are_all_taken_are_counted() {
+    let connections = Connections::new(1000, 0, Seed(7));
+    connections.set_host_addresses([[198, 51, 100, 1].into()]);
+    connections.set_reserved_ports(&(61_000..=61_099));
+    let nat = nat("src=198.51.100.1");
+    let from = |port| translated(&connections, &first(udp::PROTO, port, 1), &nat);
+    let given: HashSet<u16> = (1..=100).map(|port| from(port).unwrap().src_port()).collect();
+    assert_eq!(given, (61_000..=61_099).collect());
+    assert_eq!(from(101), Err(NotMade::NoPort));
+    assert_eq!(connections.stats().without_port, 1);
+    // No longer the host's, it has all others to give.
+    connections.set_host_addresses([]);
+    assert_eq!(from(101).unwrap().src_port(), 101);
 }
