@@ -16,6 +16,7 @@
 //! carries for us stays when our process ends, and drops what is ours, until a port is given up by
 //! [`Port::release`].
 
+mod addresses;
 mod atomics;
 pub mod bpf;
 mod dummy;
@@ -39,6 +40,7 @@ mod tap;
 pub mod tc;
 mod xdp;
 
+pub use addresses::AddressMonitor;
 pub use dummy::{Dummy, DummyHandle, Injected};
 pub use error::Error;
 pub use internal::{Internal, InternalOptions};

@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::net::IpAddr;
+
 use common::Result;
 use hw::bpf::{Code, Kind, Program, Register::R0};
-use hw::{LinkChange, LinkEvent, LinkMonitor, Links, XdpPlace};
+use hw::{AddressMonitor, LinkChange, LinkEvent, LinkMonitor, Links, XdpPlace};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use testnet::TestNet;
 
@@ -69,6 +71,50 @@ fn every_change_is_told_once_it_happens() -> Result {
 
         net.run("ip link delete dev aa")?;
         assert_eq!(next(&mut monitor, LinkChange::Vanished)?.link.name, "aa");
+        Ok(())
+    })?
+}
+
+#[test]
+#[ignore = "needs root: run by cargo xtask test"]
+fn addresses_that_come_and_go_are_known() -> Result {
+    let net = TestNet::new()?;
+    let _host = net.host("a", "10.0.0.1/24")?;
+    net.run("ip address add 192.0.2.7/24 dev a")?;
+    net.inside(|| -> Result {
+        let mut monitor = AddressMonitor::open()?;
+        let knows = |monitor: &AddressMonitor, address: &str| -> Result<bool> {
+            Ok(monitor.addresses().contains(&address.parse::<IpAddr>()?))
+        };
+        assert!(knows(&monitor, "192.0.2.7")?, "what exists is known");
+        let mut until = |address: &str, is_there: bool| -> Result {
+            for _ in 0..10 {
+                let mut fds = [PollFd::new(&monitor, PollFlags::IN)];
+                let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+                if poll(&mut fds, Some(&second))? == 0 {
+                    break;
+                }
+                let changed = monitor.has_changed()?;
+                if knows(&monitor, address)? == is_there {
+                    assert!(changed, "it was not so before");
+                    return Ok(());
+                }
+            }
+            Err(format!("nobody told of {address}").into())
+        };
+        net.run("ip address add 192.0.2.8/32 dev a")?;
+        until("192.0.2.8", true)?;
+        net.run("sysctl -qw net.ipv6.conf.a.disable_ipv6=0")?;
+        net.run("ip address add fd00::8/64 dev a nodad")?;
+        until("fd00::8", true)?;
+        net.run("ip address add 192.0.2.9 peer 192.0.2.10 dev a")?;
+        until("192.0.2.9", true)?;
+        net.run("ip address del 192.0.2.8/32 dev a")?;
+        until("192.0.2.8", false)?;
+        // All go with their interface.
+        net.run("ip link delete dev a")?;
+        until("192.0.2.7", false)?;
+        assert!(!knows(&monitor, "192.0.2.10")?, "the other end's");
         Ok(())
     })?
 }
