@@ -88,6 +88,9 @@ fn print_counts(out: &mut Output, counts: &CtCounts) -> io::Result<()> {
         ("invalid packets", invalid),
     ];
     lines.iter().try_for_each(|(what, count)| out.line(format_args!("{what:<16} {count}")))?;
+    let [first, last] = counts.reserved_ports;
+    out.line(format_args!("{:<16} {first}-{last}", "reserved ports"))?;
+    out.line(format_args!("{:<16} {}", "host addresses", counts.host_addresses))?;
     match counts.kinds.as_deref() {
         None | Some([]) => Ok(()),
         Some(kinds) => print_kinds(out, kinds),

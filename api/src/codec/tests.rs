@@ -390,6 +390,8 @@ fn connections_round_trip() {
         clashed: 7,
         without_port: 8,
         invalid: 9,
+        reserved_ports: [61_000, 65_535],
+        host_addresses: 11,
         kinds: Some(vec![kind]),
     };
     send::<request::CtStats>(&counts, R::CtStats);

@@ -135,6 +135,10 @@ pub struct CtCounts {
     pub without_port: u64,
     /// Packets that could belong to none.
     pub invalid: u64,
+    /// The first and the last port that they are given at addresses of the host.
+    pub reserved_ports: [u16; 2],
+    /// How many addresses of the host are known.
+    pub host_addresses: u64,
     /// Those there are, by protocol and state, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kinds: Option<Vec<ConnectionKind>>,

@@ -83,6 +83,9 @@ clashes with another that has a tuple of its own: if a second worker has just
 made that one for the same ends the packet is judged again, else it is dropped
 as ct-clash.
 
+Reserved ports are those that nat gives at addresses that the host has, of which
+so many are known.
+
 Examples:
   ofctl ct-stats
   ofctl ct-stats -m

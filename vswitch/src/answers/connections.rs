@@ -73,6 +73,8 @@ impl Control {
             clashed,
             without_port,
             invalid,
+            reserved_ports: connections.reserved_ports().into_inner().into(),
+            host_addresses: connections.host_addresses().into(),
             kinds: stats.kinds.then(|| self.kinds()),
         }
     }
