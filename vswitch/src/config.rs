@@ -27,6 +27,9 @@
 //! limit = 0                   # connections of each zone; as many as there is room for if 0
 //! timeouts = {}               # seconds; such as { tcp_established = 86400, udp_multiple = 60 }
 //!
+//! [nat]
+//! reserved_ports = "61000-65535"   # what connections are given at addresses that the host has too
+//!
 //! [[bridge]]
 //! name = "br0"
 //! flows = ["priority=0,actions=normal"]
@@ -52,6 +55,8 @@ use api::{CtTimeouts, FlowError, QueueSettings};
 use conntrack::{Connections, Settings};
 use serde::{Deserialize, Deserializer, de};
 
+use crate::reserved::ReservedPorts;
+
 /// What the file says, or would.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
@@ -70,6 +75,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// How connections are tracked.
     pub connections: ConnectionsConfig,
+    /// How they are translated.
+    pub nat: NatConfig,
     /// The bridges.
     #[serde(rename = "bridge")]
     pub bridges: Vec<BridgeConfig>,
@@ -150,6 +157,14 @@ impl Default for ConnectionsConfig {
     }
 }
 
+/// How connections are translated, whatever flows say.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct NatConfig {
+    /// The ports, and identifiers of queries, that they are given at addresses that the host has too.
+    pub reserved_ports: ReservedPorts,
+}
+
 /// A bridge.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -217,6 +232,7 @@ impl Default for Config {
             workers: WorkersConfig::default(),
             limits: LimitsConfig::default(),
             connections: ConnectionsConfig::default(),
+            nat: NatConfig::default(),
             bridges: Vec::new(),
         }
     }
@@ -424,6 +440,8 @@ mod tests {
         let key = error("[connections.timeouts]\ntcp_estab = 5");
         assert!(key.contains("line 2") && key.contains("`tcp_estab` is none of tcp_syn_sent,"));
         assert!(error("[connections]\nlimit = -1").contains("line 2"));
+        let ports = error("[nat]\nreserved_ports = '70000-5'");
+        assert!(ports.contains("line 2") && ports.contains("`70000-5` is no range"), "{ports}");
         assert!(error("[workers]\ncpus = [1, 1]").contains("CPU 1 stands there twice"));
         let port =
             |rest: &str| error(&format!("[[bridge]]\nname='b'\n[[bridge.port]]\nname='p'\n{rest}"));

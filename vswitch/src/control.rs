@@ -4,12 +4,14 @@
 //! that state, and answers with a [`Reply`]. How flows are changed stands in `changes.rs`.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::reply::RemovedReason;
 use api::request::PortRef;
 use api::{Failure, Reply, Request};
+use conntrack::Connections;
 use flowtable::{BridgeId, Edit, Limits, Rule, Tables};
 use packet::{Depot, Memory, Millis, Seed};
 
@@ -185,6 +187,17 @@ impl Control {
                 return Err(Failure::internal("what is shown belongs to its connection"));
             }
         })
+    }
+
+    /// From now on connections know these addresses to be the host's.
+    pub fn set_host_addresses(&self, addresses: &BTreeSet<IpAddr>) {
+        let connections = self.crew.connections();
+        let most = Connections::most_host_addresses();
+        let was_full = connections.host_addresses() as usize >= most;
+        let left_out = connections.set_host_addresses(addresses.iter().copied());
+        if left_out > 0 && !was_full {
+            tracing::warn!(most, left_out, "the host has too many addresses to know all");
+        }
     }
 
     /// The bridge of this name, or the only one.

@@ -37,6 +37,7 @@ pub mod publish;
 pub mod queue;
 mod queueing;
 pub mod queues;
+pub mod reserved;
 pub mod server;
 pub mod session;
 pub mod setup;

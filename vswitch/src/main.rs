@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 use flowtable::Limits;
 use hw::shortcut::Generation;
-use hw::{LargeInHugePages, LinkMonitor};
+use hw::{AddressMonitor, LargeInHugePages, LinkMonitor};
 use packet::{Depot, Seed};
 use rustix::thread::CapabilitySet;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -61,9 +61,13 @@ fn run(arguments: &Arguments) -> Result<()> {
         .with_context(|| format!("cannot listen at {}", config.socket.display()))?;
     let mut control = Control::new(plan(&config)?).context("cannot start the workers")?;
     let links = LinkMonitor::open()?;
+    config.nat.reserved_ports.look_at_kernel();
+    // No packet passes before they are known.
+    let addresses = AddressMonitor::open()?;
+    control.set_host_addresses(addresses.addresses());
     setup::set_up(&mut control, &config)?;
     tracing::info!(socket = %config.socket.display(), "ready");
-    Server::new(listener, links, end).run(&mut control)?;
+    Server::new(listener, links, end).with_addresses(addresses).run(&mut control)?;
     tracing::info!("ending: interfaces drop what was ours until a switch is back");
     control.stop();
     Ok(())

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hw::LinkMonitor;
+use hw::{AddressMonitor, LinkMonitor};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FlockOperation;
 use rustix::net::UCred;
@@ -106,6 +106,7 @@ impl Drop for Listener {
 pub struct Server {
     listener: Listener,
     links: LinkMonitor,
+    addresses: Option<AddressMonitor>,
     /// Readable when the process is to end.
     end: UnixStream,
     connections: Vec<Connection>,
@@ -120,6 +121,7 @@ impl Server {
         Self {
             listener,
             links,
+            addresses: None,
             end,
             connections: Vec::new(),
             watchdog: Watchdog::default(),
@@ -128,11 +130,18 @@ impl Server {
         }
     }
 
+    /// The same, which has connections know the addresses that the host has.
+    #[must_use]
+    pub fn with_addresses(self, addresses: AddressMonitor) -> Self {
+        Self { addresses: Some(addresses), ..self }
+    }
+
     /// Serves until told to end.
     pub fn run(&mut self, control: &mut Control) -> io::Result<()> {
         let mut patience = Duration::ZERO;
         while !self.wait(control, patience)? {
             self.follow_links(control);
+            self.follow_addresses(control);
             control.hear();
             self.accept(control);
             let busy = self.serve(control);
@@ -161,6 +170,7 @@ impl Server {
                 .iter()
                 .map(|connection| PollFd::new(connection, connection.interest())),
         );
+        fds.extend(self.addresses.iter().map(|addresses| readable(addresses.as_fd())));
         fds.extend(control.crew.members().iter().map(|member| readable(member.desk.bell())));
         let timeout = Timespec::try_from(patience).ok();
         match poll(&mut fds, timeout.as_ref()) {
@@ -174,6 +184,15 @@ impl Server {
             Ok(events) if events.is_empty() => {}
             Ok(events) => control.links_changed(&events),
             Err(error) => tracing::warn!(%error, "changes of interfaces may have been missed"),
+        }
+    }
+
+    fn follow_addresses(&mut self, control: &Control) {
+        let Some(addresses) = &mut self.addresses else { return };
+        match addresses.has_changed() {
+            Ok(false) => {}
+            Ok(true) => control.set_host_addresses(addresses.addresses()),
+            Err(error) => tracing::warn!(%error, "changes of addresses may have been missed"),
         }
     }
 

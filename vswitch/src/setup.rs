@@ -50,6 +50,7 @@ pub fn check(config: &Config) -> Result<(), SetupError> {
 /// Everything but opening the ports, which it answers with.
 fn prepare(control: &mut Control, config: &Config) -> Result<Vec<PortId>, SetupError> {
     config.connections.apply(control.crew.connections());
+    config.nat.reserved_ports.apply(control.crew.connections());
     let mut ports = Vec::new();
     for bridge in &config.bridges {
         let refused =

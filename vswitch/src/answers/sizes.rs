@@ -2,7 +2,7 @@
 
 use api::reply::{Limit, Limits, Memory, MemoryUse};
 use api::{Action, Failure, FlowMod};
-use conntrack::Zones;
+use conntrack::{Connections, Zones};
 use flowtable::{Groups, MacTable, Megaflows, Meters, Rule, RuleStats, Tables};
 use packet::FRAME_SIZE;
 
@@ -119,6 +119,12 @@ impl Control {
                 Zones::most_timed() as u64,
                 connections.zones().timed().count() as u64,
                 "refused",
+            ),
+            switch(
+                "addresses of the host",
+                Connections::most_host_addresses() as u64,
+                connections.host_addresses().into(),
+                "connections are given any port at others",
             ),
             switch(
                 "clients",
