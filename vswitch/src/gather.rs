@@ -168,6 +168,7 @@ impl Passes<'_> {
         self.depth -= 1;
         let gone = self.gone;
         (self.findings, self.worth, self.gone) = before;
+        self.findings = self.findings.behind_others();
         match verdict {
             Verdict::Send(port) => self.outputs.copy(port, packet),
             Verdict::Hold => packet.free(pool),

@@ -263,7 +263,7 @@ impl Passes<'_> {
         let changes_nothing = matches!(ops[..], [Op::Resume(_)]);
         self.scratch.is_fresh &= changes_nothing;
         let verdict = act(&ops, packet, headers, self.memory, pool, account, self);
-        // Copies may have taken passes meanwhile.
+        // If copies have taken passes meanwhile, they were parsed.
         self.scratch.is_fresh &= changes_nothing;
         self.scratch.ops[self.depth] = ops;
         verdict
@@ -392,8 +392,9 @@ impl Exit for Passes<'_> {
         pool: &mut FramePool,
         account: &Account,
     ) {
-        // What is found out about a copy concerns it alone.
+        // What is found out about a copy concerns it alone, and it says what it says.
         let findings = self.findings;
+        self.scratch.is_fresh = false;
         self.scratch.trail.lose();
         let verdict = match self.next(&mut copy, aside, pool, account) {
             Ok((found, headers)) => {
@@ -404,7 +405,7 @@ impl Exit for Passes<'_> {
             }
             Err(verdict) => verdict,
         };
-        self.findings = findings;
+        self.findings = findings.behind_others();
         match verdict {
             Verdict::Send(port) => self.copy(port, copy),
             Verdict::Consume => self.consume(copy, pool, account),

@@ -57,6 +57,14 @@ impl Findings {
         Self { tracked, judged: None, heard: false, whole: None }
     }
 
+    /// The same after other packets have taken passes, or copies of this one: they may have begun the
+    /// connection that it would have begun.
+    #[must_use]
+    pub(crate) fn behind_others(self) -> Self {
+        let judged = self.judged.filter(|(_, judgement)| judgement.connection.is_some());
+        Self { judged, ..self }
+    }
+
     /// Nothing is known of its connection any more.
     pub(crate) fn forget(&mut self) {
         *self = Self { whole: self.whole, ..Self::default() };

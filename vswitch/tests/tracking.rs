@@ -285,6 +285,38 @@ fn what_a_bucket_asks_about_connections_was_not_asked() {
 }
 
 #[test]
+fn the_second_copy_was_taken_for_the_first() {
+    let vlans = vec![VlanMode::Trunk(Vec::new()); 4];
+    let mut bench = Bench::new(&vlans, Options::default());
+    bench.flow_mods(&[
+        "table=0,ip,actions=ct(table=1),mod_nw_dst:10.0.0.9,ct(table=1),output:4".parse().unwrap(),
+        "table=1,ip,nw_dst=10.0.0.2,actions=output:2".parse().unwrap(),
+        "table=1,ip,nw_dst=10.0.0.9,actions=output:3".parse().unwrap(),
+    ]);
+    let key = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=64,tp_src=1,tp_dst=2";
+    let packet = compose(&api::text::packet(key, &api::NoNames).unwrap(), 60);
+    let (real, expected) = bench.carry(1, &[packet]);
+    assert_eq!((real.sent.len(), real), (3, expected));
+}
+
+#[test]
+fn what_a_copy_had_begun_was_new_to_its_packet() {
+    let vlans = vec![VlanMode::Trunk(Vec::new()); 4];
+    let mut bench = Bench::new(&vlans, Options::default());
+    bench.flow_mods(&[
+        "table=0,ip,actions=ct(table=1)".parse().unwrap(),
+        "table=1,ip,actions=ct(commit,exec(load:1->NXM_NX_CT_MARK[]),table=2),ct(table=3)"
+            .parse()
+            .unwrap(),
+        "table=3,ip,ct_mark=1,actions=output:2".parse().unwrap(),
+    ]);
+    let key = "udp,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=64,tp_src=1,tp_dst=2";
+    let packet = compose(&api::text::packet(key, &api::NoNames).unwrap(), 60);
+    let (real, expected) = bench.carry(1, &[packet]);
+    assert_eq!((real.sent.len(), real), (1, expected));
+}
+
+#[test]
 fn a_worker_without_packets_held_back_what_had_gone() {
     let vlans = vec![VlanMode::Trunk(Vec::new()); 4];
     let mut bench = Bench::new(&vlans, Options::default());

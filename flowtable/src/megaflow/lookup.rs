@@ -16,7 +16,7 @@ impl Megaflows {
 
     /// Masks with equal values hash differently.
     #[inline]
-    pub(super) const fn seed_of(&self, mask: MaskId) -> Seed {
+    const fn seed_of(&self, mask: MaskId) -> Seed {
         Seed(self.seed.0 ^ (mask.0 as u64) << 48)
     }
 
