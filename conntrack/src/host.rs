@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_place_that_was_left_is_passed_by() {
-        let host = Host::new(Seed(7));
+        const PLACES: usize = 64;
+        let host = Host::with_places(Seed(7), PLACES);
         // All want the last place: the way goes on at the first one.
         let hashes = [1, 2, 3].map(|n| n * PLACES as u64 + PLACES as u64 - 1);
         for (n, hash) in hashes.into_iter().enumerate() {
@@ -198,8 +199,7 @@ mod tests {
 
     #[test]
     fn those_that_find_no_room_are_counted() {
-        let host = Host::new(Seed(7));
-        let most = u32::try_from(Host::MOST).unwrap();
+        let (host, most) = (Host::with_places(Seed(7), 64), 32);
         assert_eq!(host.set((0..most + 5).map(address)), 5);
         assert_eq!(host.len(), most);
         assert!((0..most).all(|n| host.ports_of(address(n)).is_some()));
