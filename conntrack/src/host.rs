@@ -47,7 +47,8 @@ impl Host {
         Self::with_places(seed, PLACES)
     }
 
-    fn with_places(seed: Seed, places: usize) -> Self {
+    /// In so many places.
+    pub(crate) fn with_places(seed: Seed, places: usize) -> Self {
         let reserved = AtomicU32::new(join(&Self::RESERVED));
         Self { seed, places: zeroed(places), count: AtomicU32::new(0), reserved }
     }
@@ -161,7 +162,6 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
         /// Against a plain set, in a table where they stand in each other's way.
         #[test]
         fn what_was_set_last_is_known_and_nothing_else(

@@ -159,7 +159,7 @@ mod tests {
 
     /// It uses one address.
     fn host() -> Host {
-        let host = Host::new(Seed(7));
+        let host = Host::with_places(Seed(7), 16);
         host.set([[9, 9, 9, 9].into()]);
         host
     }
