@@ -213,7 +213,7 @@ const fn later(one: u32, other: u32) -> u32 {
 pub(crate) struct Words {
     pub(crate) short: u64,
     pub(crate) last: u64,
-    /// In the order in which they were read: as [`Words::of`] makes them, of who asks first.
+    /// In the order in which they were read; [`Words::of`] has that of who began first.
     pub(crate) sides: [[u64; 2]; 2],
 }
 

@@ -7,11 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{Socket, SocketAddr};
+use netlink_sys::Socket;
 
 use crate::error::Error;
-use crate::netlink::Netlink;
+use crate::netlink::{self, Netlink};
 
 /// Knows the addresses of all interfaces of a namespace.
 #[derive(Debug)]
@@ -28,14 +27,7 @@ impl AddressMonitor {
     pub fn open() -> Result<Self, Error> {
         /// Changes of addresses of IPv4 and IPv6 (`RTMGRP_IPV4_IFADDR`, `RTMGRP_IPV6_IFADDR`).
         const ADDRESSES: u32 = 0x10 | 0x100;
-        let opened = || {
-            let mut socket = Socket::new(NETLINK_ROUTE)?;
-            socket.bind(&SocketAddr::new(0, ADDRESSES))?;
-            socket.set_non_blocking(true)?;
-            Ok(socket)
-        };
-        let socket = opened()
-            .map_err(|errno: io::Error| Error::system("listening for address changes", errno))?;
+        let socket = netlink::listen(ADDRESSES, "listening for address changes")?;
         // Listening came first, so that nothing is missed in between.
         let netlink = Netlink::open()?;
         let mut monitor = Self { socket, netlink, known: BTreeSet::new(), stale: true };

@@ -6,12 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{Socket, SocketAddr};
+use netlink_sys::Socket;
 
 use crate::error::Error;
 use crate::links::{Link, Links};
-use crate::netlink::{Payload, messages};
+use crate::netlink::{self, Payload, messages};
 
 /// Tells what happens to interfaces.
 #[derive(Debug)]
@@ -52,14 +51,7 @@ impl LinkMonitor {
     /// and no event.
     pub fn open() -> Result<Self, Error> {
         const LINKS: u32 = 1;
-        let opened = || {
-            let mut socket = Socket::new(NETLINK_ROUTE)?;
-            socket.bind(&SocketAddr::new(0, LINKS))?;
-            socket.set_non_blocking(true)?;
-            Ok(socket)
-        };
-        let socket = opened()
-            .map_err(|errno: io::Error| Error::system("listening for interface changes", errno))?;
+        let socket = netlink::listen(LINKS, "listening for interface changes")?;
         let mut monitor = Self { socket, known: BTreeMap::new() };
         // Listening came first, so that nothing is missed in between.
         monitor.look_again()?;

@@ -43,6 +43,18 @@ impl From<io::Error> for Refused {
     }
 }
 
+/// A socket that hears of changes in the calling thread's namespace, of whatever `groups` say; `doing`
+/// is for the error.
+pub(crate) fn listen(groups: u32, doing: &'static str) -> Result<Socket, Error> {
+    let opened = || {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, groups))?;
+        socket.set_non_blocking(true)?;
+        Ok(socket)
+    };
+    opened().map_err(|errno: io::Error| Error::system(doing, errno))
+}
+
 impl Netlink {
     /// Opens a socket.
     pub(crate) fn open() -> Result<Self, Error> {
