@@ -362,6 +362,8 @@ pub struct Worker {
     pub tx_packets: u64,
     /// Packets that met a session.
     pub session_hits: u64,
+    /// Packets that met an opening, and began their connections by that.
+    pub opening_hits: u64,
     /// Packets that met a megaflow.
     pub megaflow_hits: u64,
     /// Packets that had to be looked up in the tables.

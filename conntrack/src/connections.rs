@@ -275,6 +275,13 @@ impl Connections {
         Judgement { verdict, direction: Direction::Original, connection: None }
     }
 
+    /// Whether a packet would begin a connection: it belongs to none, and nobody has announced it.
+    pub fn would_begin(&self, message: &Message, now: Millis) -> bool {
+        Opened::is_begun_by(&message.content, self.settings())
+            && self.table.find(&message.tuple).is_none()
+            && self.announced(&message.tuple, now).is_none()
+    }
+
     /// Keeps the connection that a packet begins, translated as `nat` says.
     pub fn commit(
         &self,

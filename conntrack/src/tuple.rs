@@ -102,6 +102,12 @@ impl Tuple {
         self.with_ports([port, self.dst_port()])
     }
 
+    /// The same in this zone.
+    #[must_use]
+    pub const fn in_zone(self, zone: u16) -> Self {
+        Self { rest: self.rest & !(0xffff << 16) | (zone as u64) << 16, ..self }
+    }
+
     /// Whether it is one of IPv4.
     pub const fn is_ipv4(&self) -> bool {
         self.rest & 0xff == 4
@@ -276,6 +282,7 @@ mod tests {
             prop_assert_eq!((tuple.ends(), tuple.zone()), (ends, zone));
             prop_assert_eq!(Tuple::from_words(tuple.words()), tuple);
             prop_assert_eq!(Tuple::read(tuple.words()), Some(tuple));
+            prop_assert_eq!(Tuple::new(ends, !zone).unwrap().in_zone(zone), tuple);
         }
 
         #[test]

@@ -28,7 +28,8 @@ fn print(out: &mut Output, worker: &Worker) -> io::Result<()> {
     out.line(if worker.asleep { ", asleep" } else { ", awake" })?;
     let time = worker.busy_ns + worker.idle_ns;
     let seconds = |ns: u64| format!("{}.{:03} s", ns / 1_000_000_000, ns / 1_000_000 % 1000);
-    let lookups = worker.session_hits + worker.megaflow_hits + worker.misses;
+    let by_tier_1 = worker.session_hits + worker.opening_hits;
+    let lookups = by_tier_1 + worker.megaflow_hits + worker.misses;
     let lines = [
         ("busy", format!("{} ({})", seconds(worker.busy_ns), share(worker.busy_ns, time))),
         ("idle", format!("{} ({})", seconds(worker.idle_ns), share(worker.idle_ns, time))),
@@ -41,6 +42,10 @@ fn print(out: &mut Output, worker: &Worker) -> io::Result<()> {
         (
             "session hits",
             format!("{} ({})", worker.session_hits, share(worker.session_hits, lookups)),
+        ),
+        (
+            "opening hits",
+            format!("{} ({})", worker.opening_hits, share(worker.opening_hits, lookups)),
         ),
         (
             "megaflow hits",

@@ -4,6 +4,7 @@ use flowtable::CacheStats;
 
 use crate::account::Counter;
 use crate::histogram::Histograms;
+use crate::opening::OpeningStats;
 use crate::session::SessionStats;
 
 macro_rules! counters {
@@ -41,6 +42,8 @@ counters! {
     sessions_made "Sessions made.",
     sessions_unfit "Sessions not made because what was looked at does not fit.",
     sessions_refused "Sessions not made for want of room.",
+    opening_hits "Packets that began connections as others before them (tier 1).",
+    openings_made "Openings made.",
     megaflow_hits "Packets that met a megaflow (tier 2).",
     translated "Packets that were translated because no megaflow knew them (tier 3).",
     retranslated "Packets that were translated again because something had changed.",
@@ -70,12 +73,14 @@ counters! {
 
 impl WorkerCounters {
     /// Brings the counters of the caches up to date.
-    pub fn follow(&self, cache: CacheStats, sessions: SessionStats) {
+    pub fn follow(&self, cache: CacheStats, sessions: SessionStats, openings: OpeningStats) {
         self.session_hits.set(sessions.hits);
         self.session_misses.set(sessions.misses);
         self.sessions_made.set(sessions.made);
         self.sessions_unfit.set(sessions.unfit);
         self.sessions_refused.set(sessions.refused);
+        self.opening_hits.set(openings.hits);
+        self.openings_made.set(openings.made);
         self.megaflow_hits.set(cache.hits);
         self.translated.set(cache.misses);
         self.retranslated.set(cache.retranslated);

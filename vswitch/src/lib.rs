@@ -29,6 +29,7 @@ mod longest;
 mod nat;
 pub mod news;
 pub mod numbers;
+pub mod opening;
 pub mod outputs;
 mod passes;
 mod payload;

@@ -310,7 +310,7 @@ impl Passes<'_> {
                 let said = (&self.scratch.key, *headers);
                 let turn = self.tracker.connect(findings, connect, place, said, self.millis);
                 let turn = turn.map_err(Verdict::Drop)?;
-                self.scratch.trail.turn(&turn);
+                self.scratch.trail.turn(&turn, connect);
                 if turn.changed {
                     *headers = self.parse_anew(packet);
                 }

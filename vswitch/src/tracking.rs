@@ -45,10 +45,21 @@ pub(crate) struct Turn {
     pub(crate) standing: Option<Standing>,
     /// Whether the connection has taken the packet before.
     pub(crate) again: bool,
+    /// Whether the packet begins a connection, or would, as any other would that belongs to none.
+    pub(crate) begins: bool,
     /// What the packet has become, if it is translated.
     pub(crate) to: Option<Tuple>,
     /// Whether anything in the packet may be different by now.
     pub(crate) changed: bool,
+}
+
+/// Why a packet has not opened its connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NotOpened {
+    /// It is not one that would begin all of them, and is as it was: it takes its passes.
+    Other,
+    /// The one that it asks for here, counted from 0, is not made.
+    Refused(usize, DropReason),
 }
 
 impl Findings {
@@ -134,6 +145,42 @@ impl Tracker {
         Ok(turn)
     }
 
+    /// Has a packet open its connections, one after the other, as it does on its passes if that is what it
+    /// has `asked` for between them.
+    pub(crate) fn open(
+        &self,
+        asked: &[Connect],
+        (key, headers): (&Key, Headers),
+        (packet, memory): (&mut Packet, &Memory),
+        now: Millis,
+    ) -> Result<(), NotOpened> {
+        let (bytes, len) = (packet.head(memory), packet.len());
+        let said = Message::read(key, headers, bytes, len, 0).map_err(|_untracked| NotOpened::Other)?;
+        let (mut message, mut is_free) = (said, false);
+        for (n, connect) in asked.iter().enumerate() {
+            is_free &= message.tuple.zone() == connect.zone;
+            message.tuple = message.tuple.in_zone(connect.zone);
+            if !is_free && !self.connections.would_begin(&message, now) {
+                return Err(NotOpened::Other);
+            }
+            is_free = !connect.commit;
+            if connect.commit {
+                let nat = connect.nat.as_ref();
+                let made = self.connections.commit(&message, nat, &notes(connect), now);
+                let id = made.map_err(|why| match refusal(why) {
+                    Some(reason) => NotOpened::Refused(n, reason),
+                    None => NotOpened::Other,
+                })?;
+                let to = nat.and_then(|_| self.connections.translated(id, Direction::Original));
+                message.tuple = to.unwrap_or(message.tuple);
+            }
+        }
+        if message.tuple != said.tuple.in_zone(message.tuple.zone()) {
+            translate(packet, headers, &said, (&message.tuple, None), memory);
+        }
+        Ok(())
+    }
+
     /// The same of a datagram that was cut into fragments, of which this is the first with its key and
     /// headers; `said` is where what it says begins there, and how long that is in all. Answers with
     /// what it says, and what its tuple is to become.
@@ -170,6 +217,7 @@ impl Tracker {
         findings.heard &= again;
         let mut turn = Turn { again, ..Turn::default() };
         let mut judgement = known.unwrap_or_else(|| self.connections.judge(message, now));
+        let begins = judgement.verdict == Verdict::New && judgement.connection.is_none();
         if connect.commit && judgement.verdict != Verdict::Invalid {
             judgement = self.commit(message, judgement, connect, now)?;
         }
@@ -194,6 +242,10 @@ impl Tracker {
         {
             turn.standing = self.connections.standing(id, judgement.direction, seen);
         }
+        turn.begins = begins
+            && seen.is_none_or(|seen| seen.master.is_none())
+            && !connect.force
+            && connect.alg.is_none();
         findings.judged = Some((message.tuple, judgement));
         findings.tracked = told(&message.tuple, judgement, connect, seen);
         Ok(turn)
@@ -270,7 +322,7 @@ impl Tracker {
     ) -> Result<Judgement, DropReason> {
         /// So often a packet is judged again because another thread makes a connection of its ends.
         const TRIES: u32 = 4;
-        let notes = Notes { mark: connect.mark, label: connect.label, alg: connect.alg };
+        let notes = notes(connect);
         let mut judgement = judgement;
         for _ in 0..TRIES {
             let known = judgement.connection.filter(|id| self.stays(*id, judgement, connect));
@@ -288,9 +340,6 @@ impl Tracker {
                     let (verdict, direction) = (Verdict::Invalid, Direction::Original);
                     return Ok(Judgement { verdict, direction, connection: None });
                 }
-                Err(NotMade::Full) => return Err(DropReason::CtFull),
-                Err(NotMade::ZoneLimit) => return Err(DropReason::CtZoneLimit),
-                Err(NotMade::NoPort) => return Err(DropReason::CtNoPort),
                 Err(NotMade::Exists) => {
                     judgement = self.connections.judge(message, now);
                     // It is not of its own ends.
@@ -298,6 +347,7 @@ impl Tracker {
                         break;
                     }
                 }
+                Err(why) => return Err(refusal(why).unwrap_or(DropReason::CtClash)),
             }
         }
         Err(DropReason::CtClash)
@@ -312,6 +362,21 @@ impl Tracker {
         }
         !makes_room
     }
+}
+
+/// Why a packet is dropped whose connection is not made; `None` if there may be one.
+const fn refusal(why: NotMade) -> Option<DropReason> {
+    match why {
+        NotMade::Full => Some(DropReason::CtFull),
+        NotMade::ZoneLimit => Some(DropReason::CtZoneLimit),
+        NotMade::NoPort => Some(DropReason::CtNoPort),
+        NotMade::Exists | NotMade::BeginsNone => None,
+    }
+}
+
+/// What is written to the connection that is asked for.
+const fn notes(connect: &Connect) -> Notes {
+    Notes { mark: connect.mark, label: connect.label, alg: connect.alg }
 }
 
 /// What flows see of a packet, of whose connection this was seen.

@@ -1,7 +1,8 @@
 //! The passes that one packet takes, written down as long as they can be made one.
 
+use arrayvec::ArrayVec;
 use conntrack::{Standing, Tuple};
-use flowtable::{MegaflowId, Serial};
+use flowtable::{Connect, MegaflowId, Serial};
 
 use crate::ties;
 use crate::tracking::Turn;
@@ -11,10 +12,14 @@ use crate::tracking::Turn;
 pub(crate) struct Trail {
     /// Whether it is being followed, and was not lost yet.
     is_followed: bool,
+    /// Whether its packet could have a session.
+    is_seen_again: bool,
     /// The megaflow of each pass.
     passes: Vec<(MegaflowId, Serial)>,
     /// What each pass but the last has found its connection to be.
     standings: Vec<Standing>,
+    /// Or what it has asked for, if the packet begins a connection there.
+    begun: ArrayVec<Connect, { ties::MOST }>,
     /// What the packet has become in the end, if it is translated.
     to: Option<Tuple>,
 }
@@ -24,17 +29,20 @@ impl Trail {
     pub(crate) fn new() -> Self {
         Self {
             is_followed: false,
+            is_seen_again: false,
             passes: Vec::with_capacity(1 + ties::MOST),
             standings: Vec::with_capacity(ties::MOST),
+            begun: ArrayVec::new(),
             to: None,
         }
     }
 
-    /// Begins with what a packet's first pass does.
-    pub(crate) fn begin(&mut self, flow: MegaflowId, serial: Serial) {
-        (self.is_followed, self.to) = (true, None);
+    /// Begins with what a packet's first pass does. `is_seen_again` is whether it could have a session.
+    pub(crate) fn begin(&mut self, flow: MegaflowId, serial: Serial, is_seen_again: bool) {
+        (self.is_followed, self.is_seen_again, self.to) = (true, is_seen_again, None);
         self.passes.clear();
         self.standings.clear();
+        self.begun.clear();
         self.passes.push((flow, serial));
     }
 
@@ -52,8 +60,19 @@ impl Trail {
     }
 
     /// What has come of asking for the packet's connection.
-    pub(crate) fn turn(&mut self, turn: &Turn) {
-        let Some(standing) = turn.standing else { return self.lose() };
+    pub(crate) fn turn(&mut self, turn: &Turn, connect: &Connect) {
+        if !self.is_followed {
+            return;
+        }
+        if turn.begins && self.standings.is_empty() {
+            return match self.begun.is_full() {
+                true => self.lose(),
+                false => self.begun.push(connect.clone()),
+            };
+        }
+        let Some(standing) = turn.standing.filter(|_| self.begun.is_empty()) else {
+            return self.lose();
+        };
         self.to = turn.to.or(self.to);
         let known = self.standings.iter().find(|known| known.id() == standing.id());
         match known {
@@ -71,6 +90,11 @@ impl Trail {
         self.is_followed
     }
 
+    /// Whether its packet could have a session.
+    pub(crate) const fn is_seen_again(&self) -> bool {
+        self.is_seen_again
+    }
+
     /// The megaflow of each pass.
     pub(crate) fn passes(&self) -> &[(MegaflowId, Serial)] {
         &self.passes
@@ -79,6 +103,11 @@ impl Trail {
     /// How each of its connections stands.
     pub(crate) fn standings(&self) -> &[Standing] {
         &self.standings
+    }
+
+    /// What each pass but the last has asked for, if the packet has begun connections.
+    pub(crate) fn begun(&self) -> &[Connect] {
+        &self.begun
     }
 
     /// What the packet has become, if it was translated.

@@ -13,6 +13,7 @@
 //! needs.
 
 mod learn;
+mod open;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use crate::hop::Hop;
 use crate::inject::Injection;
 use crate::lanes::{LANES, Lanes};
 use crate::news::Teller;
+use crate::opening::Openings;
 use crate::outputs::Outputs;
 use crate::passes::{Passes, Scratch};
 use crate::queue::Waiting;
@@ -69,6 +71,7 @@ pub(crate) struct Ingress {
 pub(crate) struct Way {
     pub(crate) cache: Cache,
     pub(crate) sessions: Option<Sessions>,
+    pub(crate) openings: Openings,
     pub(crate) outputs: Outputs,
     pub(crate) pool: FramePool,
     memory: Arc<Memory>,
@@ -99,6 +102,10 @@ pub(crate) struct Way {
 }
 
 impl Way {
+    /// So many packets behind one that asks for connections those are fetched that they will ask for:
+    /// while some are carried out, memory has time to answer.
+    const AHEAD: usize = 2;
+
     /// A way that leads nowhere yet.
     pub(crate) fn new(
         tables: Arc<Tables>,
@@ -116,6 +123,7 @@ impl Way {
         Self {
             cache: Cache::new(tables, paths, limits),
             sessions: (sessions > 0).then(|| Sessions::new(sessions, Seed(seed.0 ^ 1))),
+            openings: Openings::new(sessions > 0),
             outputs: Outputs::new(Arc::clone(&memory)),
             pool,
             memory,
@@ -142,6 +150,7 @@ impl Way {
         self.outputs.last_drops.begin(now);
         (self.now, self.millis) = (now, millis(now));
         self.tracker.begin();
+        self.openings.begin(self.millis);
         if let Some(sessions) = &mut self.sessions {
             sessions.begin(self.millis);
         }
@@ -316,13 +325,20 @@ impl Way {
         }
         let headers = self.lanes.headers[lane];
         // It has been marked then, and tracked, which nobody does on a short-cut.
-        let is_tied = self.lanes.want_sessions && self.lanes.meetings[lane].is_tied;
+        let mut is_tied = self.lanes.want_sessions && self.lanes.meetings[lane].is_tied;
         if ingress.unmarked_partial && !is_tied {
             mark_partial(&mut batch[self.verdicts.len()], headers, &self.memory);
         }
         let found = match found {
             Some(found) => found,
-            None => self.resolve(&batch[self.verdicts.len()], lane, ingress.port),
+            None => match self.open(batch, lane) {
+                Some(Ok(found)) => {
+                    is_tied = true;
+                    found
+                }
+                Some(Err(reason)) => return self.verdicts.push(Verdict::Drop(reason)),
+                None => self.resolve(&batch[self.verdicts.len()], lane, ingress.port),
+            },
         };
         let sent = self.perform(batch, lane, found, &ingress.account);
         if self.looks > 0 {
@@ -480,11 +496,9 @@ impl Way {
     /// did; there are so many `left` of the batch.
     #[inline]
     fn fetch_connections(&mut self, left: usize, lane: usize) {
-        /// Packets between: while one is carried out, memory has time to answer.
-        const AHEAD: usize = 2;
         let zones = self.scratch.zones.begin();
-        if AHEAD < left
-            && let Some(key) = self.lanes.keys.get(lane + AHEAD)
+        if Self::AHEAD < left
+            && let Some(key) = self.lanes.keys.get(lane + Self::AHEAD)
         {
             self.tracker.prefetch(zones, key);
         }

@@ -359,8 +359,9 @@ impl Worker {
 
     /// Forgets what is cached; answers how many megaflows and sessions there were.
     fn flush(&mut self) -> (usize, usize) {
-        let Way { cache, sessions, .. } = &mut self.way;
+        let Way { cache, sessions, openings, .. } = &mut self.way;
         let sessions = sessions.as_mut().map_or(0, |sessions| sessions.flush(cache));
+        openings.flush(cache);
         let flushed = (cache.flush(), sessions);
         self.end_short_cuts();
         self.report();
@@ -403,12 +404,13 @@ impl Worker {
             self.settle(now);
         }
         self.way.expire_fragments(now);
-        let Way { cache, sessions, tracker, .. } = &mut self.way;
+        let Way { cache, sessions, openings, tracker, .. } = &mut self.way;
         cache.sweep(now);
         tracker.sweep(now);
         if let Some(sessions) = sessions {
             sessions.sweep(cache, now);
         }
+        openings.sweep(cache, now);
         self.report();
     }
 
@@ -428,9 +430,10 @@ impl Worker {
 
     /// Brings the counters up to date that others keep.
     fn report(&self) {
-        let Way { cache, sessions, outputs, pool, .. } = &self.way;
+        let Way { cache, sessions, openings, outputs, pool, .. } = &self.way;
         let counters = &self.counters;
-        counters.follow(cache.stats(), sessions.as_ref().map(Sessions::stats).unwrap_or_default());
+        let sessions_stats = sessions.as_ref().map(Sessions::stats).unwrap_or_default();
+        counters.follow(cache.stats(), sessions_stats, openings.stats());
         let receiving: u64 = self.inputs.iter().map(|input| input.queue.syscalls()).sum();
         counters.syscalls.set(receiving + outputs.syscalls() + self.sleep.syscalls);
         counters.sent.set(outputs.sent);

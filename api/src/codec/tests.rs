@@ -459,6 +459,7 @@ fn workers_round_trip() {
         rx_packets: 7,
         tx_packets: 8,
         session_hits: 9,
+        opening_hits: 19,
         megaflow_hits: 10,
         misses: 11,
         sessions: 12,

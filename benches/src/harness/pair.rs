@@ -300,7 +300,8 @@ impl Pair {
             let near = |now: u64, before: u64| now.abs_diff(before) <= now / 100;
             let same = near(now.sessions, before.sessions) && near(now.megaflows, before.megaflows);
             quiet = if packets > 0 && same { quiet + 1 } else { 0 };
-            let lookups = |one: &Worker| one.session_hits + one.megaflow_hits + one.misses;
+            let lookups =
+                |one: &Worker| one.session_hits + one.opening_hits + one.megaflow_hits + one.misses;
             let by_sessions =
                 share(now.session_hits - before.session_hits, lookups(&now) - lookups(&before));
             let meets = case.sessions.is_none_or(|least| by_sessions >= least);

@@ -23,6 +23,7 @@ impl Control {
                 rx_packets: counters.packets.get(),
                 tx_packets: counters.sent.get(),
                 session_hits: counters.session_hits.get(),
+                opening_hits: counters.opening_hits.get(),
                 megaflow_hits: counters.megaflow_hits.get(),
                 misses: counters.translated.get() + counters.retranslated.get(),
                 sessions: counters.sessions.get(),

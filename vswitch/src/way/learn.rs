@@ -19,24 +19,34 @@ impl Way {
         sessions.learn(who, hash, &lanes.keys[lane], flow, &mut self.cache);
     }
 
-    /// Follows the trail of a packet that takes several passes, if it could have a session.
+    /// Follows the trail of a packet that takes several passes, if it could have a session, or leave an
+    /// opening.
     #[cold]
     pub(super) fn follow(&mut self, lane: usize, flow: MegaflowId) {
         let (Some(sessions), lanes) = (&mut self.sessions, &self.lanes) else { return };
         let Meeting { who, hash, .. } = lanes.meetings[lane];
-        if lanes.want_sessions && who.is_some() && sessions.is_seen_again(hash) {
-            self.scratch.trail.begin(flow, self.cache.megaflows().serial(flow));
+        if !lanes.want_sessions {
+            return;
+        }
+        let is_seen_again = who.is_some() && sessions.is_seen_again(hash);
+        if is_seen_again || self.openings.may_try() {
+            let serial = self.cache.megaflows().serial(flow);
+            self.scratch.trail.begin(flow, serial, is_seen_again);
         }
     }
 
-    /// Makes a session of a packet whose trail was followed to its end.
+    /// Makes a session or an opening of a packet whose trail was followed to its end.
     #[cold]
     pub(super) fn learn_trail(&mut self, lane: usize) {
         let trail = &mut self.scratch.trail;
         let Meeting { who, hash, .. } = self.lanes.meetings[lane];
-        if let (Some(sessions), Some(who)) = (&mut self.sessions, who) {
-            let packet = (who, hash, &self.lanes.keys[lane]);
-            sessions.learn_trail(packet, trail, &mut self.cache);
+        let key = &self.lanes.keys[lane];
+        if !trail.begun().is_empty() {
+            self.openings.learn(key, trail, &mut self.cache);
+        } else if let (Some(sessions), Some(who), true) =
+            (&mut self.sessions, who, trail.is_seen_again())
+        {
+            sessions.learn_trail((who, hash, key), trail, &mut self.cache);
         }
         trail.lose();
     }

@@ -541,7 +541,7 @@ impl Bench {
             assert_eq!(came, went, "the account of port {number}: {account:?}");
         }
         let counters = &self.counters;
-        let found = [&counters.session_hits, &counters.megaflow_hits];
+        let found = [&counters.session_hits, &counters.opening_hits, &counters.megaflow_hits];
         let looked_up = [&counters.translated, &counters.retranslated];
         let known: u64 = found.into_iter().chain(looked_up).map(|counter| counter.get()).sum();
         let known = known - counters.passes.get();

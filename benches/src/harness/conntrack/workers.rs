@@ -118,7 +118,8 @@ fn rate_of(before: &Worker, after: &Worker, ns: u64) -> Result<f64> {
 
 #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
 fn by_sessions(before: &Worker, after: &Worker) -> f64 {
-    let [was, is] = [before, after].map(|one| [one.session_hits, one.megaflow_hits, one.misses]);
+    let [was, is] = [before, after]
+        .map(|one| [one.session_hits, one.opening_hits, one.megaflow_hits, one.misses]);
     let lookups = is.iter().sum::<u64>() - was.iter().sum::<u64>();
     (is[0] - was[0]) as f64 / lookups.max(1) as f64
 }
