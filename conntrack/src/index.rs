@@ -3,13 +3,14 @@
 //!
 //! An entry is one word in one of two buckets, each a cache line of eight. It comes by one
 //! compare-and-swap and goes by another. Nothing ever moves, so who looks for an entry that stays
-//! finds it.
+//! finds it. Nearly all are in their first bucket: how many are not is counted for each, in a byte that
+//! is at hand where the second bucket would have to be waited for.
 
 #[cfg(not(loom))]
 use bytemuck::Zeroable;
 
 use crate::Direction;
-use crate::sync::{AtomicU64, Ordering, zeroed};
+use crate::sync::{AtomicU8, AtomicU64, Ordering, zeroed};
 
 /// Entries of a bucket.
 const WAYS: usize = if cfg!(loom) { 2 } else { 8 };
@@ -23,6 +24,53 @@ impl Bucket {
     /// How many entries it still takes.
     fn room(&self) -> usize {
         self.0.iter().filter(|place| place.load(Ordering::Relaxed) == 0).count()
+    }
+
+    /// The places whose words have the tag of a hash: of the last one the lowest bit.
+    #[inline]
+    fn like(&self, hash: u64) -> u32 {
+        // Nothing branches here: hardly any place is like another.
+        self.0.iter().fold(0, |like, place| {
+            let differ = (place.load(Ordering::SeqCst) ^ hash) & TAG;
+            2 * like + u32::from(differ == 0)
+        })
+    }
+
+    /// An entry of this hash of which `is` says yes.
+    #[inline]
+    fn find(&self, hash: u64, is: &mut impl FnMut(Entry) -> bool) -> Option<Entry> {
+        let mut like = self.like(hash);
+        while like != 0 {
+            // In the order of the places: of a connection to itself, that of its first packet comes first.
+            let bit = like.ilog2();
+            like &= !(1 << bit);
+            let nth = WAYS - 1 - bit as usize;
+            // What is found is seen as it was when its entry was made, or later.
+            let word = self.0[nth].load(Ordering::SeqCst);
+            if (word ^ hash) & TAG == 0
+                && let Some(entry) = read(word)
+                && is(entry)
+            {
+                return Some(entry);
+            }
+        }
+        None
+    }
+
+    /// Puts a word to where there is none; answers whether it did.
+    fn add(&self, word: u64) -> bool {
+        self.0.iter().any(|place| {
+            let add = || place.compare_exchange(0, word, Ordering::SeqCst, Ordering::Relaxed);
+            place.load(Ordering::Relaxed) == 0 && add().is_ok()
+        })
+    }
+
+    /// Takes a word away; answers whether it was there.
+    fn remove(&self, word: u64) -> bool {
+        self.0.iter().any(|place| {
+            place.load(Ordering::Relaxed) == word
+                && place.compare_exchange(word, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        })
     }
 }
 
@@ -38,76 +86,92 @@ pub(crate) struct Entry {
 pub(crate) struct Full;
 
 #[derive(Debug)]
-pub(crate) struct Index(Box<[Bucket]>);
+pub(crate) struct Index {
+    buckets: Box<[Bucket]>,
+    /// How many entries whose first bucket this is are in their second one, or are being put there; as
+    /// many as a byte can say are that many for ever.
+    away: Box<[AtomicU8]>,
+}
 
 impl Index {
     /// An empty one for so many entries, at half of its places: then it hardly ever refuses.
     pub(crate) fn new(entries: usize) -> Self {
-        Self(zeroed((2 * entries).div_ceil(WAYS).next_power_of_two()))
+        let count = (2 * entries).div_ceil(WAYS).next_power_of_two();
+        Self { buckets: zeroed(count), away: zeroed(count) }
     }
 
     /// Bytes it takes, if all of it were touched.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.0)
+        size_of_val(&*self.buckets) + size_of_val(&*self.away)
     }
 
     /// An entry of this hash of which `is` says yes.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut is: impl FnMut(Entry) -> bool) -> Option<Entry> {
-        for bucket in self.buckets(hash) {
-            for place in &bucket.0 {
-                // What is found is seen as it was when its entry was made, or later.
-                let word = place.load(Ordering::SeqCst);
-                if (word ^ hash) & TAG == 0
-                    && let Some(entry) = read(word)
-                    && is(entry)
-                {
-                    return Some(entry);
-                }
-            }
-        }
-        None
+        let [first, second] = self.places(hash);
+        self.buckets[first].find(hash, &mut is).or_else(|| {
+            // Who puts an entry into its second bucket counts it before.
+            let is_away = self.away[first].load(Ordering::SeqCst) > 0;
+            is_away.then(|| self.buckets[second].find(hash, &mut is)).flatten()
+        })
     }
 
     /// Adds an entry: in its first bucket, unless that is nearly full and the second has more room.
     pub(crate) fn add(&self, hash: u64, entry: Entry) -> Result<(), Full> {
         let word = written(hash, entry);
-        let [first, second] = self.buckets(hash);
-        let room = first.room();
-        let is_crowded = room < WAYS / 2 && room < second.room();
-        for bucket in if is_crowded { [second, first] } else { [first, second] } {
-            for place in &bucket.0 {
-                let add = || place.compare_exchange(0, word, Ordering::SeqCst, Ordering::Relaxed);
-                if place.load(Ordering::Relaxed) == 0 && add().is_ok() {
-                    return Ok(());
-                }
-            }
+        let [first, second] = self.places(hash);
+        let room = self.buckets[first].room();
+        let is_crowded = room < WAYS / 2 && room < self.buckets[second].room();
+        if !is_crowded && self.buckets[first].add(word) {
+            return Ok(());
         }
-        Err(Full)
+        self.go_away(first);
+        if self.buckets[second].add(word) {
+            return Ok(());
+        }
+        self.come_back(first);
+        if is_crowded && self.buckets[first].add(word) { Ok(()) } else { Err(Full) }
     }
 
     /// Takes an entry away that is there.
     pub(crate) fn remove(&self, hash: u64, entry: Entry) {
         let word = written(hash, entry);
-        let mut places = self.buckets(hash).into_iter().flat_map(|bucket| &bucket.0);
-        places.any(|place| {
-            place.compare_exchange(word, 0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
-        });
+        let [first, second] = self.places(hash);
+        if !self.buckets[first].remove(word) && self.buckets[second].remove(word) {
+            self.come_back(first);
+        }
     }
 
-    /// Fetches both buckets of `hash`: whoever finds nothing has looked at both.
+    /// One more is in its second bucket.
+    #[cold]
+    fn go_away(&self, first: usize) {
+        let more = |away: u8| Some(away.saturating_add(1));
+        // It always succeeds.
+        let _ = self.away[first].fetch_update(Ordering::SeqCst, Ordering::Relaxed, more);
+    }
+
+    /// One less is.
+    #[cold]
+    fn come_back(&self, first: usize) {
+        let less = |away: u8| (away < u8::MAX).then(|| away.saturating_sub(1));
+        // Nobody knows how many they are that were too many.
+        let _ = self.away[first].fetch_update(Ordering::SeqCst, Ordering::Relaxed, less);
+    }
+
+    /// Fetches what a lookup begins with, and mostly ends with.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
-        self.buckets(hash).into_iter().for_each(packet::memory::prefetch);
+        let [first, _] = self.places(hash);
+        packet::memory::prefetch(&self.buckets[first]);
+        packet::memory::prefetch(&self.away[first]);
     }
 
     #[inline]
-    fn buckets(&self, hash: u64) -> [&Bucket; 2] {
-        let last = self.0.len() - 1;
+    fn places(&self, hash: u64) -> [usize; 2] {
+        let last = self.buckets.len() - 1;
         let first = usize::try_from(hash).unwrap_or(0) & last;
         // By bits of the tag, so that it is another one nearly always.
-        let second = first ^ (usize::try_from(hash >> 33).unwrap_or(0) | 1) & last;
-        [&self.0[first], &self.0[second]]
+        [first, first ^ (usize::try_from(hash >> 33).unwrap_or(0) | 1) & last]
     }
 }
 
@@ -154,6 +218,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_its_second_bucket_is_found_until_it_is_removed() {
+        let index = Index::new(100);
+        let entry = |place| Entry { place, direction: Direction::Original };
+        let count = 2 * WAYS as u32;
+        (0..count).for_each(|place| index.add(5, entry(place)).unwrap());
+        for place in (0..count).rev() {
+            assert_eq!(index.find(5, |found| found == entry(place)), Some(entry(place)));
+            index.remove(5, entry(place));
+            assert_eq!(index.find(5, |found| found == entry(place)), None);
+        }
+        assert!(index.away.iter().all(|away| away.load(Ordering::Relaxed) == 0));
+    }
+
+    /// So many that a byte cannot count them.
+    #[test]
+    fn what_cannot_be_counted_is_looked_for_for_ever() {
+        let index = Index::new(100);
+        let [first, _] = index.places(5);
+        (0..300).for_each(|_| index.go_away(first));
+        (0..300).for_each(|_| index.come_back(first));
+        assert_eq!(index.away[first].load(Ordering::Relaxed), u8::MAX);
+    }
+
+    #[test]
     fn at_half_of_its_places_it_does_not_refuse() {
         let (count, seed) = (if cfg!(miri) { 500 } else { 100_000 }, packet::Seed(7));
         let index = Index::new(count as usize);
@@ -161,5 +249,60 @@ mod tests {
             let entry = Entry { place, direction: Direction::Original };
             assert_eq!(index.add(seed.hash([place.into()]), entry), Ok(()), "{place}");
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod model {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    const HASH: u64 = 5 << 40;
+
+    fn entry(place: u32) -> Entry {
+        Entry { place, direction: Direction::Original }
+    }
+
+    /// Comes, and says whether the other one is there.
+    fn come(index: &Index, place: u32) -> bool {
+        index.add(HASH, entry(place)).unwrap();
+        index.find(HASH, |found| found == entry(3 - place)).is_some()
+    }
+
+    /// Also where the first bucket has room for one of them only.
+    #[test]
+    fn of_two_that_come_at_once_one_sees_the_other() {
+        for others in 0..=2 {
+            loom::model(move || {
+                let index = Arc::new(Index::new(4));
+                (0..others).for_each(|n| index.add(HASH, entry(7 + n)).unwrap());
+                let thread = thread::spawn({
+                    let index = Arc::clone(&index);
+                    move || come(&index, 1)
+                });
+                let seen = come(&index, 2);
+                assert!(thread.join().unwrap() | seen);
+            });
+        }
+    }
+
+    /// While another one comes and goes.
+    #[test]
+    fn who_stays_is_seen() {
+        loom::model(|| {
+            let index = Arc::new(Index::new(4));
+            (0..3).for_each(|n| index.add(HASH, entry(7 + n)).unwrap());
+            let thread = thread::spawn({
+                let index = Arc::clone(&index);
+                move || {
+                    index.remove(HASH, entry(8));
+                    index.add(HASH, entry(1)).unwrap();
+                    index.remove(HASH, entry(1));
+                }
+            });
+            assert!(index.find(HASH, |found| found == entry(9)).is_some());
+            thread.join().unwrap();
+        });
     }
 }

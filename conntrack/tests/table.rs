@@ -141,6 +141,17 @@ proptest! {
 }
 
 #[test]
+fn what_one_says_to_itself_was_taken_for_the_answer() {
+    let connections = Connections::new(64, 1, Seed(7));
+    for n in 0..64 {
+        let message = datagram(n, n, n % 2 == 0);
+        connections.commit(&message, None, &Notes::default(), Millis(0)).unwrap();
+        let Judgement { verdict, direction, .. } = connections.judge(&message, Millis(0));
+        assert_eq!((verdict, direction), (Verdict::New, Direction::Original));
+    }
+}
+
+#[test]
 fn a_full_table_takes_no_more_until_some_have_gone() {
     let connections = Connections::new(10, 1, Seed(7));
     let commit =
