@@ -67,13 +67,13 @@ impl Connections {
     /// written to it. It is translated as that one is, if at all. `None` if none has.
     pub(crate) fn make_announced(
         &self,
-        beginning: &Beginning,
+        beginning: &Beginning<'_>,
         nat: Option<&Nat>,
         notes: &Notes,
     ) -> Option<Result<ConnectionId, NotMade>> {
         let original = beginning.original;
         let expectations = &self.table.relations().expectations;
-        let expectation = expectations.take(&original, beginning.now)?;
+        let expectation = expectations.take(original, beginning.now)?;
         let master = self.seen(expectation.master)?;
         let beginning = Beginning {
             mark: master.mark & !notes.mark.1 | beginning.mark,
@@ -87,13 +87,17 @@ impl Connections {
         };
         if made.is_err() {
             // Nobody else may have announced it meanwhile: then theirs counts.
-            let _ = expectations.add(&original, expectation, beginning.now);
+            let _ = expectations.add(original, expectation, beginning.now);
         }
         Some(made)
     }
 
     /// Makes a connection whose packets become those of `to`, from their own port if it is free there.
-    fn make_following(&self, beginning: &Beginning, to: Tuple) -> Result<ConnectionId, NotMade> {
+    fn make_following(
+        &self,
+        beginning: &Beginning<'_>,
+        to: Tuple,
+    ) -> Result<ConnectionId, NotMade> {
         let from = to.with_src_port(beginning.original.src_port());
         let range = NatRange { addresses: Some((to.src(), to.src())), ..NatRange::default() };
         self.make_translated(beginning, from, &Nat::Src(range))

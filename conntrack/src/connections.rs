@@ -203,6 +203,19 @@ impl Connections {
         self.table.prefetch(tuple);
     }
 
+    /// Fetches what keeping a connection begins with that a packet of this tuple would begin, translated
+    /// as `nat` says: also what would lead from its answers to it, if it becomes what is tried first.
+    #[inline]
+    pub fn prefetch_new(&self, tuple: &Tuple, nat: Option<&Nat>) {
+        self.prefetch(tuple);
+        let nat = nat.filter(|nat| nat.range().is_some());
+        let first = |nat| nat::candidates(nat, *tuple, &self.host, self.seed, 0).next();
+        let to = nat.map_or(Some(*tuple), first);
+        if let Some(reply) = to.and_then(|to| to.reversed()) {
+            self.prefetch(&reply);
+        }
+    }
+
     /// What a packet is. Its connection, if there is one, takes it.
     pub fn judge(&self, message: &Message, now: Millis) -> Judgement {
         let found = match message.content {
@@ -313,10 +326,10 @@ impl Connections {
         notes: &Notes,
         now: Millis,
     ) -> Result<ConnectionId, NotMade> {
-        let (original, content) = (message.tuple, message.content);
-        let opened = Opened::by(&content, self.settings()).ok_or(NotMade::BeginsNone)?;
+        let Message { tuple: original, content } = message;
+        let opened = &Opened::by(content, self.settings()).ok_or(NotMade::BeginsNone)?;
         let (mark, label) = (notes.mark.0 & notes.mark.1, notes.label.0 & notes.label.1);
-        let alg = notes.alg.filter(|alg| hear::fits(*alg, &content));
+        let alg = notes.alg.filter(|alg| hear::fits(*alg, content));
         let (kin, now) = (Kin { alg, master: None }, wrapped(now));
         let beginning = Beginning { original, content, opened, mark, label, now, kin };
         if let Some(made) = self.make_announced(&beginning, nat, notes) {
@@ -328,12 +341,12 @@ impl Connections {
     /// Makes a connection whose packets become what `nat` says.
     pub(crate) fn make_own(
         &self,
-        beginning: &Beginning,
+        beginning: &Beginning<'_>,
         nat: Option<&Nat>,
     ) -> Result<ConnectionId, NotMade> {
         let reply = beginning.original.reversed().ok_or(NotMade::BeginsNone)?;
         match nat.filter(|nat| nat.range().is_some()) {
-            Some(nat) => self.make_translated(beginning, beginning.original, nat),
+            Some(nat) => self.make_translated(beginning, *beginning.original, nat),
             None => {
                 let made = self.table.insert(beginning, [reply]);
                 made.map_err(|why| if why == NotMade::NoPort { NotMade::Exists } else { why })
@@ -351,7 +364,7 @@ impl Connections {
     /// else answers, and which nobody has announced.
     pub(crate) fn make_translated(
         &self,
-        beginning: &Beginning,
+        beginning: &Beginning<'_>,
         from: Tuple,
         nat: &Nat,
     ) -> Result<ConnectionId, NotMade> {

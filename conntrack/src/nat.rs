@@ -25,7 +25,7 @@ pub(crate) fn candidates(
     let is_src = matches!(nat, Nat::Src(_));
     let ends = original.ends();
     let own = if is_src { ends.src } else { ends.dst };
-    let hash = hash(&range, &ends, seed);
+    let hash = if needs_hash(&range) { hash(&range, &ends, seed) } else { 0 };
     let first = address(&range, own, hash);
     let port = port_of(&ends, is_src);
     let mut ports = ports(&range, &ends, is_src);
@@ -44,13 +44,19 @@ pub(crate) fn candidates(
         let place = start.wrapping_add(n * step);
         u16::try_from(u64::from(least) + place % count).ok()
     });
+    let (src, dst) = if is_src { (first, ends.dst) } else { (ends.src, first) };
+    let moved = Tuple::new(Ends { src, dst, ..ends }, original.zone());
+    let is_first = is_src || is_query(ends.proto);
     kept.chain(others).filter_map(move |port| {
-        let mut ends = ends;
-        let end = if is_src { &mut ends.src } else { &mut ends.dst };
-        *end = first;
-        set_port(&mut ends, is_src, port);
-        Tuple::new(ends, original.zone())
+        let [src, dst] = if is_first { [port, ends.dst_port] } else { [ends.src_port, port] };
+        Some(moved?.with_ports([src, dst]))
     })
+}
+
+/// Whether anything is decided by the hash: if there is only one address, and ports need none, it is not.
+fn needs_hash(range: &NatRange) -> bool {
+    range.choice == Some(NatChoice::Hash)
+        || range.addresses.is_some_and(|(first, last)| first != last)
 }
 
 /// What decides where in a range one begins: the same for all connections of a source, if that is
@@ -133,14 +139,6 @@ const fn is_query(proto: u8) -> bool {
 /// The port at the end that changes; of a query its identifier.
 const fn port_of(ends: &Ends, is_src: bool) -> u16 {
     if is_src || is_query(ends.proto) { ends.src_port } else { ends.dst_port }
-}
-
-const fn set_port(ends: &mut Ends, is_src: bool, port: u16) {
-    if is_src || is_query(ends.proto) {
-        ends.src_port = port;
-    } else {
-        ends.dst_port = port;
-    }
 }
 
 pub(crate) fn halves(wide: u128) -> [u64; 2] {

@@ -68,11 +68,11 @@ pub struct Tuples {
 
 /// What a connection begins with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Beginning {
-    pub(crate) original: Tuple,
+pub(crate) struct Beginning<'a> {
+    pub(crate) original: &'a Tuple,
     /// What begins it, and what is known then.
-    pub(crate) content: Content,
-    pub(crate) opened: Opened,
+    pub(crate) content: &'a Content,
+    pub(crate) opened: &'a Opened,
     pub(crate) mark: u32,
     pub(crate) label: u128,
     pub(crate) now: u32,
@@ -172,7 +172,7 @@ impl Table {
     /// all are taken, there is no port for it.
     pub(crate) fn insert(
         &self,
-        beginning: &Beginning,
+        beginning: &Beginning<'_>,
         replies: impl IntoIterator<Item = Tuple>,
     ) -> Result<ConnectionId, NotMade> {
         let zone = beginning.original.zone();
@@ -187,11 +187,11 @@ impl Table {
     /// Makes a connection that goes by this policy.
     fn make(
         &self,
-        beginning: &Beginning,
+        beginning: &Beginning<'_>,
         policy: u8,
         replies: impl IntoIterator<Item = Tuple>,
     ) -> Result<ConnectionId, NotMade> {
-        let &Beginning { ref original, ref content, ref opened, kin, mark, label, now } = beginning;
+        let &Beginning { original, content, opened, kin, mark, label, now } = beginning;
         // What answers it is waited for only when all the rest is written.
         let mut replies = replies.into_iter().inspect(|reply| self.prefetch(reply)).peekable();
         replies.peek();
@@ -235,7 +235,7 @@ impl Table {
         self.enter(entry, original, now)?;
         for (n, reply) in replies.enumerate() {
             // The first one is hardly ever taken: that is seen early enough.
-            if n > 0 && self.is_taken(place, &reply, now) {
+            if n > 0 && self.is_taken(place, &reply, reply.hash(self.seed), now) {
                 continue;
             }
             match self.enter(Entry { place, direction: Direction::Reply }, &reply, now) {
@@ -256,18 +256,18 @@ impl Table {
         self.write_tuple(entry, tuple);
         let hash = tuple.hash(self.seed);
         self.index.add(hash, entry).map_err(|Full| NotMade::Full)?;
-        if self.is_taken(entry.place, tuple, now) {
+        if self.is_taken(entry.place, tuple, hash, now) {
             self.index.remove(hash, entry);
             return Err(NotMade::Exists);
         }
         Ok(())
     }
 
-    /// Whether another connection than that at `place` has a tuple, or one that is being made. One whose
-    /// time is over makes room.
-    fn is_taken(&self, place: u32, tuple: &Tuple, now: u32) -> bool {
+    /// Whether another connection than that at `place` has a tuple of this hash, or one that is being
+    /// made. One whose time is over makes room.
+    fn is_taken(&self, place: u32, tuple: &Tuple, hash: u64, now: u32) -> bool {
         let is_other = |other: Entry| other.place != place && self.holds(other, tuple);
-        let mut others = std::iter::from_fn(|| self.index.find(tuple.hash(self.seed), is_other));
+        let mut others = std::iter::from_fn(|| self.index.find(hash, is_other));
         others.any(|other| !self.has_made_room(other.place, now))
     }
 

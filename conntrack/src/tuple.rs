@@ -86,8 +86,9 @@ impl Tuple {
         Some(Self { addresses, rest: self.rest }.with_ports(ports))
     }
 
+    /// The same with these ports, source first.
     #[must_use]
-    fn with_ports(self, [src, dst]: [u16; 2]) -> Self {
+    pub(crate) fn with_ports(self, [src, dst]: [u16; 2]) -> Self {
         let ports = u64::from(src) << 48 | u64::from(dst) << 32;
         Self { rest: self.rest & 0xffff_ffff | ports, ..self }
     }

@@ -11,10 +11,11 @@ use conntrack::{
     Seen, Standing, Tuple, Tuples, Verdict,
 };
 use flowtable::{Connect, Tracked};
-use packet::{Headers, Key, Memory, Millis, Packet, Seed, Span, Whole};
+use packet::{Headers, Key, Memory, Millis, Packet, Seed, Span, Transport, Whole};
 
 use crate::nat::translate;
 use crate::payload::rewrite;
+use crate::translation::Translation;
 
 /// The connections of the switch, as one worker asks for them.
 #[derive(Clone, Debug)]
@@ -122,6 +123,17 @@ impl Tracker {
         }
     }
 
+    /// Fetches what a packet of this key begins with that would open what is `asked` for.
+    #[inline]
+    pub(crate) fn prefetch_open(&self, asked: &[Connect], key: &Key) {
+        let kept = asked.iter().find(|connect| connect.commit).or(asked.first());
+        if let Some(connect) = kept
+            && let Some(tuple) = tuple_of(key, connect.zone)
+        {
+            self.connections.prefetch_new(&tuple, connect.nat.as_ref());
+        }
+    }
+
     /// Finds out what a packet is that says this, and keeps its connection if that is asked for.
     pub(crate) fn connect(
         &self,
@@ -155,11 +167,14 @@ impl Tracker {
         now: Millis,
     ) -> Result<(), NotOpened> {
         let (bytes, len) = (packet.head(memory), packet.len());
-        let said = Message::read(key, headers, bytes, len, 0).map_err(|_untracked| NotOpened::Other)?;
-        let (mut message, mut is_free) = (said, false);
+        let zone = asked.first().map_or(0, |first| first.zone);
+        let read = Message::read(key, headers, bytes, len, zone);
+        let mut message = read.map_err(|_untracked| NotOpened::Other)?;
+        let (own, mut is_free, mut is_translated) = (message.tuple, false, false);
         for (n, connect) in asked.iter().enumerate() {
-            is_free &= message.tuple.zone() == connect.zone;
-            message.tuple = message.tuple.in_zone(connect.zone);
+            if message.tuple.zone() != connect.zone {
+                (message.tuple, is_free) = (message.tuple.in_zone(connect.zone), false);
+            }
             if !is_free && !self.connections.would_begin(&message, now) {
                 return Err(NotOpened::Other);
             }
@@ -171,12 +186,25 @@ impl Tracker {
                     Some(reason) => NotOpened::Refused(n, reason),
                     None => NotOpened::Other,
                 })?;
-                let to = nat.and_then(|_| self.connections.translated(id, Direction::Original));
-                message.tuple = to.unwrap_or(message.tuple);
+                if nat.is_some()
+                    && let Some(to) = self.connections.translated(id, Direction::Original)
+                {
+                    is_translated |= to != message.tuple;
+                    message.tuple = to;
+                }
             }
         }
-        if message.tuple != said.tuple.in_zone(message.tuple.zone()) {
-            translate(packet, headers, &said, (&message.tuple, None), memory);
+        if !is_translated {
+            return Ok(());
+        }
+        let to = std::mem::replace(&mut message.tuple, own);
+        match headers.transport {
+            Transport::Tcp | Transport::Udp => {
+                if let Some(translation) = Translation::new(key, &to) {
+                    translation.apply(packet, headers, memory);
+                }
+            }
+            _ => translate(packet, headers, &message, (&to, None), memory),
         }
         Ok(())
     }

@@ -19,11 +19,11 @@ impl Way {
     ) -> Option<Result<Found, DropReason>> {
         let (key, headers) = (&self.lanes.keys[lane], self.lanes.headers[lane]);
         let (at, asked) = self.openings.find(key, &mut self.cache)?;
-        let behind = self.lanes.keys.get(lane + Self::AHEAD);
         let left = batch.len() - self.verdicts.len();
-        if let (Some(behind), Some(first)) = (behind.filter(|_| Self::AHEAD < left), asked.first())
+        if Self::AHEAD < left
+            && let Some(behind) = self.lanes.keys.get(lane + Self::AHEAD)
         {
-            self.tracker.prefetch(&[first.zone], behind);
+            self.tracker.prefetch_open(asked, behind);
         }
         let packet = &mut batch[self.verdicts.len()];
         match self.tracker.open(asked, (key, headers), (packet, &self.memory), self.millis) {
