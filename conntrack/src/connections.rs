@@ -5,18 +5,17 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use api::{Alg, Nat};
-use packet::{Headers, Millis, Seed, Transport};
+use packet::{Millis, Seed};
 
 use crate::Direction;
 use crate::connection::Connection;
 use crate::hear;
 use crate::host::Host;
 use crate::kin::Kin;
-use crate::message::{Content, Message, is_datagram, transport};
+use crate::message::{Content, Message};
 use crate::nat;
 use crate::news::Change;
 use crate::opened::Opened;
-use crate::quick::Ack;
 use crate::settings::{Settings, SharedSettings};
 use crate::standing::Standing;
 use crate::table::{Beginning, ConnectionId, NotMade, Table, Tuples};
@@ -434,86 +433,6 @@ impl Connections {
     #[inline]
     pub fn prefetch_standing(&self, standing: &Standing) {
         self.table.prefetch_place(standing.id().place());
-    }
-
-    /// Has connections take a packet of TCP or UDP, if they are as they stood and find in it what they
-    /// have found in others; answers whether they have. If not, nothing has changed: it may be judged.
-    ///
-    /// * `bytes` begin where the packet does, and hold its headers; `len` is how long it is.
-    /// * Cost: a line of memory for each, which other threads may write.
-    #[inline(never)]
-    pub fn take(
-        &self,
-        standings: &[Standing],
-        headers: Headers,
-        bytes: &[u8],
-        len: usize,
-        now: Millis,
-    ) -> bool {
-        let now = wrapped(now);
-        let Ok((bytes, len)) = transport(headers, bytes, len) else { return false };
-        match headers.transport {
-            Transport::Tcp => match Ack::read(bytes, len) {
-                Some(ack) => self.take_ack(standings, ack, now),
-                None => self.take_unusual(standings, bytes, len, now),
-            },
-            Transport::Udp => is_datagram(bytes, len) && self.take_datagram(standings, now),
-            _ => false,
-        }
-    }
-
-    /// All judge it before one takes it.
-    #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
-    #[inline(always)]
-    fn take_ack(&self, standings: &[Standing], ack: Ack, now: u32) -> bool {
-        let [first, others @ ..] = standings else { return false };
-        let Some(connection) = self.standing_still(first, now) else { return false };
-        let Some(judged) = connection.judge_ack(first.direction(), ack) else { return false };
-        if !others.is_empty() && !self.take_ack_of_others(others, ack, now) {
-            return false;
-        }
-        let policies = self.zones().policies();
-        let has_taken = connection.take_ack(first.direction(), &judged, ack, policies, now);
-        // In a race it may not take what others have: as if it had come before what was faster.
-        has_taken || !others.is_empty()
-    }
-
-    #[inline(never)]
-    fn take_ack_of_others(&self, standings: &[Standing], ack: Ack, now: u32) -> bool {
-        self.take_ack(standings, ack, now)
-    }
-
-    /// The same of an acknowledgement with options.
-    #[cold]
-    fn take_unusual(&self, standings: &[Standing], bytes: &[u8], len: usize, now: u32) -> bool {
-        Ack::read_all(bytes, len).is_some_and(|ack| self.take_ack_of_others(standings, ack, now))
-    }
-
-    /// All look whether they stand before one takes it.
-    #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
-    #[inline(always)]
-    fn take_datagram(&self, standings: &[Standing], now: u32) -> bool {
-        let [first, others @ ..] = standings else { return false };
-        let Some(connection) = self.standing_still(first, now) else { return false };
-        if !others.is_empty() && !self.take_datagram_of_others(others, now) {
-            return false;
-        }
-        if connection.take_datagram(self.zones().policies(), now) {
-            self.tell(Change::Changed, first.id(), now);
-        }
-        true
-    }
-
-    #[inline(never)]
-    fn take_datagram_of_others(&self, standings: &[Standing], now: u32) -> bool {
-        self.take_datagram(standings, now)
-    }
-
-    #[inline]
-    fn standing_still(&self, standing: &Standing, now: u32) -> Option<&Connection> {
-        let connection = self.table.get(standing.id())?;
-        let stands = standing.is_of(connection.version()) && connection.left(now).is_some();
-        stands.then_some(connection)
     }
 
     /// Takes a connection away; answers whether it was still there.

@@ -39,6 +39,7 @@ mod shifts;
 mod standing;
 mod sync;
 mod table;
+mod take;
 mod tally;
 mod tcp;
 mod tftp;
