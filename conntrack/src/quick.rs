@@ -8,7 +8,7 @@ use packet::tcp::{self, Tcp};
 
 use crate::Direction;
 use crate::segment::{Kind, Segment, before};
-use crate::shared_tcp::{Words, join, short, split};
+use crate::shared_tcp::{Words, join, later, short, split};
 use crate::window::OLD_ACK;
 
 /// What an acknowledgement says.
@@ -27,26 +27,20 @@ pub(crate) struct Ack {
 }
 
 impl Ack {
+    /// What says how long a header is, and what it does.
+    const LOOKED: u16 = 0xf000 | tcp::FIN | tcp::SYN | tcp::RST | tcp::ACK;
+    /// That of an acknowledgement without options.
+    const BARE: u16 = 5 << 12 | tcp::ACK;
+    /// That of one with timestamps.
+    const STAMPED: u16 = 8 << 12 | tcp::ACK;
+
     /// Reads a segment of `len` bytes that begins here, if it is an acknowledgement that says nothing
     /// else: no SYN, FIN or RST, and no option but timestamps.
     #[inline]
     pub(crate) fn read(bytes: &[u8], len: usize) -> Option<Self> {
-        const FLAGS: u16 = tcp::FIN | tcp::SYN | tcp::RST | tcp::ACK;
-        /// Two bytes of nothing, and the kind and length of timestamps (RFC 7323 appendix A).
-        const STAMPS: [u8; 4] = [1, 1, 8, 10];
-        let (tcp, options) = Tcp::split(bytes).ok()?;
-        if tcp.flags() & FLAGS != tcp::ACK {
-            return None;
-        }
-        let says_no_more = match tcp.header_len() {
-            tcp::LEN => true,
-            32 => options.first_chunk() == Some(&STAMPS) && options.len() >= 12,
-            _ => false,
-        };
-        if !says_no_more {
-            return None;
-        }
-        let data = u32::try_from(len.checked_sub(tcp.header_len())?).ok()?;
+        let (header, options) = bytes.split_first_chunk::<{ tcp::LEN }>()?;
+        let data = len.checked_sub(header_len(header, options)?)?;
+        let (data, (tcp, _)) = (u32::try_from(data).ok()?, Tcp::split(header).ok()?);
         let (seq, ack) = (tcp.seq(), tcp.ack());
         Some(Self { seq, end: seq.wrapping_add(data), ack, sack: ack, window: tcp.window() })
     }
@@ -57,25 +51,51 @@ impl Ack {
         let Segment { kind, has_ack, seq, end, ack, sack, window, .. } = segment;
         (kind == Kind::Ack && has_ack).then_some(Self { seq, end, ack, sack, window })
     }
+
+    /// What it acknowledges at most, to a side of which the short word says whether it takes that.
+    #[inline]
+    const fn sack_to(self, short: u64, direction: Direction) -> u32 {
+        let takes_sack = short::takes_sack(direction.reversed() as usize);
+        if short & takes_sack == 0 { self.ack } else { self.sack }
+    }
+
+    /// The same in pieces that are handed on in registers.
+    #[inline]
+    pub(crate) const fn spread(self) -> ([u32; 2], [u32; 2], u16) {
+        ([self.seq, self.end], [self.ack, self.sack], self.window)
+    }
+
+    /// The opposite.
+    #[inline]
+    pub(crate) const fn gather([seq, end]: [u32; 2], [ack, sack]: [u32; 2], window: u16) -> Self {
+        Self { seq, end, ack, sack, window }
+    }
 }
 
-/// What is known behind an acknowledgement that goes this way, if it is one that nearly all are; and
-/// whether something that was sent has not been acknowledged then. `words` were read the same way: its
-/// sender's side comes first.
-#[expect(clippy::inline_always, reason = "its result is six words, which need not be written down")]
+/// How long the header of an acknowledgement is that says nothing else.
+#[inline]
+fn header_len(header: &[u8; tcp::LEN], options: &[u8]) -> Option<usize> {
+    /// Two bytes of nothing, and the kind and length of timestamps (RFC 7323 appendix A).
+    const STAMPS: [u8; 4] = [1, 1, 8, 10];
+    match u16::from_be_bytes([header[tcp::FLAGS], header[tcp::FLAGS + 1]]) & Ack::LOOKED {
+        Ack::BARE => Some(tcp::LEN),
+        Ack::STAMPED if options.first_chunk::<12>()?.starts_with(&STAMPS) => Some(32),
+        _ => None,
+    }
+}
+
+/// Whether an acknowledgement that goes this way is one that nearly all are, and fits. `words` were read
+/// the same way: its sender's side comes first.
+#[expect(clippy::inline_always, reason = "of what it reads, most stays in registers")]
 #[inline(always)]
-pub(crate) fn track(words: &Words, direction: Direction, segment: Ack) -> Option<(Words, bool)> {
+pub(crate) fn fits(words: &Words, direction: Direction, segment: Ack) -> bool {
     if !short::is_calm(words.short) {
-        return None;
+        return false;
     }
-    let (own, other) = (direction as usize, direction.reversed() as usize);
-    let Ack { seq, end, ack, mut sack, window } = segment;
-    if words.short & short::takes_sack(other) == 0 {
-        sack = ack;
-    }
-    let [([own_end, own_max_end], [own_window, own_ack]), other_side] =
+    let Ack { seq, end, .. } = segment;
+    let sack = segment.sack_to(words.short, direction);
+    let [([own_end, own_max_end], [own_window, _]), ([other_end, _], [other_window, _])] =
         words.sides.map(|[ends, rest]| (split(ends), split(rest)));
-    let ([other_end, other_max_end], [other_window, other_ack]) = other_side;
     // What has sent nothing that we know of has to be met first.
     let is_met = own_window != 0 && other_window != 0;
     // The four bounds of `window.rs`.
@@ -85,33 +105,59 @@ pub(crate) fn track(words: &Words, direction: Direction, segment: Ack) -> Option
         & before(kept, end)
         & before(sack, other_end.wrapping_add(1))
         & before(oldest, sack);
-    if !(is_met & fits) {
-        return None;
+    is_met & fits
+}
+
+/// What is known behind an acknowledgement that [`fits`]. `widen` is called with the side, the word of it
+/// and what that becomes, for each that does not stay as it is: of most acknowledgements one or two, and
+/// the same for many in a row. Answers with the word of the last segment, and whether something that was
+/// sent has not been acknowledged then.
+#[inline(always)]
+pub(crate) fn follow(
+    words: &Words,
+    direction: Direction,
+    segment: Ack,
+    mut widen: impl FnMut(usize, usize, u64),
+) -> (u64, bool) {
+    const OWN: usize = 0;
+    const OTHER: usize = 1;
+    let Ack { end, ack, window, .. } = segment;
+    let sack = segment.sack_to(words.short, direction);
+    let window = u32::from(window) << short::shift(words.short, direction as usize);
+    let [[own_ends, own_rest], [other_ends, other_rest]] = words.sides;
+    let [owed_by_own, owed_by_other] = short::owed(direction);
+    let [_, mut owed] = split(words.last);
+    owed &= short::OWED;
+
+    let [own_end, own_max_end] = split(own_ends);
+    if before(own_end, end) {
+        owed |= owed_by_own;
+        widen(OWN, 0, join([end, own_max_end]));
     }
-    let window = u32::from(window) << short::shift(words.short, own);
+    if before(own_max_end, end) {
+        let ([window, ack], beyond) = (split(other_rest), end.wrapping_sub(own_max_end));
+        widen(OTHER, 1, join([window.wrapping_add(beyond), ack]));
+    }
+
+    let [own_window, own_ack] = split(own_rest);
+    let offered = window.wrapping_add(sack.wrapping_sub(ack));
+    if own_window < offered || before(own_ack, ack) {
+        widen(OWN, 1, join([own_window.max(offered), later(own_ack, ack)]));
+    }
+
+    let [other_end, other_max_end] = split(other_ends);
     let may_send = sack.wrapping_add(window);
-    let is_longer = before(own_end, end);
-    let is_wider = before(other_max_end.wrapping_sub(1), may_send);
-    let beyond = if before(own_max_end, end) { end.wrapping_sub(own_max_end) } else { 0 };
-    let owes = short::is_owed(words.last, own) || is_longer;
-    let is_owed = short::is_owed(words.last, other) && ack != other_end;
-    let own = [
-        join([if is_longer { end } else { own_end }, own_max_end]),
-        join([
-            own_window.max(window.wrapping_add(sack.wrapping_sub(ack))),
-            if before(own_ack, ack) { ack } else { own_ack },
-        ]),
-    ];
-    let other = [
+    if before(other_max_end.wrapping_sub(1), may_send) {
         // To a closed window one byte may be sent: a probe (RFC 9293 §3.8.6.1).
-        join([
-            other_end,
-            if is_wider { may_send.wrapping_add(u32::from(window == 0)) } else { other_max_end },
-        ]),
-        join([other_window.wrapping_add(beyond), other_ack]),
-    ];
-    let last = join([end, short::rest(direction, [owes, is_owed])]);
-    Some((Words { short: words.short, last, sides: [own, other] }, owes || is_owed))
+        let widest = may_send.wrapping_add(u32::from(window == 0));
+        if widest != other_max_end {
+            widen(OTHER, 0, join([other_end, widest]));
+        }
+    }
+    if ack == other_end {
+        owed &= !owed_by_other;
+    }
+    (join([end, direction as u32 | owed]), owed != 0)
 }
 
 #[cfg(test)]

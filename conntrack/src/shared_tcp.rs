@@ -83,7 +83,7 @@ impl SharedTcp {
                 replied: known.replied || belongs && direction == Direction::Reply,
                 assured: known.assured || fate == Fate::Valid { assures: true },
             };
-            let is_told = self.replace(Direction::Original, &before, &Words::of(&tcp, after));
+            let is_told = self.replace(&before, &Words::of(&tcp, after));
             if is_told || tries.next().is_none() {
                 return (fate, tcp, known);
             }
@@ -95,9 +95,8 @@ impl SharedTcp {
     #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
     #[inline(always)]
     pub(crate) fn judge_ack(&self, direction: Direction, ack: Ack) -> Option<Judged> {
-        let before = self.words(direction);
-        let (after, is_owed) = quick::track(&before, direction, ack)?;
-        Some(Judged { before, after, is_owed })
+        let words = self.words(direction);
+        quick::fits(&words, direction, ack).then_some(Judged(words))
     }
 
     /// Takes an acknowledgement that was judged; answers whether anything that was sent has not been
@@ -106,22 +105,44 @@ impl SharedTcp {
     #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
     #[inline(always)]
     pub(crate) fn take_ack(&self, direction: Direction, judged: &Judged, ack: Ack) -> Option<bool> {
-        match self.replace(direction, &judged.before, &judged.after) {
-            true => Some(judged.is_owed),
-            false => self.take_ack_anew(direction, ack),
+        if let Some(is_owed) = self.follow(direction, judged, ack) {
+            return Some(is_owed);
         }
+        let (ends, acks, window) = ack.spread();
+        self.take_ack_anew(direction, ends, acks, window)
     }
 
     /// Judges and takes it anew.
     #[cold]
-    fn take_ack_anew(&self, direction: Direction, ack: Ack) -> Option<bool> {
+    fn take_ack_anew(
+        &self,
+        direction: Direction,
+        ends: [u32; 2],
+        acks: [u32; 2],
+        window: u16,
+    ) -> Option<bool> {
+        let ack = Ack::gather(ends, acks, window);
         for _ in 1..TRIES {
             let judged = self.judge_ack(direction, ack)?;
-            if self.replace(direction, &judged.before, &judged.after) {
-                return Some(judged.is_owed);
+            if let Some(is_owed) = self.follow(direction, &judged, ack) {
+                return Some(is_owed);
             }
         }
         None
+    }
+
+    /// Writes what an acknowledgement changes; answers whether anything that was sent has not been
+    /// acknowledged then. `None` if others were faster.
+    #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
+    #[inline(always)]
+    fn follow(&self, direction: Direction, Judged(before): &Judged, ack: Ack) -> Option<bool> {
+        let (last, is_owed) = quick::follow(before, direction, ack, |side, word, new| {
+            let place = &self.sides[(direction as usize + side) % 2][word];
+            let wider = if word == 0 { wider_ends } else { wider_rest };
+            widen(place, before.sides[side][word], new, wider);
+        });
+        let is_told = last == before.last || self.replace_last(before.last, last);
+        is_told.then_some(is_owed)
     }
 
     /// Whether it is established, and both sides have acknowledged something since: then nearly all
@@ -142,30 +163,24 @@ impl SharedTcp {
     /// Both sides, the one first that sends what goes this way.
     #[inline]
     fn sides(&self, direction: Direction) -> [&[AtomicU64; 2]; 2] {
-        [direction, direction.reversed()].map(|side| &self.sides[side as usize])
+        let own = direction as usize;
+        [own, own + 1].map(|side| &self.sides[side % 2])
     }
 
-    /// Writes what has changed of words that were read this way; answers whether nobody else has
+    /// Writes what has changed of words that were read in their order; answers whether nobody else has
     /// changed the state meanwhile.
-    #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
-    #[inline(always)]
-    fn replace(&self, direction: Direction, before: &Words, after: &Words) -> bool {
-        for (n, side) in self.sides(direction).into_iter().enumerate() {
+    fn replace(&self, before: &Words, after: &Words) -> bool {
+        for (n, side) in self.sides.iter().enumerate() {
             let ([old_ends, old_rest], [ends, rest]) = (before.sides[n], after.sides[n]);
-            widen(&side[0], old_ends, ends, wider_ends);
-            widen(&side[1], old_rest, rest, wider_rest);
+            if ends != old_ends {
+                widen(&side[0], old_ends, ends, wider_ends);
+            }
+            if rest != old_rest {
+                widen(&side[1], old_rest, rest, wider_rest);
+            }
         }
-        let is_calm = before.short == after.short && short::is_calm(after.short);
-        if is_calm && short::owes(before.last | after.last) {
-            // What another thread has found acknowledged meanwhile stays so: it is judged again. Where
-            // neither segment leaves anything owed, the last store wins: that something is owed may be
-            // lost in a race, and a connection that is dead then stays for as long as one at rest.
-            let changed = before.last != after.last
-                && self
-                    .last
-                    .compare_exchange(before.last, after.last, Ordering::AcqRel, Ordering::Relaxed)
-                    .is_err();
-            return !changed;
+        if before.short == after.short && short::is_calm(after.short) {
+            return before.last == after.last || self.replace_last(before.last, after.last);
         }
         if before.last != after.last {
             self.last.store(after.last, Ordering::Relaxed);
@@ -176,15 +191,41 @@ impl SharedTcp {
                 .compare_exchange(before.short, after.short, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok()
     }
+
+    /// Writes what is known of the last segment while nothing happens but data and acknowledgements;
+    /// answers whether nobody else has, where that counts.
+    #[inline]
+    fn replace_last(&self, before: u64, after: u64) -> bool {
+        if short::owes(before | after) {
+            // What another thread has found acknowledged meanwhile stays so: it is judged again. Where
+            // neither segment leaves anything owed, the last store wins: that something is owed may be
+            // lost in a race, and a connection that is dead then stays for as long as one at rest.
+            return self
+                .last
+                .compare_exchange(before, after, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok();
+        }
+        self.last.store(after, Ordering::Relaxed);
+        true
+    }
 }
 
 /// Writes a word, or what is wider of it and what another thread has written meanwhile.
 #[inline]
 fn widen(place: &AtomicU64, old: u64, new: u64, wider: fn(u64, u64) -> u64) {
-    if old == new {
-        return;
+    if let Err(seen) = place.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire) {
+        widen_anew(place, (old, new), seen, wider);
     }
-    let mut seen = old;
+}
+
+/// Another thread was faster.
+#[cold]
+fn widen_anew(
+    place: &AtomicU64,
+    (old, new): (u64, u64),
+    mut seen: u64,
+    wider: fn(u64, u64) -> u64,
+) {
     loop {
         let written = if seen == old { new } else { wider(seen, new) };
         match place.compare_exchange(seen, written, Ordering::AcqRel, Ordering::Acquire) {
@@ -204,7 +245,7 @@ fn wider_rest(one: u64, other: u64) -> u64 {
     join([window.max(other_window), later(ack, other_ack)])
 }
 
-const fn later(one: u32, other: u32) -> u32 {
+pub(crate) const fn later(one: u32, other: u32) -> u32 {
     if before(one, other) { other } else { one }
 }
 
@@ -217,13 +258,9 @@ pub(crate) struct Words {
     pub(crate) sides: [[u64; 2]; 2],
 }
 
-/// What comes of an acknowledgement.
+/// What was known when an acknowledgement was found to fit.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Judged {
-    before: Words,
-    after: Words,
-    is_owed: bool,
-}
+pub(crate) struct Judged(Words);
 
 /// Where what is short lies in its word.
 pub(crate) mod short {
@@ -300,20 +337,24 @@ pub(crate) mod short {
 
     /// What is restless, beside the end of the last segment: which way it went, and what was sent and
     /// not acknowledged, first what was sent this way.
-    pub(crate) fn rest(direction: Direction, [own, other]: [bool; 2]) -> u32 {
-        let (side, further) = (direction as u32, direction.reversed() as u32);
-        side | u32::from(own) << (1 + side) | u32::from(other) << (1 + further)
+    fn rest(direction: Direction, is_owed: [bool; 2]) -> u32 {
+        let [own, other] = owed(direction);
+        let bits = is_owed.map(|is| if is { u32::MAX } else { 0 });
+        direction as u32 | own & bits[0] | other & bits[1]
+    }
+
+    /// The bits that say that something has not been acknowledged, beside the end of the last segment.
+    pub(crate) const OWED: u32 = 0b110;
+
+    /// That of each side, first of the one that sends what goes this way.
+    pub(crate) const fn owed(direction: Direction) -> [u32; 2] {
+        let own = 2 + 2 * direction as u32;
+        [own, OWED ^ own]
     }
 
     /// Whether anything that was sent has not been acknowledged, beside the end of the last segment.
     pub(super) const fn owes(last: u64) -> bool {
-        last & 0b110 != 0
-    }
-
-    /// Whether something that a side has sent has not been acknowledged, beside the end of the last
-    /// segment.
-    pub(crate) const fn is_owed(last: u64, side: usize) -> bool {
-        last >> (1 + side) & 1 == 1
+        last & OWED as u64 != 0
     }
 }
 
@@ -421,6 +462,9 @@ pub(crate) const fn split(word: u64) -> [u32; 2] {
     [(word >> 32) as u32, word as u32]
 }
 
+#[cfg(all(test, loom))]
+mod model;
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -472,18 +516,29 @@ mod tests {
                 let words = shared.words(Direction::Original);
                 if segment.kind == Kind::Ack && segment.has_ack {
                     let ack = Ack { seq, end, ack, sack, window };
-                    let quick = quick::track(&shared.words(direction), direction, ack);
+                    let before = shared.words(direction);
+                    let fits = quick::fits(&before, direction, ack);
                     let (mut tcp, known) = words.read();
                     let is_first = tcp.sides.iter().any(|side| side.max_window == 0);
                     let fate = tcp.track(direction, &segment, known, settings);
-                    if let Some((after, is_owed)) = quick {
+                    if fits {
                         prop_assert_eq!(fate, Fate::Valid { assures: false });
                         let mut expected = Words::of(&tcp, known);
                         if direction == Direction::Reply {
                             expected.sides.reverse();
                         }
+                        let (mut after, mut count) = (before, 0);
+                        let (last, is_owed) =
+                            quick::follow(&before, direction, ack, |side, word, new| {
+                                (after.sides[side][word], count) = (new, count + 1);
+                            });
+                        after.last = last;
                         prop_assert_eq!(after, expected);
                         prop_assert_eq!(is_owed, tcp.sides.iter().any(|side| side.is_owed));
+                        // What stays as it is, is not written.
+                        let [old, new] = [before, expected].map(|words| words.sides);
+                        let pairs = old.as_flattened().iter().zip(new.as_flattened());
+                        prop_assert_eq!(count, pairs.filter(|(old, new)| old != new).count());
                     } else if short::is_calm(words.short) && !is_first {
                         // It does not fit, or is tolerated because of what was not seen.
                         let is_guessed = tcp.sides.iter().any(|side| side.is_guessed);

@@ -43,10 +43,30 @@ impl Connections {
     #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
     #[inline(always)]
     fn take_ack(&self, standings: &[Standing], ack: Ack, now: u32) -> bool {
+        let [only] = standings else {
+            let (ends, acks, window) = ack.spread();
+            return self.take_ack_of_all(standings, ends, acks, window, now);
+        };
+        let Some(connection) = self.standing_still(only, now) else { return false };
+        let Some(judged) = connection.judge_ack(only.direction(), ack) else { return false };
+        connection.take_ack(only.direction(), &judged, ack, self.zones().policies(), now)
+    }
+
+    /// The same of any number of connections.
+    #[inline(never)]
+    fn take_ack_of_all(
+        &self,
+        standings: &[Standing],
+        ends: [u32; 2],
+        acks: [u32; 2],
+        window: u16,
+        now: u32,
+    ) -> bool {
+        let ack = Ack::gather(ends, acks, window);
         let [first, others @ ..] = standings else { return false };
         let Some(connection) = self.standing_still(first, now) else { return false };
         let Some(judged) = connection.judge_ack(first.direction(), ack) else { return false };
-        if !others.is_empty() && !self.take_ack_of_others(others, ack, now) {
+        if !others.is_empty() && !self.take_ack_of_all(others, ends, acks, window, now) {
             return false;
         }
         let policies = self.zones().policies();
@@ -55,15 +75,12 @@ impl Connections {
         has_taken || !others.is_empty()
     }
 
-    #[inline(never)]
-    fn take_ack_of_others(&self, standings: &[Standing], ack: Ack, now: u32) -> bool {
-        self.take_ack(standings, ack, now)
-    }
-
     /// The same of an acknowledgement with options.
     #[cold]
     fn take_unusual(&self, standings: &[Standing], bytes: &[u8], len: usize, now: u32) -> bool {
-        Ack::read_all(bytes, len).is_some_and(|ack| self.take_ack_of_others(standings, ack, now))
+        let Some(ack) = Ack::read_all(bytes, len) else { return false };
+        let (ends, acks, window) = ack.spread();
+        self.take_ack_of_all(standings, ends, acks, window, now)
     }
 
     /// All look whether they stand before one takes it.
