@@ -5,6 +5,7 @@
 //! as they are. Whatever else a segment is, is left to that.
 
 use packet::tcp::{self, Tcp};
+use packet::{Headers, Network, Transport, ethernet, ipv4};
 
 use crate::Direction;
 use crate::segment::{Kind, Segment, before};
@@ -40,7 +41,35 @@ impl Ack {
     pub(crate) fn read(bytes: &[u8], len: usize) -> Option<Self> {
         let (header, options) = bytes.split_first_chunk::<{ tcp::LEN }>()?;
         let data = len.checked_sub(header_len(header, options)?)?;
-        let (data, (tcp, _)) = (u32::try_from(data).ok()?, Tcp::split(header).ok()?);
+        Self::of(header, u32::try_from(data).ok()?)
+    }
+
+    /// The same of a packet of `len` bytes that begins here, if it is where nearly all are: in an untagged
+    /// frame, behind IPv4 without options.
+    #[inline]
+    pub(crate) fn read_plain(headers: Headers, bytes: &[u8], len: usize) -> Option<Self> {
+        const L3: usize = ethernet::LEN;
+        const L4: usize = L3 + ipv4::LEN;
+        let Headers { network, transport, l3, l4, .. } = headers;
+        let is_plain = network == Network::Ipv4
+            && transport == Transport::Tcp
+            && (usize::from(l3), usize::from(l4)) == (L3, L4);
+        if !is_plain {
+            return None;
+        }
+        let (head, options) = bytes.split_first_chunk::<{ L4 + tcp::LEN }>()?;
+        let header = head.last_chunk()?;
+        let says = [head[L3 + ipv4::TOTAL_LEN], head[L3 + ipv4::TOTAL_LEN + 1]];
+        // What follows is padding.
+        let end = len.min(L3 + usize::from(u16::from_be_bytes(says)));
+        let data = end.checked_sub(L4 + header_len(header, options)?)?;
+        Self::of(header, u32::try_from(data).ok()?)
+    }
+
+    /// That of a header with so many bytes behind it.
+    #[inline]
+    fn of(header: &[u8; tcp::LEN], data: u32) -> Option<Self> {
+        let (tcp, _) = Tcp::split(header).ok()?;
         let (seq, ack) = (tcp.seq(), tcp.ack());
         Some(Self { seq, end: seq.wrapping_add(data), ack, sack: ack, window: tcp.window() })
     }
@@ -165,7 +194,35 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    use crate::message;
+
     proptest! {
+        /// However it is cut, and whatever is said about it.
+        #[test]
+        fn where_nearly_all_are_an_acknowledgement_reads_as_anywhere(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..80),
+            total in prop_oneof![0..100u16, any::<u16>()],
+            len in prop_oneof![0..100usize, any::<usize>()],
+            flags in prop::sample::select(vec![[0x50, 0x10], [0x80, 0x10], [0x50, 0x11]]),
+            stamps: bool,
+            network in prop::sample::select(vec![Network::Ipv4, Network::Ipv6]),
+            transport in prop::sample::select(vec![Transport::Tcp, Transport::Udp]),
+            (l3, l4) in prop_oneof![4 => Just((14u8, 34u16)), 1 => any::<(u8, u16)>()],
+        ) {
+            let stamps: &[u8] = if stamps { &[1, 1, 8, 10] } else { &[] };
+            for (at, value) in [(16, &total.to_be_bytes()[..]), (46, &flags), (54, stamps)] {
+                if let Some(place) = bytes.get_mut(at..at + value.len()) {
+                    place.copy_from_slice(value);
+                }
+            }
+            let headers = Headers { network, transport, l3, l4, ..Headers::default() };
+            let found = message::transport(headers, &bytes, len).ok();
+            let expected = found.and_then(|(bytes, len)| Ack::read(bytes, len));
+            let plain = Ack::read_plain(headers, &bytes, len);
+            let is_plain = (network, transport, l3, l4) == (Network::Ipv4, Transport::Tcp, 14, 34);
+            prop_assert_eq!(plain, expected.filter(|_| is_plain));
+        }
+
         /// However it is cut, and whatever its options are.
         #[test]
         fn an_acknowledgement_reads_as_any_segment(

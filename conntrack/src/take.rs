@@ -28,12 +28,12 @@ impl Connections {
         now: Millis,
     ) -> bool {
         let now = wrapped(now);
+        if let Some(ack) = Ack::read_plain(headers, bytes, len) {
+            return self.take_ack(standings, ack, now);
+        }
         let Ok((bytes, len)) = transport(headers, bytes, len) else { return false };
         match headers.transport {
-            Transport::Tcp => match Ack::read(bytes, len) {
-                Some(ack) => self.take_ack(standings, ack, now),
-                None => self.take_unusual(standings, bytes, len, now),
-            },
+            Transport::Tcp => self.take_elsewhere(standings, bytes, len, now),
             Transport::Udp => is_datagram(bytes, len) && self.take_datagram(standings, now),
             _ => false,
         }
@@ -75,11 +75,11 @@ impl Connections {
         has_taken || !others.is_empty()
     }
 
-    /// The same of an acknowledgement with options.
-    #[cold]
-    fn take_unusual(&self, standings: &[Standing], bytes: &[u8], len: usize, now: u32) -> bool {
-        let Some(ack) = Ack::read_all(bytes, len) else { return false };
-        let (ends, acks, window) = ack.spread();
+    /// The same of an acknowledgement that is not where nearly all are, or has options.
+    #[inline(never)]
+    fn take_elsewhere(&self, standings: &[Standing], bytes: &[u8], len: usize, now: u32) -> bool {
+        let ack = Ack::read(bytes, len).or_else(|| Ack::read_all(bytes, len));
+        let Some((ends, acks, window)) = ack.map(Ack::spread) else { return false };
         self.take_ack_of_all(standings, ends, acks, window, now)
     }
 
