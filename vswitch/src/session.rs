@@ -257,25 +257,22 @@ impl Sessions {
         cache: &mut Cache,
         take: impl FnOnce(&Ties) -> bool,
     ) -> Option<Found> {
-        let at = match self.is_at(guess, who, key) {
-            true => guess,
-            false => self.find(who, hash, key)?,
+        // Both ways to it on their own: where it was guessed, nothing is looked up twice.
+        let (at, session) = if self.is_at(guess, who, key) {
+            (guess, self.sessions.get_mut(guess as usize)?)
+        } else {
+            let at = self.find(who, hash, key)?;
+            (at, self.sessions.get_mut(at as usize)?)
         };
-        let session = self.sessions.get_mut(at as usize)?;
         if session.used & HAS_REST != 0 && !session.agrees(key) {
             self.stats.misses += 1;
             return None;
         }
         let ties = (session.used & HAS_TIES != 0).then(|| &self.ties[at as usize]);
-        if session.epoch != cache.epoch() {
-            if !cache.is_right(session.flow, session.serial)
-                || !ties.is_none_or(|ties| ties.are_right(cache))
-            {
-                self.remove(at, hash, cache);
-                self.stats.misses += 1;
-                return None;
-            }
-            session.epoch = cache.epoch();
+        if session.epoch != cache.epoch() && !session.stays_right(ties, cache) {
+            self.remove(at, hash, cache);
+            self.stats.misses += 1;
+            return None;
         }
         if !ties.is_none_or(take) {
             // If it is right for nobody any more, another one takes its place, or nobody uses it: packets
@@ -283,12 +280,8 @@ impl Sessions {
             self.stats.misses += 1;
             return None;
         }
-        if session.used & SECONDS != self.seconds {
-            session.used = session.used & !SECONDS | self.seconds;
-            cache.touch(session.flow, session.serial, self.now);
-            if let Some(ties) = ties {
-                ties.touch(cache, self.now);
-            }
+        if (session.used ^ self.seconds) & SECONDS != 0 {
+            session.touch(ties, cache, self.seconds, self.now);
         }
         self.stats.hits += 1;
         Some(Found::Cached(session.program, session.path))
@@ -471,6 +464,27 @@ impl Sessions {
 }
 
 impl Session {
+    /// Whether it is still right in the epoch of the cache; then it is of that.
+    #[cold]
+    fn stays_right(&mut self, ties: Option<&Ties>, cache: &mut Cache) -> bool {
+        let is_right =
+            cache.is_right(self.flow, self.serial) && ties.is_none_or(|ties| ties.are_right(cache));
+        if is_right {
+            self.epoch = cache.epoch();
+        }
+        is_right
+    }
+
+    /// Notes that it has had packets in this second, and what it rests on.
+    #[cold]
+    fn touch(&mut self, ties: Option<&Ties>, cache: &mut Cache, seconds: u32, now: Millis) {
+        self.used = self.used & !SECONDS | seconds;
+        cache.touch(self.flow, self.serial, now);
+        if let Some(ties) = ties {
+            ties.touch(cache, now);
+        }
+    }
+
     #[inline]
     fn agrees(&self, key: &Key) -> bool {
         let mut differ = 0;

@@ -287,7 +287,7 @@ impl Way {
 
     /// As [`Way::find_megaflows`], by sessions. One that has ties takes its packet: it is tracked and
     /// translated then.
-    #[inline]
+    #[inline(never)]
     fn find_sessions(
         &mut self,
         batch: &mut Batch,
@@ -296,22 +296,32 @@ impl Way {
     ) -> usize {
         let Self { lanes: known, cache, memory, millis, tracker, sessions, verdicts, .. } = self;
         let Lanes { keys, headers, meetings, found, .. } = &mut **known;
-        let (keys, headers) = (&keys[lanes.clone()], &headers[lanes.clone()]);
-        let met = meetings[lanes.clone()].iter_mut().zip(&mut found[lanes.clone()]);
-        let packets = batch[verdicts.len()..].iter_mut().zip(keys.iter().zip(headers));
-        for (n, ((packet, (key, headers)), (meeting, found))) in packets.zip(met).enumerate() {
-            meeting.is_tied = false;
-            *found = sessions.as_mut().and_then(|sessions| {
-                sessions.meet(meeting.who?, (meeting.hash, meeting.guess), key, cache, |ties| {
+        let Some(sessions) = sessions else {
+            found[lanes.start] = None;
+            return lanes.start + 1;
+        };
+        for (lane, packet) in lanes.clone().zip(&mut batch[verdicts.len()..]) {
+            // Of several arrays one number leads to what each has of a packet.
+            let lane = lane % LANES;
+            let meeting = &mut meetings[lane];
+            let place = (meeting.hash, meeting.guess);
+            let met = meeting.who.and_then(|who| {
+                sessions.meet(who, place, &keys[lane], cache, |ties| {
                     meeting.is_tied = true;
+                    let headers = headers[lane];
                     if ingress.unmarked_partial {
-                        mark_partial(packet, *headers, memory);
+                        mark_partial(packet, headers, memory);
                     }
-                    ties.take(tracker.connections(), packet, *headers, memory, *millis)
+                    ties.take(tracker.connections(), packet, headers, memory, *millis)
                 })
             });
-            if is_turn(*found, cache) {
-                return lanes.start + n + 1;
+            let Some(met) = met else {
+                found[lane] = None;
+                return lane + 1;
+            };
+            found[lane] = Some(met);
+            if is_turn(Some(met), cache) {
+                return lane + 1;
             }
         }
         lanes.end
