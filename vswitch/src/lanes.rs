@@ -98,7 +98,7 @@ impl Lanes {
     }
 
     /// Finds out which packets can have a session, and fetches those they will most likely meet.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn guess_sessions(
         &mut self,
         sessions: &Sessions,
@@ -109,11 +109,13 @@ impl Lanes {
         *want_sessions = true;
         let (seed, meetings) = (sessions.seed(), &mut meetings[..lanes]);
         for ((key, headers), meeting) in keys.iter().zip(&*headers).zip(&mut *meetings) {
-            let who = Who::of(key, *headers);
             // A packet that can have none asks for that of nobody.
-            let hash = who.map_or(0, |who| who.hash(key, seed));
+            let (who, hash) = match Who::hashed(key, headers, seed) {
+                Some((who, hash)) => (Some(who), hash),
+                None => (None, 0),
+            };
             sessions.prefetch(hash);
-            *meeting = Meeting { who, hash, ..Meeting::default() };
+            (meeting.who, meeting.hash, meeting.is_tied) = (who, hash, false);
         }
         for meeting in &mut *meetings {
             meeting.guess = sessions.guess(meeting.hash);

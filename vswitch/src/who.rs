@@ -11,9 +11,36 @@ use packet::{Headers, Key, Seed, Span, ethernet, tcp};
 pub struct Who(NonZeroU64);
 
 impl Who {
+    /// The last byte, which says the family.
+    const IPV4: u64 = 4;
+    const IPV6: u64 = 6;
+
     /// Of a packet; `None` if no session is made for its kind.
     #[inline]
     pub fn of(key: &Key, headers: Headers) -> Option<Self> {
+        let rest = Self::rest(key, &headers)?;
+        let family = if is_of_ipv4(key) { Self::IPV4 } else { Self::IPV6 };
+        NonZeroU64::new(rest | family).map(Self)
+    }
+
+    /// The same, and the hash of its tuple: [`Who::hash`].
+    #[inline]
+    pub(crate) fn hashed(key: &Key, headers: &Headers, seed: Seed) -> Option<(Self, u64)> {
+        let rest = Self::rest(key, headers)?;
+        // The family is looked at once.
+        let (who, hash) = if is_of_ipv4(key) {
+            let who = rest | Self::IPV4;
+            (who, Self::hash_ipv4(who, key, seed))
+        } else {
+            let who = rest | Self::IPV6;
+            (who, Self::hash_ipv6(who, key, seed))
+        };
+        NonZeroU64::new(who).map(|who| (Self(who), hash))
+    }
+
+    /// All but the family.
+    #[inline]
+    fn rest(key: &Key, headers: &Headers) -> Option<u64> {
         // Fields of one word together: in whole, with both headers, and a TTL that can be
         // decremented. Only TCP has flags.
         const PLAIN: u64 =
@@ -24,24 +51,38 @@ impl Who {
         if !is_plain || key[Key::TCP_FLAGS.word()] & ENDS != 0 {
             return None;
         }
-        let family = if key.word(Key::ETH_TYPE) == u64::from(ethernet::IPV4) { 4 } else { 6 };
         let ports = key[Key::TP_DST.word()] >> 32 << 32;
         let ingress = key[Key::INGRESS.word()] & Key::INGRESS.in_word(u64::MAX);
-        NonZeroU64::new(ports | ingress | key.word(Key::NW_PROTO) << 8 | family).map(Self)
+        Some(ports | ingress | key.word(Key::NW_PROTO) << 8)
     }
 
     const fn is_ipv4(self) -> bool {
-        self.0.get() & 0xff == 4
+        self.0.get() & 0xff == Self::IPV4
     }
 
     /// The hash of a packet's tuple.
     #[inline]
     pub fn hash(self, key: &Key, seed: Seed) -> u64 {
         match self.is_ipv4() {
-            true => seed.hash([self.0.get(), key[4]]),
-            false => seed.hash([self.0.get(), key[7], key[8], key[9], key[10]]),
+            true => Self::hash_ipv4(self.0.get(), key, seed),
+            false => Self::hash_ipv6(self.0.get(), key, seed),
         }
     }
+
+    #[inline]
+    fn hash_ipv4(who: u64, key: &Key, seed: Seed) -> u64 {
+        seed.hash([who, key[4]])
+    }
+
+    #[inline]
+    fn hash_ipv6(who: u64, key: &Key, seed: Seed) -> u64 {
+        seed.hash([who, key[7], key[8], key[9], key[10]])
+    }
+}
+
+#[inline]
+fn is_of_ipv4(key: &Key) -> bool {
+    key.word(Key::ETH_TYPE) == u64::from(ethernet::IPV4)
 }
 
 /// What tells one session from another.
