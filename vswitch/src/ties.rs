@@ -47,8 +47,12 @@ impl Ties {
     /// The connections.
     #[inline]
     pub(crate) fn standings(&self) -> &[Standing] {
-        let len = usize::from(self.len >> 4);
-        &self.standings[..len.min(MOST)]
+        /// There are never more than there is room for.
+        #[cold]
+        const fn none<'a>() -> &'a [Standing] {
+            &[]
+        }
+        self.standings.get(..usize::from(self.len >> 4)).unwrap_or_else(none)
     }
 
     /// Fetches the connections, and what the packet is translated by.
@@ -57,9 +61,12 @@ impl Ties {
         if self.is_translated != 0 {
             prefetch(&self.translation);
         }
-        // One by one: of a slice's iterator the compiler makes more than the fetching costs.
-        for n in 0..usize::from(self.len >> 4).min(MOST) {
-            connections.prefetch_standing(&self.standings[n]);
+        let [first, others @ ..] = &self.standings;
+        // There nearly always is one; if not, this is the place of any.
+        connections.prefetch_standing(first);
+        if self.len >= 2 << 4 {
+            let count = usize::from(self.len >> 4) - 1;
+            others.iter().take(count).for_each(|other| connections.prefetch_standing(other));
         }
     }
 
