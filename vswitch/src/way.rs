@@ -424,19 +424,50 @@ impl Way {
     /// Nothing is done with packets in a row but a hop, and sending them to one port.
     #[inline]
     fn send_alike(&mut self, batch: &mut Batch, lanes: Range<usize>, hop: Hop, port: PortId) {
+        if hop == Hop::default() {
+            self.send_each(batch, lanes, port, |_, _, _| {});
+        } else {
+            let take = |packet: &mut Packet, headers, memory: &Memory| {
+                hop.take(packet, headers, memory);
+            };
+            self.send_each(batch, lanes, port, take);
+        }
+    }
+
+    /// Does the same with packets in a row, and sends them to one port.
+    #[inline(never)]
+    fn send_each(
+        &mut self,
+        batch: &mut Batch,
+        lanes: Range<usize>,
+        port: PortId,
+        change: impl Fn(&mut Packet, Headers, &Memory),
+    ) {
         let Self { verdicts, lanes: known, cache, millis, memory, .. } = self;
         let found = known.found[lanes.clone()].iter().zip(&known.headers[lanes]);
         let packets = batch[verdicts.len()..].iter_mut();
         let paths = cache.paths_mut();
+        // Those in a row that take one path are counted together.
+        let (mut last, mut sum) = (None, Worth::default());
         verdicts.extend(packets.zip(found).map(|(packet, (found, headers))| match found {
             Some(Found::Cached(_, path)) if packet.len() >= ethernet::LEN => {
+                if last != Some(*path) {
+                    let Worth { packets, bytes } = std::mem::take(&mut sum);
+                    if let Some(last) = last.replace(*path) {
+                        paths.count(last, packets, bytes, *millis);
+                    }
+                }
                 let Worth { packets, bytes } = Worth::of(packet);
-                paths.count(*path, packets, bytes, *millis);
-                hop.take(packet, *headers, memory);
+                sum.packets += packets;
+                sum.bytes += bytes;
+                change(packet, *headers, memory);
                 Verdict::Send(port)
             }
             _ => Verdict::Drop(DropReason::Runt),
         }));
+        if let Some(last) = last {
+            paths.count(last, sum.packets, sum.bytes, *millis);
+        }
     }
 
     /// The long way.

@@ -3,7 +3,7 @@
 use packet::Packet;
 
 /// What a packet is worth to those it passes: as many packets and bytes as it was when it came in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Worth {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
