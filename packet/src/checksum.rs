@@ -130,7 +130,9 @@ impl Delta {
     #[inline]
     #[must_use]
     pub fn on(self, checksum: u16) -> u16 {
-        !fold32(u32::from(!checksum) + u32::from(self.0))
+        // Of two words the sum that is carried back into never carries once more.
+        let (sum, carries) = (!checksum).overflowing_add(self.0);
+        !sum.wrapping_add(carries.into())
     }
 
     /// A partial checksum ([`crate::Checksum::Partial`]) after the change.
@@ -170,6 +172,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_change_is_a_sum_that_is_folded(
+            checksum in prop_oneof![Just(0), Just(u16::MAX), any::<u16>()],
+            delta in prop_oneof![Just(0), Just(u16::MAX), any::<u16>()],
+        ) {
+            let expected = !fold32(u32::from(!checksum) + u32::from(delta));
+            prop_assert_eq!(Delta(delta).on(checksum), expected);
+        }
+
         #[test]
         fn it_is_the_plain_sum_however_it_is_cut(
             bytes in prop::collection::vec(any::<u8>(), 0..300),
