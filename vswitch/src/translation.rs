@@ -61,8 +61,37 @@ impl Translation {
     pub(crate) fn apply(&self, packet: &mut Packet, headers: Headers, memory: &Memory) {
         let is_partial =
             matches!(packet.checksum, Checksum::Partial { start, .. } if start == headers.l4);
-        let [of_addresses, of_all] = [self.of_addresses, self.of_all].map(Delta);
         let bytes = packet.head_mut(memory);
+        if is_partial || !self.write_plain(bytes, headers) {
+            self.write(bytes, headers, is_partial);
+        }
+    }
+
+    /// Writes it where nearly all packets have it: TCP, in an untagged frame, behind IPv4 without
+    /// options. Answers whether it is there.
+    #[inline]
+    fn write_plain(&self, bytes: &mut [u8], headers: Headers) -> bool {
+        const L3: usize = ethernet::LEN;
+        const L4: usize = L3 + ipv4::LEN;
+        let Headers { network, transport, l3, l4, .. } = headers;
+        let is_plain = network == Network::Ipv4
+            && transport == Transport::Tcp
+            && (usize::from(l3), usize::from(l4)) == (L3, L4);
+        if !is_plain {
+            return false;
+        }
+        let Some(head) = bytes.first_chunk_mut::<{ L4 + tcp::LEN }>() else { return false };
+        head[L3 + ipv4::SRC..L3 + ipv4::SRC + 8].copy_from_slice(&self.addresses[..8]);
+        head[L4..L4 + 4].copy_from_slice(&self.ports);
+        change(head, L3 + ipv4::CHECKSUM, |sum| Delta(self.of_addresses).on(sum));
+        change(head, L4 + tcp::CHECKSUM, |sum| Delta(self.of_all).on(sum));
+        true
+    }
+
+    /// Writes it wherever it belongs.
+    #[inline(never)]
+    fn write(&self, bytes: &mut [u8], headers: Headers, is_partial: bool) {
+        let [of_addresses, of_all] = [self.of_addresses, self.of_all].map(Delta);
         let (l3, l4) = (usize::from(headers.l3), usize::from(headers.l4));
         match headers.network {
             Network::Ipv4 => {
@@ -102,5 +131,36 @@ impl Translation {
 fn change(bytes: &mut [u8], at: usize, change: impl FnOnce(u16) -> u16) {
     if let Some(field) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>) {
         *field = change(u16::from_be_bytes(*field)).to_be_bytes();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use packet::Fragment;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However it is cut, and whatever is said about it.
+        #[test]
+        fn what_is_where_nearly_all_is_is_written_as_anything_else(
+            bytes in prop::collection::vec(any::<u8>(), 0..80),
+            ports: [u8; 4],
+            addresses: [u8; 32],
+            [of_addresses, of_all]: [u16; 2],
+            network in prop::sample::select(vec![Network::Ipv4, Network::Ipv6]),
+            transport in prop::sample::select(vec![Transport::Tcp, Transport::Udp]),
+            (l3, l4) in prop_oneof![3 => Just((14u8, 34u16)), 1 => any::<(u8, u16)>()],
+        ) {
+            let translation = Translation { ports, of_addresses, of_all, addresses };
+            let fragment = Fragment::No;
+            let headers = Headers { network, transport, fragment, l3, l4, ..Headers::default() };
+            let (mut plain, mut any) = (bytes.clone(), bytes.clone());
+            translation.write(&mut any, headers, false);
+            let is_written = translation.write_plain(&mut plain, headers);
+            prop_assert_eq!(&plain, if is_written { &any } else { &bytes });
+            let is_plain = (network, transport, l3, l4) == (Network::Ipv4, Transport::Tcp, 14, 34);
+            prop_assert_eq!(is_written, is_plain && bytes.len() >= 54);
+        }
     }
 }
