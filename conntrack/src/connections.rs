@@ -399,11 +399,7 @@ impl Connections {
     /// What the tuple of a packet of a connection that goes this way is to become, if it is still
     /// there.
     pub fn translated(&self, id: ConnectionId, direction: Direction) -> Option<Tuple> {
-        let Tuples { original, reply } = self.table.tuples(id)?;
-        match direction {
-            Direction::Original => reply.reversed(),
-            Direction::Reply => original.reversed(),
-        }
+        self.table.tuple(id, direction.reversed())?.reversed()
     }
 
     /// What the packets of a connection are told about it, if it is still there.

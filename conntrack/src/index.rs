@@ -41,10 +41,8 @@ impl Bucket {
     fn find(&self, hash: u64, is: &mut impl FnMut(Entry) -> bool) -> Option<Entry> {
         let mut like = self.like(hash);
         while like != 0 {
-            // In the order of the places: of a connection to itself, that of its first packet comes first.
-            let bit = like.ilog2();
-            like &= !(1 << bit);
-            let nth = WAYS - 1 - bit as usize;
+            let nth = WAYS - 1 - like.trailing_zeros() as usize;
+            like &= like - 1;
             // What is found is seen as it was when its entry was made, or later.
             let word = self.0[nth].load(Ordering::SeqCst);
             if (word ^ hash) & TAG == 0
@@ -221,7 +219,7 @@ mod tests {
     fn what_is_in_its_second_bucket_is_found_until_it_is_removed() {
         let index = Index::new(100);
         let entry = |place| Entry { place, direction: Direction::Original };
-        let count = 2 * WAYS as u32;
+        let count = u32::try_from(2 * WAYS).unwrap();
         (0..count).for_each(|place| index.add(5, entry(place)).unwrap());
         for place in (0..count).rev() {
             assert_eq!(index.find(5, |found| found == entry(place)), Some(entry(place)));

@@ -160,7 +160,11 @@ impl Table {
             // What was read of a use that has ended since may have been of two.
             id.is_some() && id == self.connection(entry.place).in_use()
         })?;
-        Some((ConnectionId { place: entry.place, is_use: id? }, entry.direction))
+        // What one says to itself goes as its first packet did, and comes back as well.
+        let original = Entry { direction: Direction::Original, ..entry };
+        let is_own = entry.direction == Direction::Reply && self.tuple_is(original, tuple);
+        let direction = if is_own { Direction::Original } else { entry.direction };
+        Some((ConnectionId { place: entry.place, is_use: id? }, direction))
     }
 
     /// Whether an entry is that of a connection with this tuple, or of one that is being made.
@@ -344,6 +348,12 @@ impl Table {
         let tuples =
             Tuples { original: read(Direction::Original)?, reply: read(Direction::Reply)? };
         (self.connection(id.place).in_use() == Some(id.is_use)).then_some(tuples)
+    }
+
+    /// The tuple of a connection's packets that go this way, if it lives.
+    pub(crate) fn tuple(&self, id: ConnectionId, direction: Direction) -> Option<Tuple> {
+        let tuple = self.read_tuple(Entry { place: id.place, direction })?;
+        (self.connection(id.place).in_use() == Some(id.is_use)).then_some(tuple)
     }
 
     /// What is known of a connection, if it lives.
