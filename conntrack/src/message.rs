@@ -6,7 +6,7 @@ use packet::icmp::{self, Icmp};
 use packet::ipv4::Ipv4;
 use packet::ipv6::{self, Ipv6};
 use packet::udp::{self, Udp};
-use packet::{Fragment, Headers, Key, Network, Transport, Whole, sctp, tcp};
+use packet::{Fragment, Headers, Key, Network, Transport, Whole, ethernet, ipv4, sctp, tcp};
 
 use crate::bundle::Bundle;
 use crate::query;
@@ -169,6 +169,23 @@ pub(crate) fn is_datagram(bytes: &[u8], len: usize) -> bool {
     Udp::split(bytes).is_ok_and(|(udp, _)| (udp::LEN..=len).contains(&udp.length()))
 }
 
+/// The same of a packet of `len` bytes that begins here, if it is where nearly all are: in an untagged
+/// frame, behind IPv4 without options. `None` if it is not.
+#[inline]
+pub(crate) fn is_plain_datagram(headers: Headers, bytes: &[u8], len: usize) -> Option<bool> {
+    const L3: usize = ethernet::LEN;
+    const L4: usize = L3 + ipv4::LEN;
+    let Headers { network, transport, l3, l4, .. } = headers;
+    let is_plain = network == Network::Ipv4
+        && transport == Transport::Udp
+        && (usize::from(l3), usize::from(l4)) == (L3, L4);
+    let head: &[u8; L4 + udp::LEN] = bytes.first_chunk().filter(|_| is_plain)?;
+    let half = |at: usize| usize::from(u16::from_be_bytes([head[at], head[at + 1]]));
+    // What follows is padding.
+    let end = len.min(L3 + half(L3 + ipv4::TOTAL_LEN));
+    Some((udp::LEN..=end.checked_sub(L4)?).contains(&half(L4 + udp::LENGTH)))
+}
+
 /// What IP carries in these bytes of a frame, and how long it is.
 #[inline]
 pub(crate) fn transport(
@@ -203,4 +220,38 @@ fn says_nothing(key: &Key, headers: Headers) -> bool {
 fn has_ports(key: &Key) -> bool {
     let proto = u8::try_from(key.word(Key::NW_PROTO)).unwrap_or(0);
     matches!(proto, tcp::PROTO | udp::PROTO | sctp::PROTO | icmp::PROTO | icmp::PROTO_V6)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However it is cut, and whatever it says.
+        #[test]
+        fn a_datagram_where_nearly_all_are_is_one_anywhere(
+            bytes in prop::collection::vec(any::<u8>(), 0..60),
+            [total, length] in [20..70u16, 0..50u16],
+            is_tcp in prop::bool::weighted(0.1),
+            (l3, l4) in prop_oneof![4 => Just((14u8, 34u16)), 1 => any::<(u8, u16)>()],
+            more in 0..20usize,
+        ) {
+            let (mut bytes, len) = (bytes.clone(), bytes.len() + more);
+            for (at, value) in [(16, total), (38, length)] {
+                if let Some(place) = bytes.get_mut(at..at + 2) {
+                    place.copy_from_slice(&value.to_be_bytes());
+                }
+            }
+            let transport = if is_tcp { Transport::Tcp } else { Transport::Udp };
+            let network = Network::Ipv4;
+            let headers = Headers { network, transport, l3, l4, ..Headers::default() };
+            let plain = is_plain_datagram(headers, &bytes, len);
+            let any = super::transport(headers, &bytes, len);
+            let any = any.is_ok_and(|(bytes, len)| is_datagram(bytes, len));
+            prop_assert!(plain.is_none_or(|plain| plain == any));
+            let is_there = !is_tcp && (l3, l4) == (14, 34) && bytes.len() >= 42;
+            prop_assert_eq!(plain.is_some(), is_there && len.min(14 + usize::from(total)) >= 34);
+        }
+    }
 }

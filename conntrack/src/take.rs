@@ -7,7 +7,7 @@ use packet::{Headers, Millis, Transport};
 
 use crate::connection::Connection;
 use crate::connections::{Connections, wrapped};
-use crate::message::{is_datagram, transport};
+use crate::message::{is_datagram, is_plain_datagram, transport};
 use crate::news::Change;
 use crate::quick::Ack;
 use crate::standing::Standing;
@@ -31,10 +31,13 @@ impl Connections {
         if let Some(ack) = Ack::read_plain(headers, bytes, len) {
             return self.take_ack(standings, ack, now);
         }
+        if let Some(is_datagram) = is_plain_datagram(headers, bytes, len) {
+            return is_datagram && self.take_datagram(standings, now);
+        }
         let Ok((bytes, len)) = transport(headers, bytes, len) else { return false };
         match headers.transport {
             Transport::Tcp => self.take_elsewhere(standings, bytes, len, now),
-            Transport::Udp => is_datagram(bytes, len) && self.take_datagram(standings, now),
+            Transport::Udp => is_datagram(bytes, len) && self.take_datagram_of_all(standings, now),
             _ => false,
         }
     }
@@ -89,7 +92,7 @@ impl Connections {
     fn take_datagram(&self, standings: &[Standing], now: u32) -> bool {
         let [first, others @ ..] = standings else { return false };
         let Some(connection) = self.standing_still(first, now) else { return false };
-        if !others.is_empty() && !self.take_datagram_of_others(others, now) {
+        if !others.is_empty() && !self.take_datagram_of_all(others, now) {
             return false;
         }
         if connection.take_datagram(self.zones().policies(), now) {
@@ -99,7 +102,7 @@ impl Connections {
     }
 
     #[inline(never)]
-    fn take_datagram_of_others(&self, standings: &[Standing], now: u32) -> bool {
+    fn take_datagram_of_all(&self, standings: &[Standing], now: u32) -> bool {
         self.take_datagram(standings, now)
     }
 
