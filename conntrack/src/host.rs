@@ -47,7 +47,7 @@ impl Host {
         Self::with_places(seed, PLACES)
     }
 
-    /// In so many places.
+    /// In so many places: a power of two.
     pub(crate) fn with_places(seed: Seed, places: usize) -> Self {
         let reserved = AtomicU32::new(join(&Self::RESERVED));
         Self { seed, places: zeroed(places), count: AtomicU32::new(0), reserved }
@@ -88,7 +88,8 @@ impl Host {
 
     /// The places where a hash may be, in order.
     fn way(&self, hash: u64) -> impl Iterator<Item = &AtomicU64> {
-        let first = usize::try_from(hash % self.places.len() as u64).unwrap_or(0);
+        // So many places that their number is a mask.
+        let first = usize::try_from(hash).unwrap_or(0) & (self.places.len() - 1);
         let (before, behind) = self.places.split_at(first);
         behind.iter().chain(before)
     }

@@ -76,6 +76,7 @@ fn hash(range: &NatRange, ends: &Ends, seed: Seed) -> u64 {
 fn address(range: &NatRange, own: IpAddr, hash: u64) -> IpAddr {
     match (range.addresses, own) {
         (Some((first, _)), _) if first.is_unspecified() => own,
+        (Some((only, last)), _) if only == last && only.is_ipv4() == own.is_ipv4() => only,
         (Some((IpAddr::V4(first), IpAddr::V4(last))), IpAddr::V4(_)) => {
             let (first, last) = (first.to_bits(), last.to_bits());
             let count = u64::from(last.saturating_sub(first)) + 1;
