@@ -178,6 +178,23 @@ fn what_is_refused_is_counted_where_it_is_refused() {
 }
 
 #[test]
+fn who_comes_again_too_late_left_another_opening() {
+    let (_, flows) = PIPELINES[0];
+    let mut bench = bench(flows, 64);
+    let second = 1.try_into().unwrap();
+    let timeouts = api::CtTimeouts::from([(api::CtTimeout::TcpSynSent, second)]);
+    bench.connections.zones().set_default_timeouts(&timeouts);
+    (1..9).for_each(|port| assert!(bench.carry(1, &[syn(port)]).0.sent.len() == 1));
+    for port in 1..9 {
+        // Their time is over, and nobody has looked yet.
+        bench.now += Duration::from_millis(1100);
+        assert!(bench.send(1, &[syn(port)]).sent.len() == 1);
+    }
+    bench.check();
+    assert_eq!(bench.counters.openings_made.get(), 1);
+}
+
+#[test]
 fn there_are_none_without_tier_1() {
     let (_, flows) = PIPELINES[0];
     let mut bench = bench(flows, 0);
