@@ -6,7 +6,7 @@ use packet::icmp::{self, Icmp};
 use packet::ipv4::Ipv4;
 use packet::ipv6::{self, Ipv6};
 use packet::udp::{self, Udp};
-use packet::{Fragment, Headers, Key, Network, Transport, Whole, ethernet, ipv4, sctp, tcp};
+use packet::{Fragment, Headers, Key, Network, Transport, Whole, ipv4, sctp, tcp};
 
 use crate::bundle::Bundle;
 use crate::query;
@@ -173,12 +173,9 @@ pub(crate) fn is_datagram(bytes: &[u8], len: usize) -> bool {
 /// frame, behind IPv4 without options. `None` if it is not.
 #[inline]
 pub(crate) fn is_plain_datagram(headers: Headers, bytes: &[u8], len: usize) -> Option<bool> {
-    const L3: usize = ethernet::LEN;
-    const L4: usize = L3 + ipv4::LEN;
-    let Headers { network, transport, l3, l4, .. } = headers;
-    let is_plain = network == Network::Ipv4
-        && transport == Transport::Udp
-        && (usize::from(l3), usize::from(l4)) == (L3, L4);
+    const L3: usize = Headers::PLAIN[0];
+    const L4: usize = Headers::PLAIN[1];
+    let is_plain = headers.transport == Transport::Udp && headers.are_plain();
     let head: &[u8; L4 + udp::LEN] = bytes.first_chunk().filter(|_| is_plain)?;
     let half = |at: usize| usize::from(u16::from_be_bytes([head[at], head[at + 1]]));
     // What follows is padding.

@@ -5,7 +5,7 @@
 //! as they are. Whatever else a segment is, is left to that.
 
 use packet::tcp::{self, Tcp};
-use packet::{Headers, Network, Transport, ethernet, ipv4};
+use packet::{Headers, Transport, ipv4};
 
 use crate::Direction;
 use crate::segment::{Kind, Segment, before};
@@ -48,13 +48,9 @@ impl Ack {
     /// frame, behind IPv4 without options.
     #[inline]
     pub(crate) fn read_plain(headers: Headers, bytes: &[u8], len: usize) -> Option<Self> {
-        const L3: usize = ethernet::LEN;
-        const L4: usize = L3 + ipv4::LEN;
-        let Headers { network, transport, l3, l4, .. } = headers;
-        let is_plain = network == Network::Ipv4
-            && transport == Transport::Tcp
-            && (usize::from(l3), usize::from(l4)) == (L3, L4);
-        if !is_plain {
+        const L3: usize = Headers::PLAIN[0];
+        const L4: usize = Headers::PLAIN[1];
+        if headers.transport != Transport::Tcp || !headers.are_plain() {
             return None;
         }
         let (head, options) = bytes.split_first_chunk::<{ L4 + tcp::LEN }>()?;
@@ -192,6 +188,7 @@ pub(crate) fn follow(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use packet::Network;
     use proptest::prelude::*;
 
     use crate::message;

@@ -126,6 +126,16 @@ const L4: usize = L3 + ipv4::LEN;
 const _: () = assert!(L3 == 14 && L4 == 34, "as `Headers::plain` has it");
 
 impl Headers {
+    /// Where the network header of nearly every packet begins, and what it carries: in an untagged
+    /// frame, and behind IPv4 without options.
+    pub const PLAIN: [usize; 2] = [L3, L4];
+
+    /// Whether both are there, and the network header is of IPv4.
+    #[inline]
+    pub const fn are_plain(self) -> bool {
+        matches!(self.network, Network::Ipv4) && self.l3 as usize == L3 && self.l4 as usize == L4
+    }
+
     const fn plain(transport: Transport) -> Self {
         Self {
             vlans: 0,

@@ -75,17 +75,18 @@ impl Translation {
     /// Answers whether it is there.
     #[inline]
     fn write_plain(&self, bytes: &mut [u8], headers: Headers) -> bool {
-        let Headers { network, transport, l3, l4, .. } = headers;
-        let is_plain = network == Network::Ipv4 && (usize::from(l3), usize::from(l4)) == (L3, L4);
+        if !headers.are_plain() {
+            return false;
+        }
         let of_all = Delta(self.of_all);
-        match transport {
-            Transport::Tcp if is_plain => {
+        match headers.transport {
+            Transport::Tcp => {
                 let head = bytes.first_chunk_mut::<{ L4 + tcp::LEN }>();
                 let Some(head) = head else { return false };
                 self.write_ends(head);
                 change(head, L4 + tcp::CHECKSUM, |sum| of_all.on(sum));
             }
-            Transport::Udp if is_plain => {
+            Transport::Udp => {
                 let head = bytes.first_chunk_mut::<{ L4 + udp::LEN }>();
                 let Some(head) = head else { return false };
                 self.write_ends(head);
@@ -137,8 +138,8 @@ impl Translation {
 }
 
 /// Where nearly all packets have their headers.
-const L3: usize = ethernet::LEN;
-const L4: usize = L3 + ipv4::LEN;
+const L3: usize = Headers::PLAIN[0];
+const L4: usize = Headers::PLAIN[1];
 
 /// A checksum of UDP after a change: zero is none (RFC 768).
 #[inline]
