@@ -175,7 +175,7 @@ pub(crate) fn is_datagram(bytes: &[u8], len: usize) -> bool {
 pub(crate) fn is_plain_datagram(headers: Headers, bytes: &[u8], len: usize) -> Option<bool> {
     const L3: usize = Headers::PLAIN[0];
     const L4: usize = Headers::PLAIN[1];
-    let is_plain = headers.transport == Transport::Udp && headers.are_plain();
+    let is_plain = headers.are_plain_of(Transport::Udp);
     let head: &[u8; L4 + udp::LEN] = bytes.first_chunk().filter(|_| is_plain)?;
     let half = |at: usize| usize::from(u16::from_be_bytes([head[at], head[at + 1]]));
     // What follows is padding.

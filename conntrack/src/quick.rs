@@ -50,7 +50,7 @@ impl Ack {
     pub(crate) fn read_plain(headers: Headers, bytes: &[u8], len: usize) -> Option<Self> {
         const L3: usize = Headers::PLAIN[0];
         const L4: usize = Headers::PLAIN[1];
-        if headers.transport != Transport::Tcp || !headers.are_plain() {
+        if !headers.are_plain_of(Transport::Tcp) {
             return None;
         }
         let (head, options) = bytes.split_first_chunk::<{ L4 + tcp::LEN }>()?;

@@ -130,10 +130,12 @@ impl Headers {
     /// frame, and behind IPv4 without options.
     pub const PLAIN: [usize; 2] = [L3, L4];
 
-    /// Whether both are there, and the network header is of IPv4.
+    /// Whether both are there, the network header is of IPv4 and the transport header of this.
     #[inline]
-    pub const fn are_plain(self) -> bool {
-        matches!(self.network, Network::Ipv4) && self.l3 as usize == L3 && self.l4 as usize == L4
+    pub fn are_plain_of(self, transport: Transport) -> bool {
+        let places = (usize::from(self.l3), usize::from(self.l4));
+        // In this order both kinds are one comparison.
+        self.network == Network::Ipv4 && self.transport == transport && places == (L3, L4)
     }
 
     const fn plain(transport: Transport) -> Self {

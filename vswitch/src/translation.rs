@@ -75,26 +75,22 @@ impl Translation {
     /// Answers whether it is there.
     #[inline]
     fn write_plain(&self, bytes: &mut [u8], headers: Headers) -> bool {
-        if !headers.are_plain() {
-            return false;
-        }
         let of_all = Delta(self.of_all);
-        match headers.transport {
-            Transport::Tcp => {
-                let head = bytes.first_chunk_mut::<{ L4 + tcp::LEN }>();
-                let Some(head) = head else { return false };
-                self.write_ends(head);
-                change(head, L4 + tcp::CHECKSUM, |sum| of_all.on(sum));
-            }
-            Transport::Udp => {
-                let head = bytes.first_chunk_mut::<{ L4 + udp::LEN }>();
-                let Some(head) = head else { return false };
-                self.write_ends(head);
-                change(head, L4 + udp::CHECKSUM, |sum| of_udp(of_all, sum));
-            }
-            _ => return false,
+        if headers.are_plain_of(Transport::Tcp) {
+            let head = bytes.first_chunk_mut::<{ L4 + tcp::LEN }>();
+            let Some(head) = head else { return false };
+            self.write_ends(head);
+            change(head, L4 + tcp::CHECKSUM, |sum| of_all.on(sum));
+            true
+        } else if headers.are_plain_of(Transport::Udp) {
+            let head = bytes.first_chunk_mut::<{ L4 + udp::LEN }>();
+            let Some(head) = head else { return false };
+            self.write_ends(head);
+            change(head, L4 + udp::CHECKSUM, |sum| of_udp(of_all, sum));
+            true
+        } else {
+            false
         }
-        true
     }
 
     /// Writes addresses, their checksum, and ports there.
