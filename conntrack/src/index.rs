@@ -31,8 +31,8 @@ impl Bucket {
     fn like(&self, hash: u64) -> u32 {
         // Nothing branches here: hardly any place is like another.
         self.0.iter().fold(0, |like, place| {
-            let differ = (place.load(Ordering::SeqCst) ^ hash) & TAG;
-            2 * like + u32::from(differ == 0)
+            let differ = place.load(Ordering::SeqCst) ^ hash;
+            2 * like + u32::from(differ <= !TAG)
         })
     }
 
@@ -57,7 +57,18 @@ impl Bucket {
 
     /// Puts a word to where there is none; answers whether it did.
     fn add(&self, word: u64) -> bool {
-        self.0.iter().any(|place| {
+        Self::add_to(&self.0, word)
+    }
+
+    /// The same in the first half.
+    #[inline]
+    fn add_early(&self, word: u64) -> bool {
+        Self::add_to(&self.0[..WAYS / 2], word)
+    }
+
+    #[inline]
+    fn add_to(places: &[AtomicU64], word: u64) -> bool {
+        places.iter().any(|place| {
             let add = || place.compare_exchange(0, word, Ordering::SeqCst, Ordering::Relaxed);
             place.load(Ordering::Relaxed) == 0 && add().is_ok()
         })
@@ -114,9 +125,25 @@ impl Index {
         })
     }
 
+    /// Whether an entry of this hash that is there is the only one: if so, it is certain. Another one
+    /// that is being added sees this one then.
+    #[inline]
+    pub(crate) fn is_alone(&self, hash: u64) -> bool {
+        let [first, _] = self.places(hash);
+        self.buckets[first].like(hash).is_power_of_two()
+            && self.away[first].load(Ordering::SeqCst) == 0
+    }
+
     /// Adds an entry: in its first bucket, unless that is nearly full and the second has more room.
+    #[inline]
     pub(crate) fn add(&self, hash: u64, entry: Entry) -> Result<(), Full> {
         let word = written(hash, entry);
+        let [first, _] = self.places(hash);
+        if self.buckets[first].add_early(word) { Ok(()) } else { self.add_late(hash, word) }
+    }
+
+    #[cold]
+    fn add_late(&self, hash: u64, word: u64) -> Result<(), Full> {
         let [first, second] = self.places(hash);
         let room = self.buckets[first].room();
         let is_crowded = room < WAYS / 2 && room < self.buckets[second].room();
@@ -265,7 +292,8 @@ mod model {
     /// Comes, and says whether the other one is there.
     fn come(index: &Index, place: u32) -> bool {
         index.add(HASH, entry(place)).unwrap();
-        index.find(HASH, |found| found == entry(3 - place)).is_some()
+        let sees = || index.find(HASH, |found| found == entry(3 - place)).is_some();
+        !index.is_alone(HASH) && sees()
     }
 
     /// Also where the first bucket has room for one of them only.

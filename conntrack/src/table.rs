@@ -260,7 +260,7 @@ impl Table {
         self.write_tuple(entry, tuple);
         let hash = tuple.hash(self.seed);
         self.index.add(hash, entry).map_err(|Full| NotMade::Full)?;
-        if self.is_taken(entry.place, tuple, hash, now) {
+        if !self.index.is_alone(hash) && self.is_taken(entry.place, tuple, hash, now) {
             self.index.remove(hash, entry);
             return Err(NotMade::Exists);
         }
@@ -269,6 +269,7 @@ impl Table {
 
     /// Whether another connection than that at `place` has a tuple of this hash, or one that is being
     /// made. One whose time is over makes room.
+    #[inline(never)]
     fn is_taken(&self, place: u32, tuple: &Tuple, hash: u64, now: u32) -> bool {
         let is_other = |other: Entry| other.place != place && self.holds(other, tuple);
         let mut others = std::iter::from_fn(|| self.index.find(hash, is_other));
