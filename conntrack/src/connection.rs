@@ -14,7 +14,7 @@ use crate::opened::{Opened, State, first_timeout};
 use crate::policies::{Policies, Policy};
 use crate::quick::Ack;
 use crate::settings::Settings;
-use crate::shared_tcp::{Judged, SharedTcp};
+use crate::shared_tcp::{Judged, SharedTcp, Words};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::tcp::{Fate, Known};
 
@@ -90,7 +90,7 @@ impl Connection {
     /// Makes what was written here a connection that all threads see. Only for who has taken the place.
     pub(crate) fn live(&self) -> Use {
         let word = self.stage.load(Ordering::Relaxed) & !STAGE | 1;
-        self.stage.store(word, Ordering::SeqCst);
+        self.stage.store(word, Ordering::Release);
         Use(word)
     }
 
@@ -126,7 +126,8 @@ impl Connection {
         now: u32,
     ) {
         match opened {
-            Opened::Tcp(tcp) => self.tcp.begin(tcp, Known::default()),
+            Opened::Syn(words) => self.tcp.begin(words),
+            Opened::Midstream(tcp) => self.tcp.begin(&Words::of(tcp, Known::default())),
             Opened::Sctp(sctp) => self.tcp.as_sctp().begin(sctp),
             Opened::Other => self.tcp.clear(),
         }
@@ -139,7 +140,9 @@ impl Connection {
         for (half, shift) in self.label.iter().zip([64, 0]) {
             half.store(low_half(label >> shift), Ordering::Relaxed);
         }
-        self.renew_version();
+        // Nobody else writes it yet.
+        let version = self.version.load(Ordering::Relaxed).wrapping_add(1);
+        self.version.store(version, Ordering::Release);
     }
 
     /// The number of its policy.

@@ -181,7 +181,7 @@ impl Connections {
 
     /// What has become of them.
     pub fn stats(&self) -> Stats {
-        self.tally.read()
+        self.tally.read(self.table.population.come())
     }
 
     /// A member begins a batch: it holds nothing of an earlier one.
@@ -303,11 +303,11 @@ impl Connections {
         now: Millis,
     ) -> Result<ConnectionId, NotMade> {
         let made = self.make(message, nat, notes, now);
-        if let Ok(id) = made {
-            self.tell(Change::Made, id, wrapped(now));
-        }
         let count = match made {
-            Ok(_) => &self.tally.made,
+            Ok(id) => {
+                self.tell(Change::Made, id, wrapped(now));
+                return made;
+            }
             Err(NotMade::Full) => &self.tally.full,
             Err(NotMade::ZoneLimit) => &self.tally.over_limit,
             Err(NotMade::Exists) => &self.tally.clashed,

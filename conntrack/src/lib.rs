@@ -27,6 +27,7 @@ mod news;
 mod opened;
 mod places;
 mod policies;
+mod population;
 mod query;
 mod quick;
 mod quoted;

@@ -3,8 +3,11 @@
 use api::CtTimeout;
 
 use crate::message::Content;
+use crate::policies::Policy;
 use crate::sctp::{self, Sctp};
+use crate::segment::Kind;
 use crate::settings::Settings;
+use crate::shared_tcp::Words;
 use crate::tcp::{self, Tcp};
 
 /// The state of a connection whose protocol has some.
@@ -29,7 +32,10 @@ impl State {
 /// What is known of a connection behind its first packet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Opened {
-    Tcp(Tcp),
+    /// Of TCP that begins with a SYN.
+    Syn(Words),
+    /// Of TCP that was met later.
+    Midstream(Tcp),
     Sctp(Sctp),
     /// Of another protocol, nothing.
     Other,
@@ -47,10 +53,21 @@ impl Opened {
     /// What a packet begins; `None` if it begins nothing.
     pub(crate) fn by(content: &Content, settings: Settings) -> Option<Self> {
         match content {
-            Content::Tcp(segment) => Tcp::open(segment, settings).map(Self::Tcp),
+            Content::Tcp(syn) if syn.kind == Kind::Syn => Some(Self::Syn(Words::of_syn(syn))),
+            Content::Tcp(segment) => Tcp::open(segment, settings).map(Self::Midstream),
             Content::Sctp(bundle) => Sctp::open(bundle).map(Self::Sctp),
             Content::Udp | Content::Question | Content::Other => Some(Self::Other),
             Content::Answer | Content::Error { .. } => None,
+        }
+    }
+
+    /// Seconds that it may be silent behind the packet that has begun it.
+    pub(crate) fn timeout(&self, content: &Content, policy: &Policy) -> u32 {
+        match self {
+            Self::Syn(_) => policy.get(CtTimeout::TcpSynSent),
+            Self::Midstream(tcp) => tcp.timeout(Kind::Ack, policy),
+            Self::Sctp(sctp) => policy.get(sctp.state.timeout()),
+            Self::Other => policy.get(first_timeout(content)),
         }
     }
 }
@@ -62,5 +79,38 @@ pub(crate) const fn first_timeout(content: &Content) -> CtTimeout {
         Content::Udp => CtTimeout::UdpFirst,
         Content::Question | Content::Answer => CtTimeout::IcmpFirst,
         _ => CtTimeout::Generic,
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::segment::Segment;
+    use crate::tcp::Known;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_a_syn_begins_is_what_tcp_makes_of_it(
+            [seq, len, ack] in any::<[u32; 3]>(),
+            window: u16,
+            (scale, allows_sack) in (prop::option::of(0..=14u8), any::<bool>()),
+            [has_ack, has_others] in any::<[bool; 2]>(),
+        ) {
+            let end = seq.wrapping_add(len % 0x1_0000);
+            let has_options = has_others || scale.is_some() || allows_sack;
+            let (kind, sack) = (Kind::Syn, ack);
+            let syn = Segment {
+                kind, has_ack, seq, end, ack, sack, window, has_options, scale, allows_sack,
+            };
+            let settings = Settings::default();
+            let tcp = Tcp::open(&syn, settings).unwrap();
+            let words = Words::of_syn(&syn);
+            prop_assert_eq!(words, Words::of(&tcp, Known::default()));
+            let (policies, content) = (crate::policies::Policies::new(), Content::Tcp(syn));
+            let opened = Opened::by(&content, settings).unwrap();
+            let seconds = opened.timeout(&content, policies.get(0));
+            prop_assert_eq!(seconds, tcp.timeout(kind, policies.get(0)));
+        }
     }
 }

@@ -36,8 +36,7 @@ const TRIES: u32 = 64;
 
 impl SharedTcp {
     /// Begins with what one thread alone knows.
-    pub(crate) fn begin(&self, tcp: &Tcp, known: Known) {
-        let words = Words::of(tcp, known);
+    pub(crate) fn begin(&self, words: &Words) {
         self.last.store(words.last, Ordering::Relaxed);
         for (place, word) in self.sides.as_flattened().iter().zip(words.sides.as_flattened()) {
             place.store(*word, Ordering::Relaxed);
@@ -291,6 +290,12 @@ pub(crate) mod short {
     /// The bits that say whether it is so.
     const CALM_MASK: u64 = CALM | 0xf << STATE | 0x7 << KIND | CHALLENGING | OPENING;
 
+    /// What a connection begins with whose SYN has said this.
+    pub(super) const fn of_syn(shift: u8, scales: bool, takes_sack: bool) -> u64 {
+        let begun = THERE | (State::SynSent as u64) << STATE | (Kind::Syn as u64) << KIND;
+        begun | (shift as u64) << 16 | (scales as u64) << 15 | (takes_sack as u64) << 14
+    }
+
     /// Whether there is a connection.
     pub(crate) const fn is_there(word: u64) -> bool {
         word & THERE != 0
@@ -359,7 +364,14 @@ pub(crate) mod short {
 }
 
 impl Words {
-    fn of(tcp: &Tcp, known: Known) -> Self {
+    /// Of a connection that begins with this SYN.
+    pub(crate) fn of_syn(syn: &Segment) -> Self {
+        let Side { end, max_end, max_window, shift, scales, takes_sack, .. } = Side::opening(syn);
+        let begun = [join([end, max_end]), join([max_window, 0])];
+        Self { short: short::of_syn(shift, scales, takes_sack), last: 0, sides: [begun, [0; 2]] }
+    }
+
+    pub(crate) fn of(tcp: &Tcp, known: Known) -> Self {
         let Tcp { state, sides, last, is_simultaneous } = tcp;
         let opening = last.opening.unwrap_or_default();
         let mut short = Packer(0);
@@ -506,7 +518,7 @@ mod tests {
             let settings = Settings::default();
             let Some(tcp) = Tcp::open(&first, settings) else { return Ok(()) };
             let shared = SharedTcp::default();
-            shared.begin(&tcp, Known { replied: true, assured: true });
+            shared.begin(&Words::of(&tcp, Known { replied: true, assured: true }));
             let acks = acks.into_iter().map(|(direction, segment)| {
                 let kind = if segment.kind == Kind::Syn { Kind::Ack } else { segment.kind };
                 (direction, Segment { kind, has_ack: true, ..segment })
@@ -558,7 +570,7 @@ mod tests {
             let settings = Settings::default();
             let Some(mut tcp) = Tcp::open(&first, settings) else { return Ok(()) };
             let (shared, mut known) = (SharedTcp::default(), Known::default());
-            shared.begin(&tcp, known);
+            shared.begin(&Words::of(&tcp, known));
             for (direction, segment) in segments {
                 let fate = tcp.track(direction, &segment, known, settings);
                 prop_assert_eq!(shared.track(direction, &segment, settings), (fate, tcp, known));

@@ -16,8 +16,9 @@ use crate::index::{Entry, Full, Index};
 use crate::kin::{Kin, Relations};
 use crate::message::Content;
 use crate::news::{Change, Newsroom};
-use crate::opened::{Opened, first_timeout};
+use crate::opened::Opened;
 use crate::places::Places;
+use crate::population::Population;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, zeroed};
 use crate::tuple::Tuple;
 use crate::zones::Zones;
@@ -94,7 +95,7 @@ pub(crate) struct Table {
     relations: Relations,
     pub(crate) zones: Zones,
     pub(crate) newsroom: Newsroom,
-    live: AtomicU32,
+    pub(crate) population: Population,
     /// The next place that is looked at whether its connection has had its time.
     hand: AtomicU32,
 }
@@ -122,7 +123,7 @@ impl Table {
             relations: Relations::new(most, seed),
             zones: Zones::new(),
             newsroom: Newsroom::default(),
-            live: AtomicU32::new(0),
+            population: Population::new(most),
             hand: AtomicU32::new(0),
         }
     }
@@ -134,12 +135,12 @@ impl Table {
 
     /// How many connections there are.
     pub(crate) fn len(&self) -> usize {
-        self.live.load(Ordering::Relaxed) as usize
+        usize::try_from(self.population.len()).unwrap_or(usize::MAX)
     }
 
     /// Whether there are nearly as many as there may be.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.live.load(Ordering::Relaxed) > self.most - self.most / 20
+        self.population.len() > (self.most - self.most / 20).into()
     }
 
     /// How many places have ever been in use.
@@ -203,12 +204,7 @@ impl Table {
         let connection = self.connection(place);
         connection.begin(opened, kin, (mark, label), policy, now);
         let policy = self.zones.policies().get(policy);
-        let timeout = match (opened, content) {
-            (Opened::Tcp(tcp), Content::Tcp(segment)) => tcp.timeout(segment.kind, policy),
-            (Opened::Sctp(sctp), _) => policy.get(sctp.state.timeout()),
-            _ => policy.get(first_timeout(content)),
-        };
-        connection.prolong(timeout, now);
+        connection.prolong(opened.timeout(content, policy), now);
         if kin.is_any() {
             self.relations.put(place, kin);
         }
@@ -220,7 +216,7 @@ impl Table {
             // Nobody has held it. Who has seen it, on the way to find that it is not alone, looks whether
             // it still has that tuple.
             self.give(place);
-            self.live.fetch_sub(1, Ordering::Relaxed);
+            self.population.withdraw();
             return Err(why);
         }
         Ok(ConnectionId { place, is_use: connection.live() })
@@ -287,7 +283,7 @@ impl Table {
     fn take(&self, is_ipv4: bool) -> Option<u32> {
         /// Places that are freed together if one is wanted.
         const FREED: u32 = 32;
-        if self.live.fetch_add(1, Ordering::Relaxed) < self.most {
+        if self.population.enter() {
             let places = &self.places[usize::from(is_ipv4)];
             let next = |n| self.connection(self.nth(is_ipv4, n)).next.load(Ordering::Relaxed);
             let again = places.take(next).or_else(|| {
@@ -302,8 +298,8 @@ impl Table {
                 }
                 return Some(self.nth(is_ipv4, n));
             }
+            self.population.withdraw();
         }
-        self.live.fetch_sub(1, Ordering::Relaxed);
         None
     }
 
@@ -339,7 +335,7 @@ impl Table {
         self.zones.leave(original.zone(), connection.policy());
         connection.gone(self.grace.stamp());
         self.gone.add(id.place, |before| connection.next.store(before, Ordering::Relaxed));
-        self.live.fetch_sub(1, Ordering::Relaxed);
+        self.population.leave();
         true
     }
 

@@ -21,10 +21,9 @@ pub struct Stats {
     pub invalid: u64,
 }
 
-/// [`Stats`], as all threads count them.
+/// [`Stats`], as all threads count them; connections that were made are counted where they come.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
-    pub(crate) made: AtomicU64,
     pub(crate) expired: AtomicU64,
     pub(crate) full: AtomicU64,
     pub(crate) over_limit: AtomicU64,
@@ -34,12 +33,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// What has been counted so far.
-    pub(crate) fn read(&self) -> Stats {
-        let Self { made, expired, full, over_limit, clashed, without_port, invalid } = self;
+    /// What has been counted so far, if so many connections were made.
+    pub(crate) fn read(&self, made: u64) -> Stats {
+        let Self { expired, full, over_limit, clashed, without_port, invalid } = self;
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Stats {
-            made: count(made),
+            made,
             expired: count(expired),
             full: count(full),
             over_limit: count(over_limit),

@@ -34,7 +34,7 @@ fn established() -> Option<SharedTcp> {
         tcp.track(direction, &segment(kind, ends, Some(ack)), known, settings);
     }
     let shared = SharedTcp::default();
-    shared.begin(&tcp, known);
+    shared.begin(&Words::of(&tcp, known));
     shared.is_calm().then_some(shared)
 }
 
