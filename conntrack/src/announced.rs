@@ -3,9 +3,9 @@
 use api::{Alg, Nat, NatRange};
 use packet::Millis;
 
-use crate::connections::{Connections, Notes, Seen, wrapped};
+use crate::connections::{Connections, Kept, Notes, Seen, wrapped};
 use crate::kin::Kin;
-use crate::table::{Beginning, ConnectionId, NotMade, Tuples};
+use crate::table::{Beginning, NotMade, Tuples};
 use crate::tuple::Tuple;
 
 /// A connection that is waited for.
@@ -70,8 +70,8 @@ impl Connections {
         beginning: &Beginning<'_>,
         nat: Option<&Nat>,
         notes: &Notes,
-    ) -> Option<Result<ConnectionId, NotMade>> {
-        let original = beginning.original;
+    ) -> Option<Result<Kept, NotMade>> {
+        let original = &beginning.original.tuple;
         let expectations = &self.table.relations().expectations;
         let expectation = expectations.take(original, beginning.now)?;
         let master = self.seen(expectation.master)?;
@@ -83,7 +83,7 @@ impl Connections {
         };
         let made = match expectation.to.filter(|_| nat.is_some()) {
             Some(to) => self.make_following(&beginning, to),
-            None => self.make_own(&beginning, nat),
+            None => self.make_own(&beginning, nat, None),
         };
         if made.is_err() {
             // Nobody else may have announced it meanwhile: then theirs counts.
@@ -93,13 +93,9 @@ impl Connections {
     }
 
     /// Makes a connection whose packets become those of `to`, from their own port if it is free there.
-    fn make_following(
-        &self,
-        beginning: &Beginning<'_>,
-        to: Tuple,
-    ) -> Result<ConnectionId, NotMade> {
-        let from = to.with_src_port(beginning.original.src_port());
+    fn make_following(&self, beginning: &Beginning<'_>, to: Tuple) -> Result<Kept, NotMade> {
+        let from = to.with_src_port(beginning.original.tuple.src_port());
         let range = NatRange { addresses: Some((to.src(), to.src())), ..NatRange::default() };
-        self.make_translated(beginning, from, &Nat::Src(range))
+        self.make_translated(beginning, from, &Nat::Src(range), None)
     }
 }

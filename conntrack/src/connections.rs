@@ -21,7 +21,7 @@ use crate::standing::Standing;
 use crate::table::{Beginning, ConnectionId, NotMade, Table, Tuples};
 use crate::tally::{Stats, Tally};
 use crate::tcp::Fate;
-use crate::tuple::Tuple;
+use crate::tuple::{Hashed, Tuple};
 use crate::zones::Zones;
 
 /// All connections of a switch.
@@ -31,7 +31,7 @@ use crate::zones::Zones;
 #[derive(Debug)]
 pub struct Connections {
     pub(crate) table: Table,
-    seed: Seed,
+    pub(crate) seed: Seed,
     /// What decides about ports.
     dice: AtomicU64,
     settings: SharedSettings,
@@ -95,6 +95,14 @@ pub struct Seen {
     pub version: u32,
     /// The original tuple of the one that has announced it.
     pub master: Option<Tuple>,
+}
+
+/// A connection that is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    pub(crate) id: ConnectionId,
+    /// What the tuple of the packet that has begun it is to become, if it is translated.
+    pub(crate) to: Option<Tuple>,
 }
 
 /// Each place is looked at once in so many milliseconds.
@@ -199,20 +207,7 @@ impl Connections {
     /// Fetches what a judgement begins with.
     #[inline]
     pub fn prefetch(&self, tuple: &Tuple) {
-        self.table.prefetch(tuple);
-    }
-
-    /// Fetches what keeping a connection begins with that a packet of this tuple would begin, translated
-    /// as `nat` says: also what would lead from its answers to it, if it becomes what is tried first.
-    #[inline]
-    pub fn prefetch_new(&self, tuple: &Tuple, nat: Option<&Nat>) {
-        self.prefetch(tuple);
-        let nat = nat.filter(|nat| nat.range().is_some());
-        let first = |nat| nat::candidates(nat, *tuple, &self.host, self.seed, 0).next();
-        let to = nat.map_or(Some(*tuple), first);
-        if let Some(reply) = to.and_then(|to| to.reversed()) {
-            self.prefetch(&reply);
-        }
+        self.table.prefetch(&self.table.hashed(*tuple));
     }
 
     /// What a packet is. Its connection, if there is one, takes it.
@@ -287,13 +282,6 @@ impl Connections {
         Judgement { verdict, direction: Direction::Original, connection: None }
     }
 
-    /// Whether a packet would begin a connection: it belongs to none, and nobody has announced it.
-    pub fn would_begin(&self, message: &Message, now: Millis) -> bool {
-        Opened::is_begun_by(&message.content, self.settings())
-            && self.table.find(&message.tuple).is_none()
-            && self.announced(&message.tuple, now).is_none()
-    }
-
     /// Keeps the connection that a packet begins, translated as `nat` says.
     pub fn commit(
         &self,
@@ -302,9 +290,23 @@ impl Connections {
         notes: &Notes,
         now: Millis,
     ) -> Result<ConnectionId, NotMade> {
-        let made = self.make(message, nat, notes, now);
+        let original = self.table.hashed(message.tuple);
+        self.keep((&original, None), &message.content, nat, notes, now).map(|kept| kept.id)
+    }
+
+    /// The same of a connection of these tuples: its own, and that of what answers it, if that is known
+    /// and can be had.
+    pub(crate) fn keep(
+        &self,
+        tuples: (&Hashed, Option<&Hashed>),
+        content: &Content,
+        nat: Option<&Nat>,
+        notes: &Notes,
+        now: Millis,
+    ) -> Result<Kept, NotMade> {
+        let made = self.make(tuples, content, nat, notes, now);
         let count = match made {
-            Ok(id) => {
+            Ok(Kept { id, .. }) => {
                 self.tell(Change::Made, id, wrapped(now));
                 return made;
             }
@@ -320,12 +322,12 @@ impl Connections {
 
     fn make(
         &self,
-        message: &Message,
+        (original, first): (&Hashed, Option<&Hashed>),
+        content: &Content,
         nat: Option<&Nat>,
         notes: &Notes,
         now: Millis,
-    ) -> Result<ConnectionId, NotMade> {
-        let Message { tuple: original, content } = message;
+    ) -> Result<Kept, NotMade> {
         let opened = &Opened::by(content, self.settings()).ok_or(NotMade::BeginsNone)?;
         let (mark, label) = (notes.mark.0 & notes.mark.1, notes.label.0 & notes.label.1);
         let alg = notes.alg.filter(|alg| hear::fits(*alg, content));
@@ -334,22 +336,33 @@ impl Connections {
         if let Some(made) = self.make_announced(&beginning, nat, notes) {
             return made;
         }
-        self.make_own(&beginning, nat)
+        self.make_own(&beginning, nat, first)
     }
 
-    /// Makes a connection whose packets become what `nat` says.
+    /// Makes a connection whose packets become what `nat` says; what answers it has `first`, if that is
+    /// known and can be had.
     pub(crate) fn make_own(
         &self,
         beginning: &Beginning<'_>,
         nat: Option<&Nat>,
-    ) -> Result<ConnectionId, NotMade> {
-        let reply = beginning.original.reversed().ok_or(NotMade::BeginsNone)?;
-        match nat.filter(|nat| nat.range().is_some()) {
-            Some(nat) => self.make_translated(beginning, *beginning.original, nat),
+        first: Option<&Hashed>,
+    ) -> Result<Kept, NotMade> {
+        let original = beginning.original.tuple;
+        if let Some(nat) = nat.filter(|nat| nat.range().is_some()) {
+            original.reversed().ok_or(NotMade::BeginsNone)?;
+            return self.make_translated(beginning, original, nat, first);
+        }
+        let made = match first {
+            Some(first) => self.table.insert(beginning, std::iter::once(*first)),
             None => {
-                let made = self.table.insert(beginning, [reply]);
-                made.map_err(|why| if why == NotMade::NoPort { NotMade::Exists } else { why })
+                let reply = original.reversed().ok_or(NotMade::BeginsNone)?;
+                self.table.insert(beginning, std::iter::once(self.table.hashed(reply)))
             }
+        };
+        match made {
+            Ok((id, _)) => Ok(Kept { id, to: None }),
+            Err(NotMade::NoPort) => Err(NotMade::Exists),
+            Err(why) => Err(why),
         }
     }
 
@@ -366,12 +379,18 @@ impl Connections {
         beginning: &Beginning<'_>,
         from: Tuple,
         nat: &Nat,
-    ) -> Result<ConnectionId, NotMade> {
+        first: Option<&Hashed>,
+    ) -> Result<Kept, NotMade> {
         let expectations = &self.table.relations().expectations;
-        let is_expected = |reply: &Tuple| expectations.find(reply, beginning.now).is_some();
-        let translated = nat::candidates(nat, from, &self.host, self.seed, self.roll());
-        let replies = translated.filter_map(|tuple| tuple.reversed());
-        self.table.insert(beginning, replies.filter(|reply| !is_expected(reply)))
+        let is_free = |reply: &Hashed| expectations.find(&reply.tuple, beginning.now).is_none();
+        let hashed = |to: Tuple| Some(self.table.hashed(to.reversed()?));
+        let sure = || nat::first(nat, from, &self.host, self.seed).and_then(hashed);
+        // Dice are rolled only for who cannot have what is sure.
+        let others = || nat::candidates(nat, from, &self.host, self.seed, self.roll());
+        let others = std::iter::once_with(others).flatten();
+        let replies = first.copied().or_else(sure).into_iter().chain(others.filter_map(hashed));
+        let (id, reply) = self.table.insert(beginning, replies.filter(is_free))?;
+        Ok(Kept { id, to: reply.reversed().filter(|to| *to != beginning.original.tuple) })
     }
 
     /// Writes notes to a connection, if it is still there.

@@ -8,6 +8,7 @@
 //! written for it mean the same here. `tests/kernel.rs` lets both judge the same packets.
 
 mod announced;
+mod awaited;
 mod bundle;
 mod connection;
 mod connections;
@@ -50,6 +51,7 @@ mod window;
 mod zones;
 
 pub use announced::Expected;
+pub use awaited::Awaited;
 pub use bundle::{Bundle, Chunk, NoBundle, Tag};
 pub use connections::{Connections, Judgement, Notes, Seen, Verdict};
 pub use describe::Description;

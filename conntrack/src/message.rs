@@ -62,6 +62,23 @@ pub enum Untracked {
     Unanswerable,
 }
 
+impl Content {
+    /// What a packet of TCP or UDP says, read as [`Message::read`] does. `None` of any other packet, of a
+    /// fragment, and of one that is malformed.
+    #[inline]
+    pub fn read_ported(headers: Headers, bytes: &[u8], len: usize) -> Option<Self> {
+        let (bytes, len) = match headers.fragment {
+            Fragment::No => transport(headers, bytes, len).ok()?,
+            _ => return None,
+        };
+        match headers.transport {
+            Transport::Tcp => Segment::read(bytes, len).ok().map(Self::Tcp),
+            Transport::Udp => is_datagram(bytes, len).then_some(Self::Udp),
+            _ => None,
+        }
+    }
+}
+
 impl Message {
     /// Reads a packet of which `key` and `headers` are known ([`packet::parse`]). `bytes` begin where
     /// it does, and hold its headers; `len` is how long it is.
@@ -190,9 +207,28 @@ pub(crate) fn transport(
     bytes: &[u8],
     len: usize,
 ) -> Result<(&[u8], usize), Untracked> {
+    match plain_transport(headers, bytes, len) {
+        Some(plain) => Ok(plain),
+        None => any_transport(headers, bytes, len),
+    }
+}
+
+/// The same, wherever it is.
+fn any_transport(headers: Headers, bytes: &[u8], len: usize) -> Result<(&[u8], usize), Untracked> {
     let (start, end) = (usize::from(headers.l4), end_of_packet(bytes, headers, len));
     let bytes = bytes.get(start..).ok_or(Untracked::Malformed)?;
     Ok((bytes, end.checked_sub(start).ok_or(Untracked::Malformed)?))
+}
+
+/// The same where nearly all are: in an untagged frame, behind IPv4 without options.
+#[inline]
+fn plain_transport(headers: Headers, bytes: &[u8], len: usize) -> Option<(&[u8], usize)> {
+    const L3: usize = Headers::PLAIN[0];
+    const L4: usize = Headers::PLAIN[1];
+    let is_plain = headers.are_plain_of(headers.transport);
+    let (head, rest) = bytes.split_first_chunk::<L4>().filter(|_| is_plain)?;
+    let says = u16::from_be_bytes([head[L3 + ipv4::TOTAL_LEN], head[L3 + ipv4::TOTAL_LEN + 1]]);
+    Some((rest, len.min(L3 + usize::from(says)).checked_sub(L4)?))
 }
 
 /// Where the packet of IP ends that begins in these bytes of a frame: what follows is padding.
@@ -244,7 +280,9 @@ mod tests {
             let network = Network::Ipv4;
             let headers = Headers { network, transport, l3, l4, ..Headers::default() };
             let plain = is_plain_datagram(headers, &bytes, len);
-            let any = super::transport(headers, &bytes, len);
+            let any = any_transport(headers, &bytes, len);
+            let transport = plain_transport(headers, &bytes, len);
+            prop_assert!(transport.is_none_or(|transport| any == Ok(transport)));
             let any = any.is_ok_and(|(bytes, len)| is_datagram(bytes, len));
             prop_assert!(plain.is_none_or(|plain| plain == any));
             let is_there = !is_tcp && (l3, l4) == (14, 34) && bytes.len() >= 42;

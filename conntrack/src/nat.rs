@@ -13,6 +13,45 @@ use crate::tuple::{Ends, Tuple};
 /// So many are tried; if all are taken, the connection is not made.
 const TRIES: u64 = 256;
 
+/// What decides about the tuple of a new connection.
+struct Choice {
+    is_src: bool,
+    choice: Option<NatChoice>,
+    hash: u64,
+    /// The address that it is given.
+    address: IpAddr,
+    /// The ports that may be tried; `None` if the port stays.
+    ports: Option<(u16, u16)>,
+    /// The port that it keeps, if it may.
+    kept: Option<u16>,
+}
+
+impl Choice {
+    #[inline]
+    fn new(nat: &Nat, ends: &Ends, host: &Host, seed: Seed) -> Self {
+        let range = nat.range().copied().unwrap_or_default();
+        let (is_src, choice) = (matches!(nat, Nat::Src(_)), range.choice);
+        let own = if is_src { ends.src } else { ends.dst };
+        let hash = if needs_hash(&range) { hash(&range, ends, seed) } else { 0 };
+        let address = address(&range, own, hash);
+        let mut ports = ports(&range, ends, is_src);
+        if let Some(reserved) = host.ports_of(address) {
+            ports = ports.map(|asked| of_host(asked, &range, is_src, &reserved));
+        }
+        let port = port_of(ends, is_src);
+        let keeps =
+            choice.is_none() && ports.is_none_or(|(least, most)| (least..=most).contains(&port));
+        Self { is_src, choice, hash, address, ports, kept: keeps.then_some(port) }
+    }
+
+    /// What the tuple becomes if it is given this address; with its ports.
+    fn moved(&self, ends: &Ends, original: Tuple) -> Option<Tuple> {
+        let is_src = self.is_src;
+        let (src, dst) = if is_src { (self.address, ends.dst) } else { (ends.src, self.address) };
+        Tuple::new(Ends { src, dst, ..*ends }, original.zone())
+    }
+}
+
 /// What the tuple of a new connection may become, best first. `dice` is different for each.
 pub(crate) fn candidates(
     nat: &Nat,
@@ -21,22 +60,12 @@ pub(crate) fn candidates(
     seed: Seed,
     dice: u64,
 ) -> impl Iterator<Item = Tuple> + use<> {
-    let range = nat.range().copied().unwrap_or_default();
-    let is_src = matches!(nat, Nat::Src(_));
     let ends = original.ends();
-    let own = if is_src { ends.src } else { ends.dst };
-    let hash = if needs_hash(&range) { hash(&range, &ends, seed) } else { 0 };
-    let first = address(&range, own, hash);
-    let port = port_of(&ends, is_src);
-    let mut ports = ports(&range, &ends, is_src);
-    if let Some(reserved) = host.ports_of(first) {
-        ports = ports.map(|asked| of_host(asked, &range, is_src, &reserved));
-    }
+    let chosen = Choice::new(nat, &ends, host, seed);
+    let moved = chosen.moved(&ends, original);
+    let Choice { is_src, choice, hash, ports, kept, .. } = chosen;
     let count = ports.map_or(0, |(least, most)| (u64::from(most) + 1).saturating_sub(least.into()));
-    let keeps =
-        range.choice.is_none() && ports.is_none_or(|(least, most)| (least..=most).contains(&port));
-    let start = if range.choice == Some(NatChoice::Hash) { hash >> 32 } else { dice };
-    let kept = keeps.then_some(port).into_iter();
+    let start = if choice == Some(NatChoice::Hash) { hash >> 32 } else { dice };
     let others = (0..count.min(TRIES)).filter_map(move |n| {
         // By a step that meets all of few, and is spread over many.
         let (least, _) = ports?;
@@ -44,13 +73,19 @@ pub(crate) fn candidates(
         let place = start.wrapping_add(n * step);
         u16::try_from(u64::from(least) + place % count).ok()
     });
-    let (src, dst) = if is_src { (first, ends.dst) } else { (ends.src, first) };
-    let moved = Tuple::new(Ends { src, dst, ..ends }, original.zone());
     let is_first = is_src || is_query(ends.proto);
-    kept.chain(others).filter_map(move |port| {
+    kept.into_iter().chain(others).filter_map(move |port| {
         let [src, dst] = if is_first { [port, ends.dst_port] } else { [ends.src_port, port] };
         Some(moved?.with_ports([src, dst]))
     })
+}
+
+/// What of that is tried first, if it keeps its port: then no dice decide.
+#[inline]
+pub(crate) fn first(nat: &Nat, original: Tuple, host: &Host, seed: Seed) -> Option<Tuple> {
+    let ends = original.ends();
+    let chosen = Choice::new(nat, &ends, host, seed);
+    chosen.kept.and_then(|_port| chosen.moved(&ends, original))
 }
 
 /// Whether anything is decided by the hash: if there is only one address, and ports need none, it is not.

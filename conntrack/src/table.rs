@@ -20,7 +20,7 @@ use crate::opened::Opened;
 use crate::places::Places;
 use crate::population::Population;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, zeroed};
-use crate::tuple::Tuple;
+use crate::tuple::{Hashed, Tuple};
 use crate::zones::Zones;
 
 /// A connection, as long as it lives.
@@ -70,7 +70,7 @@ pub struct Tuples {
 /// What a connection begins with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Beginning<'a> {
-    pub(crate) original: &'a Tuple,
+    pub(crate) original: &'a Hashed,
     /// What begins it, and what is known then.
     pub(crate) content: &'a Content,
     pub(crate) opened: &'a Opened,
@@ -152,11 +152,23 @@ impl Table {
         self.most as usize
     }
 
+    /// The same with what leads to its connection.
+    #[inline]
+    pub(crate) fn hashed(&self, tuple: Tuple) -> Hashed {
+        Hashed { tuple, hash: tuple.hash(self.seed) }
+    }
+
     /// The connection of a packet, and which way the packet goes.
     #[inline]
     pub(crate) fn find(&self, tuple: &Tuple) -> Option<(ConnectionId, Direction)> {
-        let mut id = None;
-        let entry = self.index.find(tuple.hash(self.seed), |entry| {
+        self.find_hashed(&self.hashed(*tuple))
+    }
+
+    /// The same.
+    #[inline]
+    pub(crate) fn find_hashed(&self, hashed: &Hashed) -> Option<(ConnectionId, Direction)> {
+        let (mut id, Hashed { tuple, hash }) = (None, hashed);
+        let entry = self.index.find(*hash, |entry| {
             id = self.connection(entry.place).in_use().filter(|_| self.tuple_is(entry, tuple));
             // What was read of a use that has ended since may have been of two.
             id.is_some() && id == self.connection(entry.place).in_use()
@@ -178,9 +190,9 @@ impl Table {
     pub(crate) fn insert(
         &self,
         beginning: &Beginning<'_>,
-        replies: impl IntoIterator<Item = Tuple>,
-    ) -> Result<ConnectionId, NotMade> {
-        let zone = beginning.original.zone();
+        replies: impl IntoIterator<Item = Hashed>,
+    ) -> Result<(ConnectionId, Tuple), NotMade> {
+        let zone = beginning.original.tuple.zone();
         let policy = self.zones.enter(zone).ok_or(NotMade::ZoneLimit)?;
         let made = self.make(beginning, policy, replies);
         if made.is_err() {
@@ -194,13 +206,13 @@ impl Table {
         &self,
         beginning: &Beginning<'_>,
         policy: u8,
-        replies: impl IntoIterator<Item = Tuple>,
-    ) -> Result<ConnectionId, NotMade> {
+        replies: impl IntoIterator<Item = Hashed>,
+    ) -> Result<(ConnectionId, Tuple), NotMade> {
         let &Beginning { original, content, opened, kin, mark, label, now } = beginning;
         // What answers it is waited for only when all the rest is written.
         let mut replies = replies.into_iter().inspect(|reply| self.prefetch(reply)).peekable();
         replies.peek();
-        let place = self.take(original.is_ipv4()).ok_or(NotMade::Full)?;
+        let place = self.take(original.tuple.is_ipv4()).ok_or(NotMade::Full)?;
         let connection = self.connection(place);
         connection.begin(opened, kin, (mark, label), policy, now);
         let policy = self.zones.policies().get(policy);
@@ -208,8 +220,7 @@ impl Table {
         if kin.is_any() {
             self.relations.put(place, kin);
         }
-        let entered = self.enter_both(place, original, replies, now);
-        if let Err(why) = entered {
+        let reply = self.enter_both(place, original, replies, now).inspect_err(|_why| {
             if kin.is_any() {
                 self.relations.forget(ConnectionId { place, ..ConnectionId::default() });
             }
@@ -217,58 +228,56 @@ impl Table {
             // it still has that tuple.
             self.give(place);
             self.population.withdraw();
-            return Err(why);
-        }
-        Ok(ConnectionId { place, is_use: connection.live() })
+        })?;
+        Ok((ConnectionId { place, is_use: connection.live() }, reply))
     }
 
     /// Enters the tuple of a connection that is being made, and the first of `replies` that it can
-    /// have; or neither.
+    /// have, which is the answer; or neither.
     fn enter_both(
         &self,
         place: u32,
-        original: &Tuple,
-        replies: impl Iterator<Item = Tuple>,
+        original: &Hashed,
+        replies: impl Iterator<Item = Hashed>,
         now: u32,
-    ) -> Result<(), NotMade> {
+    ) -> Result<Tuple, NotMade> {
         let entry = Entry { place, direction: Direction::Original };
         self.enter(entry, original, now)?;
         for (n, reply) in replies.enumerate() {
             // The first one is hardly ever taken: that is seen early enough.
-            if n > 0 && self.is_taken(place, &reply, reply.hash(self.seed), now) {
+            if n > 0 && self.is_taken(place, &reply, now) {
                 continue;
             }
             match self.enter(Entry { place, direction: Direction::Reply }, &reply, now) {
                 Err(NotMade::Exists) => {}
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(reply.tuple),
                 Err(why) => {
-                    self.index.remove(original.hash(self.seed), entry);
+                    self.index.remove(original.hash, entry);
                     return Err(why);
                 }
             }
         }
-        self.index.remove(original.hash(self.seed), entry);
+        self.index.remove(original.hash, entry);
         Err(NotMade::NoPort)
     }
 
     /// Enters a tuple, unless another connection has it.
-    fn enter(&self, entry: Entry, tuple: &Tuple, now: u32) -> Result<(), NotMade> {
-        self.write_tuple(entry, tuple);
-        let hash = tuple.hash(self.seed);
-        self.index.add(hash, entry).map_err(|Full| NotMade::Full)?;
-        if !self.index.is_alone(hash) && self.is_taken(entry.place, tuple, hash, now) {
-            self.index.remove(hash, entry);
+    fn enter(&self, entry: Entry, hashed: &Hashed, now: u32) -> Result<(), NotMade> {
+        self.write_tuple(entry, &hashed.tuple);
+        self.index.add(hashed.hash, entry).map_err(|Full| NotMade::Full)?;
+        if !self.index.is_alone(hashed.hash) && self.is_taken(entry.place, hashed, now) {
+            self.index.remove(hashed.hash, entry);
             return Err(NotMade::Exists);
         }
         Ok(())
     }
 
-    /// Whether another connection than that at `place` has a tuple of this hash, or one that is being
-    /// made. One whose time is over makes room.
+    /// Whether another connection than that at `place` has a tuple, or one that is being made. One whose
+    /// time is over makes room.
     #[inline(never)]
-    fn is_taken(&self, place: u32, tuple: &Tuple, hash: u64, now: u32) -> bool {
-        let is_other = |other: Entry| other.place != place && self.holds(other, tuple);
-        let mut others = std::iter::from_fn(|| self.index.find(hash, is_other));
+    fn is_taken(&self, place: u32, hashed: &Hashed, now: u32) -> bool {
+        let is_other = |other: Entry| other.place != place && self.holds(other, &hashed.tuple);
+        let mut others = std::iter::from_fn(|| self.index.find(hashed.hash, is_other));
         others.any(|other| !self.has_made_room(other.place, now))
     }
 
@@ -475,8 +484,8 @@ impl Table {
 
     /// Fetches what a lookup begins with.
     #[inline]
-    pub(crate) fn prefetch(&self, tuple: &Tuple) {
-        self.index.prefetch(tuple.hash(self.seed));
+    pub(crate) fn prefetch(&self, hashed: &Hashed) {
+        self.index.prefetch(hashed.hash);
     }
 
     /// Fetches what every packet of a connection needs.

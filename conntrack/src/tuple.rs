@@ -34,6 +34,13 @@ pub struct Ends {
     pub proto: u8,
 }
 
+/// A tuple, and what leads to its connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hashed {
+    pub(crate) tuple: Tuple,
+    pub(crate) hash: u64,
+}
+
 impl Tuple {
     /// Words of one, as it is kept: fewer for IPv4.
     pub const WORDS: usize = 5;

@@ -32,7 +32,7 @@ const IDLE: u32 = 10;
 
 /// What packets that begin connections go through.
 #[derive(Debug)]
-struct Opening {
+pub(crate) struct Opening {
     /// What they agree in: a word of their key, the bits of it that count, and their value.
     looked: ArrayVec<(usize, u64, u64), WORDS>,
     epoch: u32,
@@ -46,9 +46,22 @@ struct Opening {
 }
 
 impl Opening {
+    /// Whether a packet of this key goes by it.
     #[inline]
-    fn agrees(&self, key: &Key) -> bool {
+    pub(crate) fn agrees(&self, key: &Key) -> bool {
         self.looked.iter().all(|(word, mask, value)| key[*word] & mask == *value)
+    }
+
+    /// What packets that go by it ask for between their passes.
+    #[inline]
+    pub(crate) fn asked(&self) -> &[Connect] {
+        &self.asked
+    }
+
+    /// What they do, and what counts them.
+    #[inline]
+    pub(crate) const fn found(&self) -> Found {
+        Found::Cached(self.program, self.path)
     }
 
     fn is_right(&self, cache: &mut Cache) -> bool {
@@ -99,9 +112,9 @@ impl Openings {
         self.stats
     }
 
-    /// The opening that a packet would go by: its place, and what it asks for.
+    /// The opening that a packet would go by, and its place.
     #[inline]
-    pub(crate) fn find(&mut self, key: &Key, cache: &mut Cache) -> Option<(usize, &[Connect])> {
+    pub(crate) fn find(&mut self, key: &Key, cache: &mut Cache) -> Option<(usize, &Opening)> {
         let is_it = |opening: &Opening| opening.agrees(key);
         let at = match self.known.get(self.met).is_some_and(is_it) {
             true => self.met,
@@ -116,12 +129,11 @@ impl Openings {
             }
             opening.epoch = cache.epoch();
         }
-        Some((at, &self.known[at].asked))
+        Some((at, &self.known[at]))
     }
 
-    /// A packet goes by the opening at a place: what it does, and what counts it.
-    #[inline]
-    pub(crate) fn hit(&mut self, at: usize, cache: &mut Cache) -> Found {
+    /// So many packets go by the opening at a place.
+    pub(crate) fn hit(&mut self, at: usize, packets: usize, cache: &mut Cache) {
         let (opening, seconds) = (&mut self.known[at], self.now.0 / 1000);
         if opening.used != seconds {
             opening.used = seconds;
@@ -129,14 +141,13 @@ impl Openings {
                 cache.touch(*flow, *serial, self.now);
             }
         }
-        self.stats.hits += 1;
-        Found::Cached(opening.program, opening.path)
+        self.stats.hits += packets as u64;
     }
 
     /// A packet goes by it up to what it asks for the `n`th time, from 0, and no further.
     #[cold]
     pub(crate) fn hit_in_part(&mut self, at: usize, n: usize, worth: Worth, cache: &mut Cache) {
-        self.hit(at, cache);
+        self.hit(at, 1, cache);
         for (flow, _) in self.known[at].passes.iter().take(n + 1) {
             let (_, path) = cache.megaflows().result(*flow);
             cache.paths_mut().count(path, worth.packets, worth.bytes, self.now);

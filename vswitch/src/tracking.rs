@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use api::{CtNext, DropReason, ct_state};
+use api::{CtNext, DropReason, Nat, ct_state};
 use conntrack::{
-    ConnectionId, Connections, Content, Direction, Judgement, Message, NotHeard, NotMade, Notes,
-    Seen, Standing, Tuple, Tuples, Verdict,
+    Awaited, ConnectionId, Connections, Content, Direction, Judgement, Message, NotHeard, NotMade,
+    Notes, Seen, Standing, Tuple, Tuples, Verdict,
 };
 use flowtable::{Connect, Tracked};
-use packet::{Headers, Key, Memory, Millis, Packet, Seed, Span, Transport, Whole};
+use packet::{Headers, Key, Memory, Millis, Packet, Seed, Span, Whole};
 
 use crate::nat::translate;
 use crate::payload::rewrite;
@@ -123,15 +123,12 @@ impl Tracker {
         }
     }
 
-    /// Fetches what a packet of this key begins with that would open what is `asked` for.
+    /// Awaits the connection of a packet of this key, if it is one that would open what is `asked` for:
+    /// fetches what that begins with.
     #[inline]
-    pub(crate) fn prefetch_open(&self, asked: &[Connect], key: &Key) {
-        let kept = asked.iter().find(|connect| connect.commit).or(asked.first());
-        if let Some(connect) = kept
-            && let Some(tuple) = tuple_of(key, connect.zone)
-        {
-            self.connections.prefetch_new(&tuple, connect.nat.as_ref());
-        }
+    pub(crate) fn await_open(&self, asked: &[Connect], key: &Key) -> Option<Awaited> {
+        let connect = asked.get(kept(asked))?;
+        Some(self.connections.await_new(&tuple_of(key, connect.zone)?, given(connect)))
     }
 
     /// Finds out what a packet is that says this, and keeps its connection if that is asked for.
@@ -157,58 +154,6 @@ impl Tracker {
         Ok(turn)
     }
 
-    /// Has a packet open its connections, one after the other, as it does on its passes if that is what it
-    /// has `asked` for between them.
-    pub(crate) fn open(
-        &self,
-        asked: &[Connect],
-        (key, headers): (&Key, Headers),
-        (packet, memory): (&mut Packet, &Memory),
-        now: Millis,
-    ) -> Result<(), NotOpened> {
-        let (bytes, len) = (packet.head(memory), packet.len());
-        let zone = asked.first().map_or(0, |first| first.zone);
-        let read = Message::read(key, headers, bytes, len, zone);
-        let mut message = read.map_err(|_untracked| NotOpened::Other)?;
-        let (own, mut is_free, mut is_translated) = (message.tuple, false, false);
-        for (n, connect) in asked.iter().enumerate() {
-            if message.tuple.zone() != connect.zone {
-                (message.tuple, is_free) = (message.tuple.in_zone(connect.zone), false);
-            }
-            if !is_free && !self.connections.would_begin(&message, now) {
-                return Err(NotOpened::Other);
-            }
-            is_free = !connect.commit;
-            if connect.commit {
-                let nat = connect.nat.as_ref();
-                let made = self.connections.commit(&message, nat, &notes(connect), now);
-                let id = made.map_err(|why| match refusal(why) {
-                    Some(reason) => NotOpened::Refused(n, reason),
-                    None => NotOpened::Other,
-                })?;
-                if nat.is_some()
-                    && let Some(to) = self.connections.translated(id, Direction::Original)
-                {
-                    is_translated |= to != message.tuple;
-                    message.tuple = to;
-                }
-            }
-        }
-        if !is_translated {
-            return Ok(());
-        }
-        let to = std::mem::replace(&mut message.tuple, own);
-        match headers.transport {
-            Transport::Tcp | Transport::Udp => {
-                if let Some(translation) = Translation::new(key, &to) {
-                    translation.apply(packet, headers, memory);
-                }
-            }
-            _ => translate(packet, headers, &message, (&to, None), memory),
-        }
-        Ok(())
-    }
-
     /// The same of a datagram that was cut into fragments, of which this is the first with its key and
     /// headers; `said` is where what it says begins there, and how long that is in all. Answers with
     /// what it says, and what its tuple is to become.
@@ -230,6 +175,72 @@ impl Tracker {
             Some(_) => Err(DropReason::CtRewrite),
             None => Ok(turn.to.map(|to| (message, to))),
         }
+    }
+
+    /// Has a packet open its connections, one after the other, as it does on its passes if that is what it
+    /// has `asked` for between them; `awaited` is what [`Tracker::await_open`] has said of it.
+    pub(crate) fn open(
+        &self,
+        (asked, awaited): (&[Connect], Option<&Awaited>),
+        (key, headers): (&Key, Headers),
+        (packet, memory): (&mut Packet, &Memory),
+        now: Millis,
+    ) -> Result<(), NotOpened> {
+        let (bytes, len) = (packet.head(memory), packet.len());
+        if let Some(awaited) = awaited
+            && let Some(content) = &Content::read_ported(headers, bytes, len)
+        {
+            if let Some(to) = self.open_each(asked, awaited, content, now)?
+                && let Some(translation) = Translation::between(awaited.tuple(), &to)
+            {
+                translation.apply(packet, headers, memory);
+            }
+            return Ok(());
+        }
+        let connect = asked.get(kept(asked)).ok_or(NotOpened::Other)?;
+        let read = Message::read(key, headers, bytes, len, connect.zone);
+        let message = &read.map_err(|_untracked| NotOpened::Other)?;
+        let awaited = self.connections.await_new(&message.tuple, given(connect));
+        if let Some(to) = self.open_each(asked, &awaited, &message.content, now)? {
+            translate(packet, headers, message, (&to, None), memory);
+        }
+        Ok(())
+    }
+
+    /// Opens them for a packet that says this, of which `first` is the one that [`kept`] says. Answers
+    /// with what the packet's tuple is to become, if it is translated.
+    fn open_each(
+        &self,
+        asked: &[Connect],
+        first: &Awaited,
+        content: &Content,
+        now: Millis,
+    ) -> Result<Option<Tuple>, NotOpened> {
+        let (mut awaited, mut awaited_at, mut other) = (first, kept(asked), None);
+        let (mut to, mut is_free) = (None, false);
+        for (n, connect) in asked.iter().enumerate() {
+            let is_it = awaited.tuple().zone() == connect.zone
+                && (awaited_at == n || !connect.commit && awaited_at > n);
+            if !is_it {
+                let tuple = to.unwrap_or(*awaited.tuple()).in_zone(connect.zone);
+                awaited = other.insert(self.connections.await_new(&tuple, given(connect)));
+                (awaited_at, is_free) = (n, false);
+            }
+            if !is_free && !self.connections.would_begin(awaited, content, now) {
+                return Err(NotOpened::Other);
+            }
+            is_free = !connect.commit;
+            if connect.commit {
+                let (nat, notes) = (given(connect), &notes(connect));
+                let made = self.connections.commit_awaited(awaited, content, nat, notes, now);
+                let moved = made.map_err(|why| match refusal(why) {
+                    Some(reason) => NotOpened::Refused(n, reason),
+                    None => NotOpened::Other,
+                })?;
+                to = moved.or(to);
+            }
+        }
+        Ok(to)
     }
 
     /// Finds out what a packet is that says this, and keeps its connection if that is asked for.
@@ -399,6 +410,19 @@ const fn refusal(why: NotMade) -> Option<DropReason> {
         NotMade::ZoneLimit => Some(DropReason::CtZoneLimit),
         NotMade::NoPort => Some(DropReason::CtNoPort),
         NotMade::Exists | NotMade::BeginsNone => None,
+    }
+}
+
+/// Which connection is awaited of those that are asked for: the first that is kept, or else the first.
+fn kept(asked: &[Connect]) -> usize {
+    asked.iter().position(|connect| connect.commit).unwrap_or(0)
+}
+
+/// What a connection that is kept is translated by.
+const fn given(connect: &Connect) -> Option<&Nat> {
+    match &connect.nat {
+        Some(nat) if connect.commit => Some(nat),
+        _ => None,
     }
 }
 

@@ -26,8 +26,12 @@ impl Translation {
     /// What makes packets of this key packets of that tuple; `None` if there is nothing to it.
     pub(crate) fn new(key: &Key, to: &Tuple) -> Option<Self> {
         let ports = [Key::TP_SRC, Key::TP_DST].map(|span| u16::try_from(key.word(span)).ok());
-        let from = Tuple::of(key, [ports[0]?, ports[1]?], to.zone())?;
-        if from == *to || from.is_ipv4() != to.is_ipv4() {
+        Self::between(&Tuple::of(key, [ports[0]?, ports[1]?], to.zone())?, to)
+    }
+
+    /// What makes packets of one tuple packets of another; `None` if there is nothing to it.
+    pub(crate) fn between(from: &Tuple, to: &Tuple) -> Option<Self> {
+        if *from == to.in_zone(from.zone()) || from.is_ipv4() != to.is_ipv4() {
             return None;
         }
         let ([old, new], [old_ports, new_ports]) =

@@ -265,8 +265,12 @@ impl Way {
             let mut next = 0;
             while next < lanes {
                 let end = self.find_sessions(batch, next..lanes, ingress);
-                self.deliver_found(batch, next..end, ingress);
+                let known = end - usize::from(self.lanes.found[end - 1].is_none());
+                self.deliver_found(batch, next..known, ingress);
                 next = end;
+                if known < end {
+                    next = self.deliver_unknown(batch, known..lanes, ingress);
+                }
             }
         }
     }
@@ -333,20 +337,13 @@ impl Way {
         }
         let headers = self.lanes.headers[lane];
         // It has been marked then, and tracked, which nobody does on a short-cut.
-        let mut is_tied = self.lanes.want_sessions && self.lanes.meetings[lane].is_tied;
+        let is_tied = self.lanes.want_sessions && self.lanes.meetings[lane].is_tied;
         if ingress.unmarked_partial && !is_tied {
             mark_partial(&mut batch[self.verdicts.len()], headers, &self.memory);
         }
         let found = match found {
             Some(found) => found,
-            None => match self.open(batch, lane) {
-                Some(Ok(found)) => {
-                    is_tied = true;
-                    found
-                }
-                Some(Err(reason)) => return self.verdicts.push(Verdict::Drop(reason)),
-                None => self.resolve(&batch[self.verdicts.len()], lane, ingress.port),
-            },
+            None => self.resolve(&batch[self.verdicts.len()], lane, ingress.port),
         };
         let sent = self.perform(batch, lane, found, &ingress.account);
         if self.looks > 0 {

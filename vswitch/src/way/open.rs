@@ -1,38 +1,92 @@
-//! The way of a packet that begins connections, if others before it have begun theirs alike.
+//! The way of packets that begin connections, if others before them have begun theirs alike.
+
+use std::ops::Range;
 
 use api::DropReason;
-use flowtable::Found;
-use packet::Batch;
+use packet::{Batch, ethernet, mark_partial};
 
-use super::Way;
+use super::{Ingress, Way, is_turn};
+use crate::act::Verdict;
+use crate::lanes::Lanes;
 use crate::tracking::NotOpened;
 use crate::worth::Worth;
 
+/// So many packets behind the one that opens its connections those of others are awaited: while some are
+/// made, memory has time to answer.
+const AHEAD: usize = 3;
+
 impl Way {
-    /// Has the packet whose turn it is open its connections, if there is an opening for it. If not,
-    /// it is as it was.
-    #[inline(never)]
-    pub(super) fn open(
+    /// Carries packets on that have no session as far as is known, from the one whose turn it is on:
+    /// together those in a row that open connections alike, or else that one the long way. Answers with
+    /// the lane behind them.
+    #[inline]
+    pub(super) fn deliver_unknown(
         &mut self,
         batch: &mut Batch,
-        lane: usize,
-    ) -> Option<Result<Found, DropReason>> {
-        let (key, headers) = (&self.lanes.keys[lane], self.lanes.headers[lane]);
-        let (at, asked) = self.openings.find(key, &mut self.cache)?;
-        let left = batch.len() - self.verdicts.len();
-        if Self::AHEAD < left
-            && let Some(behind) = self.lanes.keys.get(lane + Self::AHEAD)
-        {
-            self.tracker.prefetch_open(asked, behind);
+        lanes: Range<usize>,
+        ingress: &Ingress,
+    ) -> usize {
+        let (end, refused) = self.open_row(batch, lanes.clone(), ingress);
+        self.deliver_found(batch, lanes.start..end, ingress);
+        match refused {
+            Some(reason) => self.verdicts.push(Verdict::Drop(reason)),
+            None if end == lanes.start => self.deliver(batch, end, None, ingress),
+            None => return end,
         }
-        let packet = &mut batch[self.verdicts.len()];
-        match self.tracker.open(asked, (key, headers), (packet, &self.memory), self.millis) {
-            Ok(()) => Some(Ok(self.openings.hit(at, &mut self.cache))),
-            Err(NotOpened::Other) => None,
-            Err(NotOpened::Refused(n, reason)) => {
-                self.openings.hit_in_part(at, n, Worth::of(packet), &mut self.cache);
-                Some(Err(reason))
+        end + 1
+    }
+
+    /// Has packets in a row open their connections, from the one whose turn it is on, as long as they go
+    /// by one opening. Answers with the lane of the first that does not, and why it is dropped, if it is.
+    #[inline(never)]
+    fn open_row(
+        &mut self,
+        batch: &mut Batch,
+        lanes: Range<usize>,
+        ingress: &Ingress,
+    ) -> (usize, Option<DropReason>) {
+        let Self { lanes: known, openings, cache, tracker, memory, millis, verdicts, .. } = self;
+        let Lanes { keys, headers, meetings, found, .. } = &mut **known;
+        let Some((at, opening)) = openings.find(&keys[lanes.start], cache) else {
+            return (lanes.start, None);
+        };
+        let (asked, does) = (opening.asked(), Some(opening.found()));
+        let last = if is_turn(does, cache) { lanes.start + 1 } else { lanes.end };
+        let mut ahead = [None; AHEAD + 1];
+        for lane in lanes.start..last.min(lanes.start + AHEAD) {
+            ahead[lane % (AHEAD + 1)] = tracker.await_open(asked, &keys[lane]);
+        }
+        let (mut end, mut refused) = (last, None);
+        for (lane, packet) in (lanes.start..last).zip(&mut batch[verdicts.len()..]) {
+            if packet.len() < ethernet::LEN || !opening.agrees(&keys[lane]) {
+                end = lane;
+                break;
             }
+
+            if lane + AHEAD < last {
+                let later = tracker.await_open(asked, &keys[lane + AHEAD]);
+                ahead[(lane + AHEAD) % (AHEAD + 1)] = later;
+            }
+            if ingress.unmarked_partial {
+                mark_partial(packet, headers[lane], memory);
+            }
+            let awaited = ahead[lane % (AHEAD + 1)].as_ref();
+            let said = (&keys[lane], headers[lane]);
+            if let Err(why) = tracker.open((asked, awaited), said, (packet, memory), *millis) {
+                (end, refused) = (lane, Some((why, Worth::of(packet))));
+                break;
+            }
+            (found[lane], meetings[lane].is_tied) = (does, true);
+        }
+        if end > lanes.start {
+            openings.hit(at, end - lanes.start, cache);
+        }
+        match refused {
+            Some((NotOpened::Refused(n, reason), worth)) => {
+                openings.hit_in_part(at, n, worth, cache);
+                (end, Some(reason))
+            }
+            Some((NotOpened::Other, _)) | None => (end, None),
         }
     }
 }
