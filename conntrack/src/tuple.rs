@@ -80,17 +80,16 @@ impl Tuple {
 
     /// The tuple of what answers it; `None` of a query that nothing answers.
     pub fn reversed(&self) -> Option<Self> {
-        let [a, b, c, d] = self.addresses;
-        let addresses = if self.is_ipv4() { [a.rotate_left(32), 0, 0, 0] } else { [c, d, a, b] };
-        let ports = match self.proto() {
+        let turned = self.turned();
+        match self.proto() {
             icmp::PROTO | icmp::PROTO_V6 => {
                 let [kind, code] = self.dst_port().to_be_bytes();
                 let kind = query::answer(self.is_ipv4(), kind)?;
-                [self.src_port(), u16::from_be_bytes([kind, code])]
+                let ports = [self.src_port(), u16::from_be_bytes([kind, code])];
+                Some(turned.with_ports(ports))
             }
-            _ => [self.dst_port(), self.src_port()],
-        };
-        Some(Self { addresses, rest: self.rest }.with_ports(ports))
+            _ => Some(turned),
+        }
     }
 
     /// The same with these ports, source first.
@@ -219,14 +218,38 @@ impl Tuple {
         }
     }
 
-    /// Its hash.
+    /// Its hash. What goes between the same ends the other way has the same one but for a bit: where
+    /// nothing is translated, a packet and what answers it lead to one place.
     #[inline]
     pub fn hash(&self, seed: Seed) -> u64 {
-        let [a, b, c, d] = self.addresses;
+        /// A bit that is compared, and says nothing of where an entry is put first.
+        const TURNED: u32 = 40;
+        let is_turned = self.is_turned();
+        let [rest, a, b, c, d] = if is_turned { self.turned().words() } else { self.words() };
+        let hash = match self.is_ipv4() {
+            true => seed.hash([rest, a]),
+            false => seed.hash([rest, a, b, c, d]),
+        };
+        hash & !(1 << TURNED) | u64::from(is_turned) << TURNED
+    }
+
+    /// Whether it comes from the end, of both, that is the greater one.
+    #[inline]
+    fn is_turned(&self) -> bool {
+        let ([a, b, c, d], ports) = (self.addresses, self.rest >> 32);
+        let (src_port, dst_port) = (ports >> 16, ports & 0xffff);
         match self.is_ipv4() {
-            true => seed.hash([self.rest, a]),
-            false => seed.hash([self.rest, a, b, c, d]),
+            true => (a >> 32 << 16 | src_port) > ((a & 0xffff_ffff) << 16 | dst_port),
+            false => (a, b, src_port) > (c, d, dst_port),
         }
+    }
+
+    /// The same the other way.
+    #[inline]
+    fn turned(&self) -> Self {
+        let [a, b, c, d] = self.addresses;
+        let addresses = if self.is_ipv4() { [a.rotate_left(32), 0, 0, 0] } else { [c, d, a, b] };
+        Self { addresses, rest: self.rest }.with_ports([self.dst_port(), self.src_port()])
     }
 
     /// As it is kept: of IPv4 only the first two words mean something.
@@ -327,6 +350,9 @@ mod tests {
             let tuple = Tuple::new(ends, zone).unwrap();
             if let Some(answer) = tuple.reversed() {
                 prop_assert_eq!(answer.reversed(), Some(tuple));
+                let differs = tuple.hash(Seed(7)) ^ answer.hash(Seed(7));
+                let is_query = matches!(ends.proto, icmp::PROTO | icmp::PROTO_V6);
+                prop_assert!(is_query || differs.count_ones() == u32::from(answer != tuple));
                 prop_assert_eq!((answer.src(), answer.dst()), (tuple.dst(), tuple.src()));
             }
         }
