@@ -3,8 +3,9 @@
 //!
 //! An entry is one word in one of two buckets, each a cache line of eight. It comes by one
 //! compare-and-swap and goes by another. Nothing ever moves, so who looks for an entry that stays
-//! finds it. Nearly all are in their first bucket: how many are not is counted for each, in a byte that
-//! is at hand where the second bucket would have to be waited for.
+//! finds it. Nearly all are in their first bucket: how many are not is counted, in a byte for some
+//! buckets beside each other. Those bytes are few enough to be at hand where the second bucket would
+//! have to be waited for.
 
 #[cfg(not(loom))]
 use bytemuck::Zeroable;
@@ -97,16 +98,19 @@ pub(crate) struct Full;
 #[derive(Debug)]
 pub(crate) struct Index {
     buckets: Box<[Bucket]>,
-    /// How many entries whose first bucket this is are in their second one, or are being put there; as
-    /// many as a byte can say are that many for ever.
+    /// How many entries whose first bucket is among so many are in their second one, or are being put
+    /// there; as many as a byte can say are that many for ever.
     away: Box<[AtomicU8]>,
 }
+
+/// Buckets whose entries are counted together if they are in their second one.
+const TOGETHER: usize = 8;
 
 impl Index {
     /// An empty one for so many entries, at half of its places: then it hardly ever refuses.
     pub(crate) fn new(entries: usize) -> Self {
         let count = (2 * entries).div_ceil(WAYS).next_power_of_two();
-        Self { buckets: zeroed(count), away: zeroed(count) }
+        Self { buckets: zeroed(count), away: zeroed(count.div_ceil(TOGETHER)) }
     }
 
     /// Bytes it takes, if all of it were touched.
@@ -120,7 +124,7 @@ impl Index {
         let [first, second] = self.places(hash);
         self.buckets[first].find(hash, &mut is).or_else(|| {
             // Who puts an entry into its second bucket counts it before.
-            let is_away = self.away[first].load(Ordering::SeqCst) > 0;
+            let is_away = self.away(first).load(Ordering::SeqCst) > 0;
             is_away.then(|| self.buckets[second].find(hash, &mut is)).flatten()
         })
     }
@@ -131,7 +135,7 @@ impl Index {
     pub(crate) fn is_alone(&self, hash: u64) -> bool {
         let [first, _] = self.places(hash);
         self.buckets[first].like(hash).is_power_of_two()
-            && self.away[first].load(Ordering::SeqCst) == 0
+            && self.away(first).load(Ordering::SeqCst) == 0
     }
 
     /// Adds an entry: in its first bucket, unless that is nearly full and the second has more room.
@@ -172,7 +176,7 @@ impl Index {
     fn go_away(&self, first: usize) {
         let more = |away: u8| Some(away.saturating_add(1));
         // It always succeeds.
-        let _ = self.away[first].fetch_update(Ordering::SeqCst, Ordering::Relaxed, more);
+        let _ = self.away(first).fetch_update(Ordering::SeqCst, Ordering::Relaxed, more);
     }
 
     /// One less is.
@@ -180,7 +184,7 @@ impl Index {
     fn come_back(&self, first: usize) {
         let less = |away: u8| (away < u8::MAX).then(|| away.saturating_sub(1));
         // Nobody knows how many they are that were too many.
-        let _ = self.away[first].fetch_update(Ordering::SeqCst, Ordering::Relaxed, less);
+        let _ = self.away(first).fetch_update(Ordering::SeqCst, Ordering::Relaxed, less);
     }
 
     /// Fetches what a lookup begins with, and mostly ends with.
@@ -188,7 +192,12 @@ impl Index {
     pub(crate) fn prefetch(&self, hash: u64) {
         let [first, _] = self.places(hash);
         packet::memory::prefetch(&self.buckets[first]);
-        packet::memory::prefetch(&self.away[first]);
+    }
+
+    /// What counts the entries whose first bucket this is, and others', that are in their second one.
+    #[inline]
+    fn away(&self, first: usize) -> &AtomicU8 {
+        &self.away[first / TOGETHER]
     }
 
     #[inline]
@@ -263,7 +272,7 @@ mod tests {
         let [first, _] = index.places(5);
         (0..300).for_each(|_| index.go_away(first));
         (0..300).for_each(|_| index.come_back(first));
-        assert_eq!(index.away[first].load(Ordering::Relaxed), u8::MAX);
+        assert_eq!(index.away(first).load(Ordering::Relaxed), u8::MAX);
     }
 
     #[test]
