@@ -66,7 +66,7 @@ struct NullTx {
 impl TxQueue for NullTx {
     fn tx(&mut self, batch: &mut Batch, pool: &mut FramePool, _: &mut Vec<(Packet, Refusal)>) {
         self.packets.fetch_add(batch.len() as u64, Relaxed);
-        batch.drain(..).for_each(|packet| packet.free(pool));
+        pool.free_all(batch);
     }
 
     fn flush(&mut self, _pool: &mut FramePool) -> bool {

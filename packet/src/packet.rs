@@ -313,6 +313,13 @@ impl Packet {
         }
     }
 
+    /// Its first frame; nothing follows it.
+    #[inline]
+    pub(crate) fn into_first_frame(self) -> Frame {
+        debug_assert!(!self.is_chained(), "others would be lost");
+        self.frame
+    }
+
     #[cold]
     fn free_chain(self, pool: &mut FramePool) {
         let memory = std::sync::Arc::clone(pool.memory());

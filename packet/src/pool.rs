@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_queue::ArrayQueue;
 
 use crate::memory::{Frame, Memory};
+use crate::packet::Packet;
 
 /// Frames that change hands at once.
 const SLAB: usize = 64;
@@ -122,6 +123,22 @@ impl FramePool {
         self.frames.push(frame);
     }
 
+    /// Takes the frames of packets that are no longer needed, as if one by one.
+    #[inline]
+    pub fn free_all(&mut self, packets: &mut Vec<Packet>) {
+        if packets.iter().any(Packet::is_chained) {
+            return packets.drain(..).for_each(|packet| packet.free(self));
+        }
+        let mut frames = packets.drain(..).map(Packet::into_first_frame);
+        while frames.len() > 0 {
+            if self.frames.len() >= KEEP {
+                self.spill();
+            }
+            let room = KEEP.saturating_sub(self.frames.len()).max(1);
+            self.frames.extend(frames.by_ref().take(room));
+        }
+    }
+
     /// Frames free without asking the depot.
     pub fn len(&self) -> usize {
         self.frames.len()
@@ -176,6 +193,7 @@ impl Drop for FramePool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Chainer, PortId};
     use std::collections::HashSet;
 
     #[test]
@@ -199,6 +217,29 @@ mod tests {
         assert!(a.len() <= KEEP, "a pool keeps {} frames", a.len());
         let found = std::iter::from_fn(|| b.alloc()).count();
         assert_eq!(found + a.len(), 2048);
+    }
+
+    /// Also where more come than it keeps, and where some have followers.
+    #[test]
+    fn many_are_freed_as_one_by_one() {
+        for is_chained in [false, true] {
+            let pools = [(), ()].map(|()| FramePool::new(&Depot::new(Memory::heap(1024))));
+            let packets = |pool: &mut FramePool| {
+                let long = Chainer::copy_of(&[0; 3000], 0, PortId(1), pool);
+                let frames = std::iter::from_fn(|| pool.alloc());
+                let short = frames.map(|frame| Packet::new(frame, 0, 64, PortId(1)));
+                long.filter(|_| is_chained).into_iter().chain(short).collect::<Vec<_>>()
+            };
+            let [mut together, mut alone] = pools;
+            let mut all = packets(&mut together);
+            together.free_all(&mut all);
+            assert!(all.is_empty());
+            for packet in packets(&mut alone) {
+                packet.free(&mut alone);
+            }
+            assert_eq!(together.frames, alone.frames);
+            assert_eq!(together.depot.len(), alone.depot.len());
+        }
     }
 
     #[test]
