@@ -180,13 +180,14 @@ fn parse_plain(window: &[u8], len: usize, key: &mut Key) -> Option<&'static Head
     let (headers, least, flags) = match u8::try_from(proto).unwrap_or(0) {
         udp::PROTO => (&PLAIN_UDP, udp::LEN, 0),
         tcp::PROTO => {
-            let &[high, low] = window.get(L4 + tcp::FLAGS..)?.first_chunk()?;
-            let flags = u64::from(u16::from_be_bytes([high, low]) & 0x0fff);
-            (&PLAIN_TCP, tcp::LEN, flags)
+            let bytes: &[u8; L4 + tcp::LEN] = window.first_chunk()?;
+            // Beside the window they lie as the key has them.
+            let &[a, b, c, d] = bytes[L4 + tcp::FLAGS..].first_chunk()?;
+            (&PLAIN_TCP, tcp::LEN, u64::from(u32::from_be_bytes([a, b, c, d]) & 0x0fff_0000))
         }
         _ => return None,
     };
-    if total < ipv4::LEN + least || window.len() < L4 + least {
+    if total < ipv4::LEN + least {
         return None;
     }
     let (tos, ttl) = (src_type & 0xff, lengths >> 8 & 0xff);
@@ -196,7 +197,7 @@ fn parse_plain(window: &[u8], len: usize, key: &mut Key) -> Option<&'static Head
     words[3] = 0;
     words[4] = word(L3 + ipv4::SRC)?;
     words[5] = proto << 56 | tos << 48 | ttl << 40 | u64::from(ttl > 1) << 22 | 0b11 << 20;
-    words[6] = word(L4)? >> 32 << 32 | flags << 16;
+    words[6] = word(L4)? >> 32 << 32 | flags;
     words[7..Key::PARSED_WORDS].fill(0);
     Some(headers)
 }

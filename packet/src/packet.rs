@@ -164,9 +164,8 @@ impl Packet {
     /// Fetches the line with the first bytes.
     #[inline]
     pub fn prefetch(&self, memory: &Memory) {
-        if let Some(first) = memory.bytes(&self.frame).get(usize::from(self.start)) {
-            prefetch(first);
-        }
+        // A line behind the end is in no frame; whatever is fetched instead does no harm.
+        prefetch(&memory.bytes(&self.frame)[usize::from(self.start) % FRAME_SIZE]);
     }
 
     /// Free bytes in front of the first one.
