@@ -155,28 +155,35 @@ pub(crate) fn follow(
     owed &= short::OWED;
 
     let [own_end, own_max_end] = split(own_ends);
-    if before(own_end, end) {
-        owed |= owed_by_own;
-        widen(OWN, 0, join([end, own_max_end]));
-    }
-    if before(own_max_end, end) {
-        let ([window, ack], beyond) = (split(other_rest), end.wrapping_sub(own_max_end));
-        widen(OTHER, 1, join([window.wrapping_add(beyond), ack]));
-    }
-
     let [own_window, own_ack] = split(own_rest);
-    let offered = window.wrapping_add(sack.wrapping_sub(ack));
-    if own_window < offered || before(own_ack, ack) {
-        widen(OWN, 1, join([own_window.max(offered), later(own_ack, ack)]));
-    }
-
     let [other_end, other_max_end] = split(other_ends);
+    let offered = window.wrapping_add(sack.wrapping_sub(ack));
     let may_send = sack.wrapping_add(window);
-    if before(other_max_end.wrapping_sub(1), may_send) {
-        // To a closed window one byte may be sent: a probe (RFC 9293 §3.8.6.1).
-        let widest = may_send.wrapping_add(u32::from(window == 0));
-        if widest != other_max_end {
-            widen(OTHER, 0, join([other_end, widest]));
+    // Of all at once whether it may become anything else: one jump instead of one for each.
+    let may_widen = before(own_end, end)
+        | before(own_max_end, end)
+        | before(own_ack, ack)
+        | before(other_max_end, may_send)
+        | (own_window < offered)
+        | (window == 0);
+    if may_widen {
+        if before(own_end, end) {
+            owed |= owed_by_own;
+            widen(OWN, 0, join([end, own_max_end]));
+        }
+        if before(own_max_end, end) {
+            let ([window, ack], beyond) = (split(other_rest), end.wrapping_sub(own_max_end));
+            widen(OTHER, 1, join([window.wrapping_add(beyond), ack]));
+        }
+        if own_window < offered || before(own_ack, ack) {
+            widen(OWN, 1, join([own_window.max(offered), later(own_ack, ack)]));
+        }
+        if before(other_max_end.wrapping_sub(1), may_send) {
+            // To a closed window one byte may be sent: a probe (RFC 9293 §3.8.6.1).
+            let widest = may_send.wrapping_add(u32::from(window == 0));
+            if widest != other_max_end {
+                widen(OTHER, 0, join([other_end, widest]));
+            }
         }
     }
     if ack == other_end {

@@ -486,7 +486,8 @@ mod tests {
         let kind = prop::sample::select(&Kind::ALL[..]);
         let near = 0..3000u32;
         let scale = prop::option::of(0..=14u8);
-        (kind, near.clone(), near.clone(), near, any::<u16>(), scale, any::<[bool; 3]>()).prop_map(
+        let window = prop_oneof![9 => any::<u16>(), 1 => Just(0)];
+        (kind, near.clone(), near.clone(), near, window, scale, any::<[bool; 3]>()).prop_map(
             |(kind, seq, len, ack, window, scale, [has_ack, has_options, allows_sack])| Segment {
                 kind,
                 has_ack,
