@@ -12,6 +12,15 @@ pub(crate) struct Worth {
 impl Worth {
     #[inline]
     pub(crate) const fn of(packet: &Packet) -> Self {
+        if packet.segmentation.segments == 0 {
+            return Self { packets: 1, bytes: packet.len() as u64 };
+        }
+        Self::of_many(packet)
+    }
+
+    /// That of one which stands for several.
+    #[cold]
+    const fn of_many(packet: &Packet) -> Self {
         Self { packets: packet.packets(), bytes: packet.wire_bytes() }
     }
 }

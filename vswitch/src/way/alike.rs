@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use api::DropReason;
-use flowtable::{Found, Op, ProgramId};
-use packet::{Batch, Headers, Memory, Packet, PortId, ethernet};
+use bytemuck::Zeroable;
+use flowtable::{Found, Op, PathId, Paths, ProgramId};
+use packet::{Batch, Headers, Memory, Millis, Packet, PortId, ethernet};
 
 use super::Way;
 use crate::account::Account;
@@ -77,14 +78,16 @@ impl Way {
         let packets = batch[verdicts.len()..].iter_mut();
         let paths = cache.paths_mut();
         // Those in a row that take one path are counted together.
-        let (mut last, mut sum) = (None, Worth::default());
+        let (mut last, mut sum) = (PathId::zeroed(), Worth::default());
         verdicts.extend(packets.zip(found).map(|(packet, (found, headers))| match found {
             Some(Found::Cached(_, path)) if packet.len() >= ethernet::LEN => {
-                if last != Some(*path) {
-                    let Worth { packets, bytes } = std::mem::take(&mut sum);
-                    if let Some(last) = last.replace(*path) {
-                        paths.count(last, packets, bytes, *millis);
-                    }
+                if last != *path {
+                    count(
+                        paths,
+                        std::mem::replace(&mut last, *path),
+                        std::mem::take(&mut sum),
+                        *millis,
+                    );
                 }
                 let Worth { packets, bytes } = Worth::of(packet);
                 sum.packets += packets;
@@ -94,8 +97,14 @@ impl Way {
             }
             _ => Verdict::Drop(DropReason::Runt),
         }));
-        if let Some(last) = last {
-            paths.count(last, sum.packets, sum.bytes, *millis);
-        }
+        count(paths, last, sum, *millis);
+    }
+}
+
+/// Counts packets that have taken a path, if there are any.
+#[inline(never)]
+fn count(paths: &mut Paths, path: PathId, Worth { packets, bytes }: Worth, now: Millis) {
+    if packets > 0 {
+        paths.count(path, packets, bytes, now);
     }
 }
