@@ -67,10 +67,11 @@ impl Translation {
     #[expect(clippy::inline_always, reason = "where it is applied, its words are at hand")]
     #[inline(always)]
     pub(crate) fn apply(&self, packet: &mut Packet, headers: Headers, memory: &Memory) {
-        let is_partial =
-            matches!(packet.checksum, Checksum::Partial { start, .. } if start == headers.l4);
+        let checksum = packet.checksum;
         let bytes = packet.head_mut(memory);
-        if is_partial || !self.write_plain(bytes, headers) {
+        if matches!(checksum, Checksum::Partial { .. }) || !self.write_plain(bytes, headers) {
+            let is_partial =
+                matches!(checksum, Checksum::Partial { start, .. } if start == headers.l4);
             self.write(bytes, headers, is_partial);
         }
     }
@@ -80,21 +81,26 @@ impl Translation {
     #[inline]
     fn write_plain(&self, bytes: &mut [u8], headers: Headers) -> bool {
         let of_all = Delta(self.of_all);
-        if headers.are_plain_of(Transport::Tcp) {
-            let head = bytes.first_chunk_mut::<{ L4 + tcp::LEN }>();
-            let Some(head) = head else { return false };
-            self.write_ends(head);
-            change(head, L4 + tcp::CHECKSUM, |sum| of_all.on(sum));
-            true
-        } else if headers.are_plain_of(Transport::Udp) {
-            let head = bytes.first_chunk_mut::<{ L4 + udp::LEN }>();
-            let Some(head) = head else { return false };
-            self.write_ends(head);
-            change(head, L4 + udp::CHECKSUM, |sum| of_udp(of_all, sum));
-            true
-        } else {
-            false
+        // Whatever it carries: that is looked at on its own.
+        if !headers.are_plain_of(headers.transport) {
+            return false;
         }
+        match headers.transport {
+            Transport::Tcp => {
+                let head = bytes.first_chunk_mut::<{ L4 + tcp::LEN }>();
+                let Some(head) = head else { return false };
+                self.write_ends(head);
+                change(head, L4 + tcp::CHECKSUM, |sum| of_all.on(sum));
+            }
+            Transport::Udp => {
+                let head = bytes.first_chunk_mut::<{ L4 + udp::LEN }>();
+                let Some(head) = head else { return false };
+                self.write_ends(head);
+                change(head, L4 + udp::CHECKSUM, |sum| of_udp(of_all, sum));
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// Writes addresses, their checksum, and ports there.
