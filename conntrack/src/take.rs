@@ -18,7 +18,7 @@ impl Connections {
     ///
     /// * `bytes` begin where the packet does, and hold its headers; `len` is how long it is.
     /// * Cost: a line of memory for each, which other threads may write.
-    #[inline(never)]
+    #[inline]
     pub fn take(
         &self,
         standings: &[Standing],
@@ -28,8 +28,19 @@ impl Connections {
         now: Millis,
     ) -> bool {
         let now = wrapped(now);
-        if let Some(ack) = Ack::read_plain(headers, bytes, len) {
-            return self.take_ack(standings, ack, now);
+        if let [only] = standings
+            && headers.are_plain_of(Transport::Tcp)
+        {
+            // What it says is read only when it is needed.
+            let Some(connection) = self.standing_still(only, now) else { return false };
+            if let Some(ack) = Ack::read_plain(headers, bytes, len) {
+                let direction = only.direction();
+                let Some(judged) = connection.judge_ack(direction, ack) else { return false };
+                return connection.take_ack(direction, &judged, ack, self.zones().policies(), now);
+            }
+        } else if let Some(ack) = Ack::read_plain(headers, bytes, len) {
+            let (ends, acks, window) = ack.spread();
+            return self.take_ack_of_all(standings, ends, acks, window, now);
         }
         if let Some(is_datagram) = is_plain_datagram(headers, bytes, len) {
             return is_datagram && self.take_datagram(standings, now);
@@ -42,20 +53,7 @@ impl Connections {
         }
     }
 
-    /// All judge it before one takes it.
-    #[expect(clippy::inline_always, reason = "of what it needs and finds, most stays in registers")]
-    #[inline(always)]
-    fn take_ack(&self, standings: &[Standing], ack: Ack, now: u32) -> bool {
-        let [only] = standings else {
-            let (ends, acks, window) = ack.spread();
-            return self.take_ack_of_all(standings, ends, acks, window, now);
-        };
-        let Some(connection) = self.standing_still(only, now) else { return false };
-        let Some(judged) = connection.judge_ack(only.direction(), ack) else { return false };
-        connection.take_ack(only.direction(), &judged, ack, self.zones().policies(), now)
-    }
-
-    /// The same of any number of connections.
+    /// All judge an acknowledgement before one takes it.
     #[inline(never)]
     fn take_ack_of_all(
         &self,

@@ -96,14 +96,32 @@ impl Ties {
         memory: &Memory,
         now: Millis,
     ) -> bool {
-        let (bytes, len) = (packet.head(memory), packet.len());
-        if !connections.take(self.standings(), headers, bytes, len, now) {
+        if !self.have_taken(connections, packet, headers, memory, now) {
             return false;
         }
         if self.is_translated != 0 {
-            self.translation.apply(packet, headers, memory);
+            self.translate(packet, headers, memory);
         }
         true
+    }
+
+    /// On its own: it is in nobody's way who is not translated.
+    #[inline(never)]
+    fn translate(&self, packet: &mut Packet, headers: Headers, memory: &Memory) {
+        self.translation.apply(packet, headers, memory);
+    }
+
+    /// Has the connections take a packet, all or none; answers whether they have.
+    #[inline(never)]
+    fn have_taken(
+        &self,
+        connections: &Connections,
+        packet: &Packet,
+        headers: Headers,
+        memory: &Memory,
+        now: Millis,
+    ) -> bool {
+        connections.take(self.standings(), headers, packet.head(memory), packet.len(), now)
     }
 
     /// For whoever asks what a session of packets with this key is tied to.
