@@ -42,6 +42,18 @@ pub(crate) struct Meeting {
     pub(crate) is_tied: bool,
 }
 
+impl Meeting {
+    /// Notes whose session it is.
+    #[inline]
+    pub(crate) fn is_of(&mut self, hashed: Option<(Who, u64)>) {
+        // A packet that can have none asks for that of nobody.
+        (self.who, self.hash) = match hashed {
+            Some((who, hash)) => (Some(who), hash),
+            None => (None, 0),
+        };
+    }
+}
+
 impl Lanes {
     /// Nothing is known.
     pub(crate) fn new() -> Self {
@@ -105,17 +117,12 @@ impl Lanes {
         connections: &Connections,
         lanes: usize,
     ) {
-        let Self { keys, headers, meetings, want_sessions, .. } = self;
-        *want_sessions = true;
+        let Self { keys, headers, meetings, .. } = self;
         let (seed, meetings) = (sessions.seed(), &mut meetings[..lanes]);
         for ((key, headers), meeting) in keys.iter().zip(&*headers).zip(&mut *meetings) {
-            // A packet that can have none asks for that of nobody.
-            let (who, hash) = match Who::hashed(key, headers, seed) {
-                Some((who, hash)) => (Some(who), hash),
-                None => (None, 0),
-            };
-            sessions.prefetch(hash);
-            (meeting.who, meeting.hash, meeting.is_tied) = (who, hash, false);
+            meeting.is_of(Who::hashed(key, headers, seed));
+            sessions.prefetch(meeting.hash);
+            meeting.is_tied = false;
         }
         for meeting in &mut *meetings {
             meeting.guess = sessions.guess(meeting.hash);

@@ -38,6 +38,7 @@ pub mod publish;
 pub mod queue;
 mod queueing;
 pub mod queues;
+mod recent;
 pub mod reserved;
 pub mod server;
 pub mod session;

@@ -30,6 +30,7 @@ use packet::memory::prefetch;
 use packet::{Key, Millis, PortId, Seed};
 
 use crate::dump::{Entry, Identity};
+use crate::recent::Recent;
 use crate::ties::Ties;
 use crate::trail::Trail;
 pub use crate::who::Who;
@@ -94,6 +95,7 @@ pub struct SessionStats {
 #[derive(Debug)]
 pub struct Sessions {
     index: Index,
+    recent: Recent,
     sessions: Box<[Session]>,
     /// Of each, if it has some. How many have, and which places may.
     ties: Box<[Ties]>,
@@ -128,6 +130,7 @@ impl Sessions {
     pub fn new(most: u32, seed: Seed) -> Self {
         Self {
             index: Index::new(most as usize),
+            recent: Recent::new(),
             sessions: bytemuck::allocation::zeroed_slice_box(most as usize),
             ties: bytemuck::allocation::zeroed_slice_box(most as usize),
             tied: 0,
@@ -258,18 +261,57 @@ impl Sessions {
         take: impl FnOnce(&Ties) -> bool,
     ) -> Option<Found> {
         // Both ways to it on their own: where it was guessed, nothing is looked up twice.
-        let (at, session) = if self.is_at(guess, who, key) {
-            (guess, self.sessions.get_mut(guess as usize)?)
-        } else {
-            let at = self.find(who, hash, key)?;
-            (at, self.sessions.get_mut(at as usize)?)
-        };
+        if self.is_at(guess, who, key) {
+            return self.meet_at(guess, key, cache, take);
+        }
+        let at = self.find(who, hash, key)?;
+        self.meet_at(at, key, cache, take)
+    }
+
+    /// The same of one whose session was probably met lately: it is looked up only if it was not.
+    #[inline]
+    pub(crate) fn meet_again(
+        &mut self,
+        who: Who,
+        key: &Key,
+        cache: &mut Cache,
+        take: impl FnOnce(&Ties) -> bool,
+    ) -> Option<Found> {
+        let guess = self.recent.place(who, key);
+        if self.is_at(guess, who, key) {
+            return self.meet_at(guess, key, cache, take);
+        }
+        let at = self.find_missed(who, key)?;
+        self.meet_at(at, key, cache, take)
+    }
+
+    /// Whether so many packets that come together should be met as if they come again.
+    #[inline]
+    pub(crate) const fn are_met_again(&mut self, count: usize) -> bool {
+        self.recent.is_worth_asking(count)
+    }
+
+    /// What the session at a place says, if that is right.
+    #[expect(
+        clippy::inline_always,
+        reason = "where it is known to be there, nothing is asked twice"
+    )]
+    #[inline(always)]
+    fn meet_at(
+        &mut self,
+        at: u32,
+        key: &Key,
+        cache: &mut Cache,
+        take: impl FnOnce(&Ties) -> bool,
+    ) -> Option<Found> {
+        let session = self.sessions.get_mut(at as usize)?;
         if session.used & HAS_REST != 0 && !session.agrees(key) {
             self.stats.misses += 1;
             return None;
         }
         let ties = (session.used & HAS_TIES != 0).then(|| &self.ties[at as usize]);
         if session.epoch != cache.epoch() && !session.stays_right(ties, cache) {
+            let hash = session.key.hash(self.seed);
             self.remove(at, hash, cache);
             self.stats.misses += 1;
             return None;
@@ -291,6 +333,14 @@ impl Sessions {
     #[inline]
     fn is_at(&self, place: u32, who: Who, key: &Key) -> bool {
         self.sessions.get(place as usize).is_some_and(|session| session.key.is(who, key))
+    }
+
+    /// The place of a packet's session that is not where it was met lately.
+    #[inline(never)]
+    fn find_missed(&mut self, who: Who, key: &Key) -> Option<u32> {
+        let found = self.find(who, who.hash(key, self.seed), key);
+        self.recent.note_missed(who, key, found);
+        found
     }
 
     /// The place of a packet's session that is not where it was guessed.

@@ -46,6 +46,7 @@ use crate::queue::Waiting;
 use crate::session::Sessions;
 use crate::short_cuts::Proposal;
 use crate::tracking::{Findings, Tracker};
+use crate::who::Who;
 use crate::worth::Worth;
 
 /// Packets of a batch that are looked at whether they could have a short-cut.
@@ -259,12 +260,20 @@ impl Way {
         while let Some(first) = self.next_lanes(batch) {
             let lanes = (batch.len() - first).min(LANES);
             self.parse(&batch[first..first + lanes], ingress.port);
-            if let Some(sessions) = &self.sessions {
-                self.lanes.guess_sessions(sessions, self.tracker.connections(), lanes);
+            let mut are_met_again = false;
+            if let Some(sessions) = &mut self.sessions {
+                self.lanes.want_sessions = true;
+                are_met_again = sessions.are_met_again(lanes);
+                if !are_met_again {
+                    self.lanes.guess_sessions(sessions, self.tracker.connections(), lanes);
+                }
             }
             let mut next = 0;
             while next < lanes {
-                let end = self.find_sessions(batch, next..lanes, ingress);
+                let end = match are_met_again {
+                    true => self.meet_again(batch, next..lanes, ingress),
+                    false => self.find_sessions(batch, next..lanes, ingress),
+                };
                 let known = end - usize::from(self.lanes.found[end - 1].is_none());
                 self.deliver_found(batch, next..known, ingress);
                 next = end;
@@ -323,6 +332,41 @@ impl Way {
             };
             found[lane] = Some(met);
             if is_turn(Some(met), cache) {
+                return lane + 1;
+            }
+        }
+        lanes.end
+    }
+
+    /// The same where most were met lately: who it is, is found out with the rest, and nothing is fetched
+    /// beforehand.
+    #[inline(never)]
+    fn meet_again(&mut self, batch: &mut Batch, lanes: Range<usize>, ingress: &Ingress) -> usize {
+        let Self { lanes: known, cache, memory, millis, tracker, sessions, verdicts, .. } = self;
+        let Lanes { keys, headers, meetings, found, .. } = &mut **known;
+        let Some(sessions) = sessions else { return lanes.end };
+        let (connections, memory): (_, &Memory) = (tracker.connections(), memory);
+        for (lane, packet) in lanes.clone().zip(&mut batch[verdicts.len()..]) {
+            let lane = lane % LANES;
+            let (key, headers, mut is_tied) = (&keys[lane], headers[lane], false);
+            let met = Who::of(key, headers).and_then(|who| {
+                sessions.meet_again(who, key, cache, |ties| {
+                    is_tied = true;
+                    if ingress.unmarked_partial {
+                        mark_partial(packet, headers, memory);
+                    }
+                    ties.take(connections, packet, headers, memory, *millis)
+                })
+            });
+            let meeting = &mut meetings[lane];
+            meeting.is_tied = is_tied;
+            found[lane] = met;
+            let Some(Found::Cached(program, _)) = met else {
+                // Another one may be made.
+                meeting.is_of(Who::hashed(key, &headers, sessions.seed()));
+                return lane + 1;
+            };
+            if program.has_asides() {
                 return lane + 1;
             }
         }

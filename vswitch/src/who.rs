@@ -69,6 +69,13 @@ impl Who {
         }
     }
 
+    /// A word that differs for most tuples, at less cost than a hash.
+    #[inline]
+    pub(crate) fn mixed(self, key: &Key) -> u64 {
+        // Of IPv4 and IPv6, what one has is zero for the other.
+        self.0.get() ^ key[4] ^ key[8] ^ key[10]
+    }
+
     #[inline]
     fn hash_ipv4(who: u64, key: &Key, seed: Seed) -> u64 {
         seed.hash([who, key[4]])
