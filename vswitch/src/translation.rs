@@ -14,7 +14,8 @@ use packet::{
 pub(crate) struct Translation {
     /// Both, source first, as the packet has them.
     ports: [u8; 4],
-    /// What other addresses make of a sum.
+    /// What other addresses make of a sum, in the order of bytes that packets have: in which one words
+    /// are summed makes no difference (RFC 1071 §2).
     of_addresses: u16,
     /// What addresses and ports make of one.
     of_all: u16,
@@ -41,7 +42,7 @@ impl Translation {
             false => Delta::of(&old, &new),
         };
         let of_all = of_addresses.and(Delta::of(&old_ports, &new_ports));
-        let [of_addresses, of_all] = [of_addresses, of_all].map(|Delta(delta)| delta);
+        let [of_addresses, of_all] = [of_addresses, of_all].map(|Delta(delta)| delta.to_be());
         Some(Self { addresses: new, ports: new_ports, of_addresses, of_all })
     }
 
@@ -157,11 +158,11 @@ fn of_udp(delta: Delta, sum: u16) -> u16 {
     }
 }
 
-/// Changes a checksum, if it is there.
+/// Changes a checksum, if it is there, as it lies there.
 #[inline]
 fn change(bytes: &mut [u8], at: usize, change: impl FnOnce(u16) -> u16) {
     if let Some(field) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<2>) {
-        *field = change(u16::from_be_bytes(*field)).to_be_bytes();
+        *field = change(u16::from_ne_bytes(*field)).to_ne_bytes();
     }
 }
 
