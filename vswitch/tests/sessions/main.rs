@@ -129,9 +129,17 @@ fn any_end() -> impl Strategy<Value = End> {
 fn run(
     (workers, sessions): (usize, u32),
     stage: (usize, [(bool, bool); 2]),
+    are_strangers: bool,
     steps: &[Step],
 ) -> Result<Stage, TestCaseError> {
     let mut stage = Stage::new(workers, stage, Options { sessions, ..Options::default() });
+    if are_strangers {
+        // So many that have no session that whoever comes next is looked up, not met again.
+        let unknown = [Say { flags: 0, len: 0, ..USUAL }; 64];
+        for back in [false, true, false, true, false, true, false, true, false, true] {
+            stage.say(0, back, &unknown)?;
+        }
+    }
     take(&mut stage, &Step::Open(0))?;
     for step in steps {
         take(&mut stage, step)?;
@@ -173,10 +181,11 @@ fn compare(workers: usize) {
         any::<[(bool, bool); 2]>(),
         vec(any_step(), 1..40),
         select(vec![4, 256]),
+        any::<bool>(),
     );
-    let run = |(pipeline, kinds, steps, sessions): (_, _, Vec<Step>, _)| {
-        let with = run((workers, sessions), (pipeline, kinds), &steps)?;
-        let without = run((1, 0), (pipeline, kinds), &steps)?;
+    let run = |(pipeline, kinds, steps, sessions, are_strangers): (_, _, Vec<Step>, _, _)| {
+        let with = run((workers, sessions), (pipeline, kinds), are_strangers, &steps)?;
+        let without = run((1, 0), (pipeline, kinds), are_strangers, &steps)?;
         prop_assert_eq!(with.log.len(), without.log.len());
         for (with, without) in with.log.iter().zip(&without.log) {
             prop_assert_eq!(with, without);
