@@ -82,11 +82,16 @@ pub fn of(bytes: &[u8]) -> u16 {
 /// Updates a checksum after one of the 16-bit words it covers changed from `old` to `new`.
 ///
 /// * Shape: all three are whole words, in host order (`u16::from_be_bytes`).
-/// * Domain: the covered bytes must not all be zero afterwards (an IP header never is).
+/// * Domain: if the word has changed, the covered bytes must not all be zero afterwards (an IP header
+///   never is).
 /// * Errors: none. Cost: three additions, independent of the length covered.
 /// * Source: RFC 1624 §3, equation 3, `HC' = ~(~HC + ~m + m')`.
 #[inline]
 pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
+    if old == new {
+        // That of nothing but zeros would become another zero.
+        return checksum;
+    }
     let sum = u32::from(!checksum) + u32::from(!old) + u32::from(new);
     !fold32(sum)
 }
@@ -94,6 +99,9 @@ pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
 /// [`update`] for a change of two words at once, such as an IPv4 address.
 #[inline]
 pub fn update32(checksum: u16, old: u32, new: u32) -> u16 {
+    if old == new {
+        return checksum;
+    }
     let halves = |word: u32| (word >> 16) + (word & 0xffff);
     !fold32(u32::from(!checksum) + halves(!old) + halves(new))
 }
@@ -163,6 +171,14 @@ mod tests {
             sum = (sum & 0xffff) + (sum >> 16);
         }
         !u16::try_from(sum).unwrap()
+    }
+
+    /// As of an echo reply of zeros whose type is written once more.
+    #[test]
+    fn a_checksum_of_zeros_that_stay_is_not_another_zero() {
+        assert_eq!(of(&[0; 8]), u16::MAX);
+        assert_eq!(update(u16::MAX, 0, 0), u16::MAX);
+        assert_eq!(update32(u16::MAX, 0, 0), u16::MAX);
     }
 
     #[test]
