@@ -4,8 +4,8 @@
 //! An entry is one word in one of two buckets, each a cache line of eight. It comes by one
 //! compare-and-swap and goes by another. Nothing ever moves, so who looks for an entry that stays
 //! finds it. Nearly all are in their first bucket: how many are not is counted, in a byte for some
-//! buckets beside each other. Those bytes are few enough to be at hand where the second bucket would
-//! have to be waited for.
+//! buckets beside each other. Those bytes are few enough to be near where the second bucket would have
+//! to be waited for.
 
 #[cfg(not(loom))]
 use bytemuck::Zeroable;
@@ -192,6 +192,7 @@ impl Index {
     pub(crate) fn prefetch(&self, hash: u64) {
         let [first, _] = self.places(hash);
         packet::memory::prefetch(&self.buckets[first]);
+        packet::memory::prefetch(self.away(first));
     }
 
     /// What counts the entries whose first bucket this is, and others', that are in their second one.

@@ -428,11 +428,11 @@ impl Table {
         &self.connections[place as usize]
     }
 
-    /// The words of a tuple.
+    /// The words of a tuple of this family.
     #[inline]
     fn place_of(&self, entry: Entry, is_ipv4: bool) -> &[AtomicU64] {
         let words = words(is_ipv4);
-        let n = entry.place % self.most;
+        let n = if is_ipv4 { entry.place } else { entry.place - self.most };
         let start = (2 * n as usize + entry.direction as usize) * words;
         &self.tuples[usize::from(is_ipv4)][start..start + words]
     }
@@ -447,12 +447,9 @@ impl Table {
     /// Whether a tuple is the one that an entry stands for.
     #[inline]
     fn tuple_is(&self, entry: Entry, tuple: &Tuple) -> bool {
-        let place = self.place_of(entry, tuple.is_ipv4());
+        let is_same = |(place, word): (&AtomicU64, u64)| place.load(Ordering::Relaxed) == word;
         (entry.place < self.most) == tuple.is_ipv4()
-            && place
-                .iter()
-                .zip(tuple.words())
-                .all(|(place, word)| place.load(Ordering::Relaxed) == word)
+            && self.place_of(entry, tuple.is_ipv4()).iter().zip(tuple.words()).all(is_same)
     }
 
     fn read_tuple(&self, entry: Entry) -> Option<Tuple> {
