@@ -13,7 +13,9 @@ use crate::worth::Worth;
 
 /// So many packets behind the one that opens its connections those of others are awaited: while some are
 /// made, memory has time to answer.
-const AHEAD: usize = 3;
+const AHEAD: usize = 5;
+/// Room for what is awaited, a power of two.
+const ROOM: usize = 8;
 
 impl Way {
     /// Carries packets on that have no session as far as is known, from the one whose turn it is on:
@@ -52,9 +54,9 @@ impl Way {
         };
         let (asked, does) = (opening.asked(), Some(opening.found()));
         let last = if is_turn(does, cache) { lanes.start + 1 } else { lanes.end };
-        let mut ahead = [None; AHEAD + 1];
+        let mut ahead = [None; ROOM];
         for lane in lanes.start..last.min(lanes.start + AHEAD) {
-            ahead[lane % (AHEAD + 1)] = tracker.await_open(asked, &keys[lane]);
+            ahead[lane % ROOM] = tracker.await_open(asked, &keys[lane]);
         }
         let (mut end, mut refused) = (last, None);
         for (lane, packet) in (lanes.start..last).zip(&mut batch[verdicts.len()..]) {
@@ -65,12 +67,12 @@ impl Way {
 
             if lane + AHEAD < last {
                 let later = tracker.await_open(asked, &keys[lane + AHEAD]);
-                ahead[(lane + AHEAD) % (AHEAD + 1)] = later;
+                ahead[(lane + AHEAD) % ROOM] = later;
             }
             if ingress.unmarked_partial {
                 mark_partial(packet, headers[lane], memory);
             }
-            let awaited = ahead[lane % (AHEAD + 1)].as_ref();
+            let awaited = ahead[lane % ROOM].as_ref();
             let said = (&keys[lane], headers[lane]);
             if let Err(why) = tracker.open((asked, awaited), said, (packet, memory), *millis) {
                 (end, refused) = (lane, Some((why, Worth::of(packet))));
