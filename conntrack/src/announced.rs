@@ -3,10 +3,11 @@
 use api::{Alg, Nat, NatRange};
 use packet::Millis;
 
+use crate::awaited::Awaited;
 use crate::connections::{Connections, Kept, Notes, Seen, wrapped};
 use crate::kin::Kin;
 use crate::table::{Beginning, NotMade, Tuples};
-use crate::tuple::Tuple;
+use crate::tuple::{Hashed, Tuple};
 
 /// A connection that is waited for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,7 +47,14 @@ impl Connections {
 
     /// What flows are told of a packet that would begin a connection which another one has announced:
     /// mark and label are that one's. Cost: a load, if nothing is expected.
+    #[inline]
     pub fn announced(&self, tuple: &Tuple, now: Millis) -> Option<Seen> {
+        let expectations = &self.table.relations().expectations;
+        if expectations.are_none() { None } else { self.announced_among(tuple, now) }
+    }
+
+    #[inline(never)]
+    fn announced_among(&self, tuple: &Tuple, now: Millis) -> Option<Seen> {
         let expectation = self.table.relations().expectations.find(tuple, wrapped(now))?;
         let master = self.seen(expectation.master)?;
         let tuples = Tuples { original: *tuple, reply: tuple.reversed()? };
@@ -65,13 +73,14 @@ impl Connections {
 
     /// Makes a connection that another one has announced, with its mark and label but for what is
     /// written to it. It is translated as that one is, if at all. `None` if none has.
+    #[inline(never)]
     pub(crate) fn make_announced(
         &self,
         beginning: &Beginning<'_>,
         nat: Option<&Nat>,
         notes: &Notes,
     ) -> Option<Result<Kept, NotMade>> {
-        let original = &beginning.original.tuple;
+        let Hashed { tuple: original, .. } = &beginning.awaited.original;
         let expectations = &self.table.relations().expectations;
         let expectation = expectations.take(original, beginning.now)?;
         let master = self.seen(expectation.master)?;
@@ -79,11 +88,13 @@ impl Connections {
             mark: master.mark & !notes.mark.1 | beginning.mark,
             label: master.label & !notes.label.1 | beginning.label,
             kin: Kin { master: Some(master.tuples.original), ..beginning.kin },
+            // What is awaited of its answer is not what follows another one.
+            awaited: &Awaited::of(beginning.awaited.original),
             ..*beginning
         };
         let made = match expectation.to.filter(|_| nat.is_some()) {
             Some(to) => self.make_following(&beginning, to),
-            None => self.make_own(&beginning, nat, None),
+            None => self.make_own(&beginning, nat),
         };
         if made.is_err() {
             // Nobody else may have announced it meanwhile: then theirs counts.
@@ -94,8 +105,8 @@ impl Connections {
 
     /// Makes a connection whose packets become those of `to`, from their own port if it is free there.
     fn make_following(&self, beginning: &Beginning<'_>, to: Tuple) -> Result<Kept, NotMade> {
-        let from = to.with_src_port(beginning.original.tuple.src_port());
+        let from = to.with_src_port(beginning.awaited.tuple().src_port());
         let range = NatRange { addresses: Some((to.src(), to.src())), ..NatRange::default() };
-        self.make_translated(beginning, from, &Nat::Src(range), None)
+        self.make_translated(beginning, from, &Nat::Src(range))
     }
 }

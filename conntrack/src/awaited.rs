@@ -6,7 +6,6 @@ use packet::Millis;
 
 use crate::connections::{Connections, Kept, Notes};
 use crate::message::Content;
-use crate::nat;
 use crate::opened::Opened;
 use crate::table::NotMade;
 use crate::tuple::{Hashed, Tuple};
@@ -14,12 +13,19 @@ use crate::tuple::{Hashed, Tuple};
 /// The connection that a packet has if it begins one.
 #[derive(Clone, Copy, Debug)]
 pub struct Awaited {
-    original: Hashed,
+    pub(crate) original: Hashed,
     /// Of what answers it, if that can have what is tried first.
-    reply: Option<Hashed>,
+    pub(crate) reply: Option<Hashed>,
+    /// What is tried then, if it is known.
+    pub(crate) other: Option<Hashed>,
 }
 
 impl Awaited {
+    /// One of which nothing is known but its tuple.
+    pub(crate) const fn of(original: Hashed) -> Self {
+        Self { original, reply: None, other: None }
+    }
+
     /// The tuple of the packet.
     pub const fn tuple(&self) -> &Tuple {
         &self.original.tuple
@@ -34,26 +40,44 @@ impl Connections {
         let original = self.table.hashed(*tuple);
         self.table.prefetch(&original);
         let reply = match nat.filter(|nat| nat.range().is_some()) {
-            Some(nat) => nat::first(nat, *tuple, &self.host, self.seed)
-                .and_then(|to| Some(self.table.hashed(to.reversed()?))),
-            None => tuple.reversed().map(|reply| self.table.hashed(reply)),
+            Some(nat) => self.sure(nat, tuple),
+            None => self.table.answer(&original),
         };
-        if let Some(reply) = &reply {
+        if let Some(reply) = &reply
+            && !reply.is_beside(&original)
+        {
             self.table.prefetch(reply);
         }
-        Awaited { original, reply }
+        Awaited { original, reply, other: None }
+    }
+
+    /// Looks at what was fetched when a connection was awaited that is translated as `nat` says: if another
+    /// one may have what is tried first, fetches what tells, and what is tried then.
+    #[inline]
+    pub fn await_other(&self, awaited: &mut Awaited, nat: &Nat) {
+        let reply = awaited.reply.as_ref();
+        if let Some(reply) = reply.filter(|reply| !self.table.has_none(reply)) {
+            self.table.prefetch_alike(reply);
+            let other = self.drawn(nat, awaited.tuple()).next();
+            if let Some(other) = &other {
+                self.table.prefetch(other);
+            }
+            awaited.other = other;
+        }
     }
 
     /// Whether a packet would begin its connection: it belongs to none, and nobody has announced it.
     #[inline]
     pub fn would_begin(&self, awaited: &Awaited, content: &Content, now: Millis) -> bool {
+        let original = &awaited.original;
         Opened::is_begun_by(content, self.settings())
-            && self.table.find_hashed(&awaited.original).is_none()
+            && (self.table.has_none(original) || self.table.find_hashed(original).is_none())
             && self.announced(awaited.tuple(), now).is_none()
     }
 
     /// Keeps the connection that a packet begins, as [`Connections::commit`] does, translated as it was
     /// awaited. Answers what the tuple of the packet is to become, if it is translated.
+    #[inline]
     pub fn commit_awaited(
         &self,
         awaited: &Awaited,
@@ -62,8 +86,7 @@ impl Connections {
         notes: &Notes,
         now: Millis,
     ) -> Result<Option<Tuple>, NotMade> {
-        let first = awaited.reply.as_ref();
-        let Kept { to, .. } = self.keep((&awaited.original, first), content, nat, notes, now)?;
+        let Kept { to, .. } = self.keep(awaited, content, nat, notes, now)?;
         Ok(to)
     }
 }

@@ -117,10 +117,12 @@ impl Connection {
     }
 
     /// Writes what is known when a connection begins. Only for who has taken the place.
+    #[expect(clippy::inline_always, reason = "what it is given is at hand where it is called")]
+    #[inline(always)]
     pub(crate) fn begin(
         &self,
         opened: &Opened,
-        kin: Kin,
+        kin: &Kin,
         (mark, label): (u32, u128),
         policy: u8,
         now: u32,

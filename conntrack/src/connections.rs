@@ -8,6 +8,7 @@ use api::{Alg, Nat};
 use packet::{Millis, Seed};
 
 use crate::Direction;
+use crate::awaited::Awaited;
 use crate::connection::Connection;
 use crate::hear;
 use crate::host::Host;
@@ -290,39 +291,33 @@ impl Connections {
         notes: &Notes,
         now: Millis,
     ) -> Result<ConnectionId, NotMade> {
-        let original = self.table.hashed(message.tuple);
-        self.keep((&original, None), &message.content, nat, notes, now).map(|kept| kept.id)
+        let awaited = Awaited::of(self.table.hashed(message.tuple));
+        self.keep(&awaited, &message.content, nat, notes, now).map(|kept| kept.id)
     }
 
-    /// The same of a connection of these tuples: its own, and that of what answers it, if that is known
-    /// and can be had.
+    /// The same of one that was awaited.
+    #[inline(never)]
     pub(crate) fn keep(
         &self,
-        tuples: (&Hashed, Option<&Hashed>),
+        awaited: &Awaited,
         content: &Content,
         nat: Option<&Nat>,
         notes: &Notes,
         now: Millis,
     ) -> Result<Kept, NotMade> {
-        let made = self.make(tuples, content, nat, notes, now);
-        let count = match made {
-            Ok(Kept { id, .. }) => {
-                self.tell(Change::Made, id, wrapped(now));
-                return made;
-            }
-            Err(NotMade::Full) => &self.tally.full,
-            Err(NotMade::ZoneLimit) => &self.tally.over_limit,
-            Err(NotMade::Exists) => &self.tally.clashed,
-            Err(NotMade::NoPort) => &self.tally.without_port,
-            Err(NotMade::BeginsNone) => return made,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
+        let made = self.make(awaited, content, nat, notes, now);
+        match made {
+            Ok(Kept { id, .. }) => self.tell(Change::Made, id, wrapped(now)),
+            Err(why) => self.tally.refused(why),
+        }
         made
     }
 
+    #[expect(clippy::inline_always, reason = "what it is given is at hand where it is called")]
+    #[inline(always)]
     fn make(
         &self,
-        (original, first): (&Hashed, Option<&Hashed>),
+        awaited: &Awaited,
         content: &Content,
         nat: Option<&Nat>,
         notes: &Notes,
@@ -332,34 +327,36 @@ impl Connections {
         let (mark, label) = (notes.mark.0 & notes.mark.1, notes.label.0 & notes.label.1);
         let alg = notes.alg.filter(|alg| hear::fits(*alg, content));
         let (kin, now) = (Kin { alg, master: None }, wrapped(now));
-        let beginning = Beginning { original, content, opened, mark, label, now, kin };
-        if let Some(made) = self.make_announced(&beginning, nat, notes) {
+        let beginning = Beginning { awaited, content, opened, mark, label, now, kin };
+        let expectations = &self.table.relations().expectations;
+        if !expectations.are_none()
+            && let Some(made) = self.make_announced(&beginning, nat, notes)
+        {
             return made;
         }
-        self.make_own(&beginning, nat, first)
+        self.make_own(&beginning, nat)
     }
 
-    /// Makes a connection whose packets become what `nat` says; what answers it has `first`, if that is
-    /// known and can be had.
+    /// Makes a connection whose packets become what `nat` says.
+    #[expect(clippy::inline_always, reason = "what it is given is at hand where it is called")]
+    #[inline(always)]
     pub(crate) fn make_own(
         &self,
         beginning: &Beginning<'_>,
         nat: Option<&Nat>,
-        first: Option<&Hashed>,
     ) -> Result<Kept, NotMade> {
-        let original = beginning.original.tuple;
+        let Awaited { original, reply, .. } = beginning.awaited;
         if let Some(nat) = nat.filter(|nat| nat.range().is_some()) {
-            original.reversed().ok_or(NotMade::BeginsNone)?;
-            return self.make_translated(beginning, original, nat, first);
-        }
-        let made = match first {
-            Some(first) => self.table.insert(beginning, std::iter::once(*first)),
-            None => {
-                let reply = original.reversed().ok_or(NotMade::BeginsNone)?;
-                self.table.insert(beginning, std::iter::once(self.table.hashed(reply)))
+            if reply.is_none() {
+                original.tuple.reversed().ok_or(NotMade::BeginsNone)?;
             }
+            return self.make_translated(beginning, original.tuple, nat);
+        }
+        let reply = match reply {
+            Some(reply) => *reply,
+            None => self.table.answer(original).ok_or(NotMade::BeginsNone)?,
         };
-        match made {
+        match self.table.insert(beginning, Some(&reply), std::iter::empty) {
             Ok((id, _)) => Ok(Kept { id, to: None }),
             Err(NotMade::NoPort) => Err(NotMade::Exists),
             Err(why) => Err(why),
@@ -372,6 +369,19 @@ impl Connections {
         self.seed.hash([dice])
     }
 
+    /// What answers a connection whose packets become what `nat` makes of `from`, if no dice decide.
+    #[inline]
+    pub(crate) fn sure(&self, nat: &Nat, from: &Tuple) -> Option<Hashed> {
+        let to = nat::first(nat, from, &self.host, self.seed)?;
+        Some(self.table.hashed(to.reversed()?))
+    }
+
+    /// What may answer it if that is taken.
+    pub(crate) fn drawn(&self, nat: &Nat, from: &Tuple) -> impl Iterator<Item = Hashed> {
+        let others = nat::others(nat, from, &self.host, self.seed, self.roll());
+        others.filter_map(|to| Some(self.table.hashed(to.reversed()?)))
+    }
+
     /// Makes a connection whose packets become what `nat` makes of `from`: the first of which nothing
     /// else answers, and which nobody has announced.
     pub(crate) fn make_translated(
@@ -379,18 +389,18 @@ impl Connections {
         beginning: &Beginning<'_>,
         from: Tuple,
         nat: &Nat,
-        first: Option<&Hashed>,
     ) -> Result<Kept, NotMade> {
         let expectations = &self.table.relations().expectations;
         let is_free = |reply: &Hashed| expectations.find(&reply.tuple, beginning.now).is_none();
-        let hashed = |to: Tuple| Some(self.table.hashed(to.reversed()?));
-        let sure = || nat::first(nat, from, &self.host, self.seed).and_then(hashed);
+        let Awaited { original, reply, other } = beginning.awaited;
+        let first = (*reply).or_else(|| self.sure(nat, &from)).filter(is_free);
         // Dice are rolled only for who cannot have what is sure.
-        let others = || nat::candidates(nat, from, &self.host, self.seed, self.roll());
-        let others = std::iter::once_with(others).flatten();
-        let replies = first.copied().or_else(sure).into_iter().chain(others.filter_map(hashed));
-        let (id, reply) = self.table.insert(beginning, replies.filter(is_free))?;
-        Ok(Kept { id, to: reply.reversed().filter(|to| *to != beginning.original.tuple) })
+        let drawn = || std::iter::once_with(|| self.drawn(nat, &from)).flatten();
+        let others = || other.iter().copied().chain(drawn()).filter(is_free);
+        let (id, other) = self.table.insert(beginning, first.as_ref(), others)?;
+        let reply = other.or(first.map(|first| first.tuple));
+        let to = reply.and_then(|reply| reply.reversed());
+        Ok(Kept { id, to: to.filter(|to| *to != original.tuple) })
     }
 
     /// Writes notes to a connection, if it is still there.

@@ -144,11 +144,20 @@ impl Expectations {
         })
     }
 
+    /// Whether there is none.
+    #[inline]
+    pub(crate) fn are_none(&self) -> bool {
+        self.len.load(Ordering::Relaxed) == 0
+    }
+
     /// Whether a packet of this tuple would begin one. Cost: a load, if there are none.
+    #[inline]
     pub(crate) fn find(&self, tuple: &Tuple, now: u32) -> Option<Expectation> {
-        if self.len.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
+        if self.are_none() { None } else { self.find_among(tuple, now) }
+    }
+
+    #[inline(never)]
+    fn find_among(&self, tuple: &Tuple, now: u32) -> Option<Expectation> {
         let key = tuple.without_src_port();
         let shard = self.shard(&key);
         if shard.len.load(Ordering::Acquire) == 0 {

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use packet::Seed;
 
 use crate::sync::zeroed;
+use crate::tuple::halves;
 
 /// What is known of the host.
 #[derive(Debug)]
@@ -70,20 +71,32 @@ impl Host {
     /// The ports that a connection may have at an address; `None` if it may have any.
     ///
     /// Cost: a hash and, for almost all addresses that are not the host's, a load.
-    #[inline]
     pub(crate) fn ports_of(&self, address: IpAddr) -> Option<RangeInclusive<u16>> {
         self.has(self.hash(address)).then(|| self.reserved())
     }
 
+    /// The same at the address of a family that has these bits.
+    #[inline]
+    pub(crate) fn ports_at(&self, is_ipv4: bool, bits: [u64; 2]) -> Option<RangeInclusive<u16>> {
+        self.has(self.hash_of(is_ipv4, bits)).then(|| self.reserved())
+    }
+
     /// What stands for an address.
     fn hash(&self, address: IpAddr) -> u64 {
-        let (family, bits) = match address {
-            IpAddr::V4(address) => (4, address.to_bits().into()),
-            IpAddr::V6(address) => (6, address.to_bits()),
+        match address {
+            IpAddr::V4(address) => self.hash_of(true, [0, address.to_bits().into()]),
+            IpAddr::V6(address) => self.hash_of(false, halves(address.to_bits())),
+        }
+    }
+
+    #[inline]
+    fn hash_of(&self, is_ipv4: bool, [high, low]: [u64; 2]) -> u64 {
+        let hash = match is_ipv4 {
+            true => self.seed.hash([low]),
+            false => self.seed.hash([high, low]),
         };
-        let [high, low] = crate::nat::halves(bits);
         // The others say that there is none.
-        self.seed.hash([family, high, low]).max(LEFT + 1)
+        hash.max(LEFT + 1)
     }
 
     /// The places where a hash may be, in order.

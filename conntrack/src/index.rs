@@ -12,6 +12,7 @@ use bytemuck::Zeroable;
 
 use crate::Direction;
 use crate::sync::{AtomicU8, AtomicU64, Ordering, zeroed};
+use crate::tuple::TURNED;
 
 /// Entries of a bucket.
 const WAYS: usize = if cfg!(loom) { 2 } else { 8 };
@@ -27,12 +28,13 @@ impl Bucket {
         self.0.iter().filter(|place| place.load(Ordering::Relaxed) == 0).count()
     }
 
-    /// The places whose words have the tag of a hash: of the last one the lowest bit.
+    /// The places whose words have the tag of a hash, or differ from it in these bits at most: of the last
+    /// one the lowest bit.
     #[inline]
-    fn like(&self, hash: u64) -> u32 {
+    fn like(&self, hash: u64, may_differ: u64) -> u32 {
         // Nothing branches here: hardly any place is like another.
         self.0.iter().fold(0, |like, place| {
-            let differ = place.load(Ordering::SeqCst) ^ hash;
+            let differ = (place.load(Ordering::SeqCst) ^ hash) & !may_differ;
             2 * like + u32::from(differ <= !TAG)
         })
     }
@@ -40,7 +42,7 @@ impl Bucket {
     /// An entry of this hash of which `is` says yes.
     #[inline]
     fn find(&self, hash: u64, is: &mut impl FnMut(Entry) -> bool) -> Option<Entry> {
-        let mut like = self.like(hash);
+        let mut like = self.like(hash, 0);
         while like != 0 {
             let nth = WAYS - 1 - like.trailing_zeros() as usize;
             like &= like - 1;
@@ -129,13 +131,44 @@ impl Index {
         })
     }
 
+    /// Whether there is no entry of this hash: if so, it is certain.
+    #[inline]
+    pub(crate) fn has_none(&self, hash: u64) -> bool {
+        let (first, like) = self.like(hash, 0);
+        like == 0 && self.away(first).load(Ordering::SeqCst) == 0
+    }
+
     /// Whether an entry of this hash that is there is the only one: if so, it is certain. Another one
     /// that is being added sees this one then.
     #[inline]
     pub(crate) fn is_alone(&self, hash: u64) -> bool {
-        let [first, _] = self.places(hash);
-        self.buckets[first].like(hash).is_power_of_two()
+        let (first, like) = self.like(hash, 0);
+        like.is_power_of_two() && self.away(first).load(Ordering::SeqCst) == 0
+    }
+
+    /// The same of two entries, those of both tuples of a connection.
+    #[inline]
+    pub(crate) fn are_alone(&self, [one, other]: [u64; 2]) -> bool {
+        if (one ^ other) & !TURNED != 0 {
+            return self.is_alone(one) && self.is_alone(other);
+        }
+        let (first, like) = self.like(one, TURNED);
+        (like & like.wrapping_sub(1)).is_power_of_two()
             && self.away(first).load(Ordering::SeqCst) == 0
+    }
+
+    /// Entries of its first bucket that may be of this hash.
+    pub(crate) fn each_like(&self, hash: u64, each: impl FnMut(Entry)) {
+        let [first, _] = self.places(hash);
+        let words = self.buckets[first].0.iter().map(|place| place.load(Ordering::Relaxed));
+        words.filter(|word| (word ^ hash) & TAG == 0).filter_map(read).for_each(each);
+    }
+
+    /// What of the first bucket of a hash is like it, and which bucket that is.
+    #[inline]
+    fn like(&self, hash: u64, may_differ: u64) -> (usize, u32) {
+        let [first, _] = self.places(hash);
+        (first, self.buckets[first].like(hash, may_differ))
     }
 
     /// Adds an entry: in its first bucket, unless that is nearly full and the second has more room.

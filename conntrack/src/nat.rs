@@ -1,14 +1,14 @@
 //! Which address and port a new connection is given (RFC 4787, RFC 5382), in the order in which they
 //! are tried.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use api::{Nat, NatChoice, NatRange};
 use packet::{Seed, icmp};
 
 use crate::host::Host;
-use crate::tuple::{Ends, Tuple};
+use crate::tuple::Tuple;
 
 /// So many are tried; if all are taken, the connection is not made.
 const TRIES: u64 = 256;
@@ -16,76 +16,71 @@ const TRIES: u64 = 256;
 /// What decides about the tuple of a new connection.
 struct Choice {
     is_src: bool,
-    choice: Option<NatChoice>,
     hash: u64,
-    /// The address that it is given.
-    address: IpAddr,
+    /// What its tuple becomes if it is given the address that it is to have.
+    moved: Tuple,
     /// The ports that may be tried; `None` if the port stays.
     ports: Option<(u16, u16)>,
-    /// The port that it keeps, if it may.
-    kept: Option<u16>,
+    /// Whether it keeps its own.
+    keeps: bool,
 }
 
 impl Choice {
     #[inline]
-    fn new(nat: &Nat, ends: &Ends, host: &Host, seed: Seed) -> Self {
-        let range = nat.range().copied().unwrap_or_default();
-        let (is_src, choice) = (matches!(nat, Nat::Src(_)), range.choice);
-        let own = if is_src { ends.src } else { ends.dst };
-        let hash = if needs_hash(&range) { hash(&range, ends, seed) } else { 0 };
-        let address = address(&range, own, hash);
-        let mut ports = ports(&range, ends, is_src);
-        if let Some(reserved) = host.ports_of(address) {
-            ports = ports.map(|asked| of_host(asked, &range, is_src, &reserved));
+    fn new(nat: &Nat, original: &Tuple, host: &Host, seed: Seed) -> Self {
+        /// Of what has no range.
+        const NOWHERE: &NatRange =
+            &NatRange { addresses: None, ports: None, choice: None, persistent: false };
+        let (is_src, range) = (matches!(nat, Nat::Src(_)), nat.range().unwrap_or(NOWHERE));
+        let hash = if needs_hash(range) { hash(range, original, seed) } else { 0 };
+        let moved = match range.addresses {
+            Some(addresses) => moved(original, addresses, is_src, hash),
+            None => *original,
+        };
+        let mut ports = ports(range, original, is_src);
+        let [src, dst] = moved.wide();
+        let reserved = host.ports_at(moved.is_ipv4(), if is_src { src } else { dst });
+        if let Some(reserved) = reserved {
+            ports = ports.map(|asked| of_host(asked, range, is_src, &reserved));
         }
-        let port = port_of(ends, is_src);
-        let keeps =
-            choice.is_none() && ports.is_none_or(|(least, most)| (least..=most).contains(&port));
-        Self { is_src, choice, hash, address, ports, kept: keeps.then_some(port) }
-    }
-
-    /// What the tuple becomes if it is given this address; with its ports.
-    fn moved(&self, ends: &Ends, original: Tuple) -> Option<Tuple> {
-        let is_src = self.is_src;
-        let (src, dst) = if is_src { (self.address, ends.dst) } else { (ends.src, self.address) };
-        Tuple::new(Ends { src, dst, ..*ends }, original.zone())
+        let port = port_of(original, is_src);
+        let keeps = range.choice.is_none()
+            && ports.is_none_or(|(least, most)| (least..=most).contains(&port));
+        Self { is_src, hash, moved, ports, keeps }
     }
 }
 
-/// What the tuple of a new connection may become, best first. `dice` is different for each.
-pub(crate) fn candidates(
+/// What the tuple of a new connection becomes if it keeps its port, and may: then no dice decide.
+#[inline]
+pub(crate) fn first(nat: &Nat, original: &Tuple, host: &Host, seed: Seed) -> Option<Tuple> {
+    let Choice { keeps, moved, .. } = Choice::new(nat, original, host, seed);
+    keeps.then_some(moved)
+}
+
+/// What else it may become, in the order in which that is tried. `dice` is different for each.
+pub(crate) fn others(
     nat: &Nat,
-    original: Tuple,
+    original: &Tuple,
     host: &Host,
     seed: Seed,
     dice: u64,
 ) -> impl Iterator<Item = Tuple> + use<> {
-    let ends = original.ends();
-    let chosen = Choice::new(nat, &ends, host, seed);
-    let moved = chosen.moved(&ends, original);
-    let Choice { is_src, choice, hash, ports, kept, .. } = chosen;
+    let Choice { is_src, hash, moved, ports, .. } = Choice::new(nat, original, host, seed);
     let count = ports.map_or(0, |(least, most)| (u64::from(most) + 1).saturating_sub(least.into()));
-    let start = if choice == Some(NatChoice::Hash) { hash >> 32 } else { dice };
-    let others = (0..count.min(TRIES)).filter_map(move |n| {
+    let goes_by_hash = nat.range().is_some_and(|range| range.choice == Some(NatChoice::Hash));
+    let start = if goes_by_hash { hash >> 32 } else { dice };
+    let tried = (0..count.min(TRIES)).filter_map(move |n| {
         // By a step that meets all of few, and is spread over many.
         let (least, _) = ports?;
         let step = if count > TRIES { count / TRIES } else { 1 };
         let place = start.wrapping_add(n * step);
         u16::try_from(u64::from(least) + place % count).ok()
     });
-    let is_first = is_src || is_query(ends.proto);
-    kept.into_iter().chain(others).filter_map(move |port| {
-        let [src, dst] = if is_first { [port, ends.dst_port] } else { [ends.src_port, port] };
-        Some(moved?.with_ports([src, dst]))
+    let is_first = is_src || is_query(moved.proto());
+    tried.map(move |port| {
+        let ports = if is_first { [port, moved.dst_port()] } else { [moved.src_port(), port] };
+        moved.with_ports(ports)
     })
-}
-
-/// What of that is tried first, if it keeps its port: then no dice decide.
-#[inline]
-pub(crate) fn first(nat: &Nat, original: Tuple, host: &Host, seed: Seed) -> Option<Tuple> {
-    let ends = original.ends();
-    let chosen = Choice::new(nat, &ends, host, seed);
-    chosen.kept.and_then(|_port| chosen.moved(&ends, original))
 }
 
 /// Whether anything is decided by the hash: if there is only one address, and ports need none, it is not.
@@ -96,48 +91,50 @@ fn needs_hash(range: &NatRange) -> bool {
 
 /// What decides where in a range one begins: the same for all connections of a source, if that is
 /// asked for.
-fn hash(range: &NatRange, ends: &Ends, seed: Seed) -> u64 {
-    let words = |address: IpAddr| match address {
-        IpAddr::V4(address) => [0, u64::from(address.to_bits())],
-        IpAddr::V6(address) => halves(address.to_bits()),
-    };
-    let [a, b] = words(ends.src);
-    let [c, d] = if range.persistent { [0, 0] } else { words(ends.dst) };
-    let ports = u64::from(ends.src_port) << 16 | u64::from(ends.dst_port);
-    seed.hash([a, b, c, d, if range.choice == Some(NatChoice::Hash) { ports } else { 0 }])
-}
-
-/// The address of a range that a hash leads to; its own if there is no range of its family.
-fn address(range: &NatRange, own: IpAddr, hash: u64) -> IpAddr {
-    match (range.addresses, own) {
-        (Some((first, _)), _) if first.is_unspecified() => own,
-        (Some((only, last)), _) if only == last && only.is_ipv4() == own.is_ipv4() => only,
-        (Some((IpAddr::V4(first), IpAddr::V4(last))), IpAddr::V4(_)) => {
-            let (first, last) = (first.to_bits(), last.to_bits());
-            let count = u64::from(last.saturating_sub(first)) + 1;
-            let place = u32::try_from(hash % count).unwrap_or(0);
-            Ipv4Addr::from_bits(first.saturating_add(place)).into()
-        }
-        (Some((IpAddr::V6(first), IpAddr::V6(last))), IpAddr::V6(_)) => {
-            let (first, last) = (first.to_bits(), last.to_bits());
-            let most = last.saturating_sub(first);
-            let place = most.checked_add(1).map_or(hash.into(), |count| u128::from(hash) % count);
-            Ipv6Addr::from_bits(first.saturating_add(place)).into()
-        }
-        _ => own,
+fn hash(range: &NatRange, original: &Tuple, seed: Seed) -> u64 {
+    let [[a, b], [c, d]] = original.wide();
+    let [c, d] = if range.persistent { [0, 0] } else { [c, d] };
+    let [src_port, dst_port] = [original.src_port(), original.dst_port()].map(u64::from);
+    let ports = if range.choice == Some(NatChoice::Hash) { src_port << 16 | dst_port } else { 0 };
+    match original.is_ipv4() {
+        true => seed.hash([b << 32 | d, ports]),
+        false => seed.hash([a, b, c, d, ports]),
     }
 }
 
+/// A tuple at the address of a range that a hash leads to; as it is if there is no range of its family.
+#[inline]
+fn moved(original: &Tuple, addresses: (IpAddr, IpAddr), is_src: bool, hash: u64) -> Tuple {
+    let place = match addresses {
+        (first, _) if first.is_unspecified() => return *original,
+        (IpAddr::V4(first), IpAddr::V4(last)) if original.is_ipv4() => {
+            let (first, last) = (first.to_bits(), last.to_bits());
+            // The upper part of a product: spread as evenly as a remainder would be.
+            let count = u64::from(last.saturating_sub(first)) + 1;
+            let place = u128::from(hash) * u128::from(count) >> 64;
+            u128::from(first) + place
+        }
+        (IpAddr::V6(first), IpAddr::V6(last)) if !original.is_ipv4() => {
+            let (first, last) = (first.to_bits(), last.to_bits());
+            let count = last.saturating_sub(first).checked_add(1);
+            let place = count.map_or(hash.into(), |count| u128::from(hash) % count);
+            first.saturating_add(place)
+        }
+        _ => return *original,
+    };
+    if is_src { original.with_src(place) } else { original.with_dst(place) }
+}
+
 /// The ports that may be tried; `None` if the port stays.
-fn ports(range: &NatRange, ends: &Ends, is_src: bool) -> Option<(u16, u16)> {
-    match (range.ports, ends.proto) {
+fn ports(range: &NatRange, original: &Tuple, is_src: bool) -> Option<(u16, u16)> {
+    match (range.ports, original.proto()) {
         (_, proto) if !has_ports(proto) => None,
         (Some(ports), _) => Some(ports),
         // To another port another service would answer.
         (None, _) if !is_src => None,
         (None, icmp::PROTO | icmp::PROTO_V6) => Some((0, u16::MAX)),
         // Who trusts low ports shall have no reason to wonder, and the other way round.
-        (None, _) => Some(match ends.src_port {
+        (None, _) => Some(match original.src_port() {
             0..512 => (1, 511),
             512..1024 => (600, 1023),
             1024.. => (1024, u16::MAX),
@@ -173,17 +170,14 @@ const fn is_query(proto: u8) -> bool {
 }
 
 /// The port at the end that changes; of a query its identifier.
-const fn port_of(ends: &Ends, is_src: bool) -> u16 {
-    if is_src || is_query(ends.proto) { ends.src_port } else { ends.dst_port }
-}
-
-pub(crate) fn halves(wide: u128) -> [u64; 2] {
-    [wide >> 64, wide & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or(0))
+const fn port_of(original: &Tuple, is_src: bool) -> u16 {
+    if is_src || is_query(original.proto()) { original.src_port() } else { original.dst_port() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tuple::Ends;
     use std::collections::HashSet;
 
     fn original(src_port: u16, proto: u8) -> Tuple {
@@ -202,7 +196,9 @@ mod tests {
         let flow = format!("tcp,actions=ct(commit,nat({nat}))");
         let flow: api::FlowMod = flow.parse().unwrap();
         let Some([api::Action::Ct(ct)]) = flow.actions.as_deref() else { panic!("{flow:?}") };
-        candidates(&ct.nat.unwrap(), tuple, &host(), Seed(7), 12_345).collect()
+        let (nat, host) = (&ct.nat.unwrap(), &host());
+        let first = first(nat, &tuple, host, Seed(7));
+        first.into_iter().chain(others(nat, &tuple, host, Seed(7), 12_345)).collect()
     }
 
     #[test]

@@ -51,6 +51,8 @@ impl Opened {
     }
 
     /// What a packet begins; `None` if it begins nothing.
+    #[expect(clippy::inline_always, reason = "of a SYN it is six words")]
+    #[inline(always)]
     pub(crate) fn by(content: &Content, settings: Settings) -> Option<Self> {
         match content {
             Content::Tcp(syn) if syn.kind == Kind::Syn => Some(Self::Syn(Words::of_syn(syn))),

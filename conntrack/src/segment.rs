@@ -60,6 +60,7 @@ pub enum Malformed {
 impl Segment {
     /// Reads a segment from its first byte on. `len` is how long it is, of which `bytes` must hold at
     /// least the header.
+    #[inline]
     pub fn read(bytes: &[u8], len: usize) -> Result<Self, Malformed> {
         let (header, rest) = Tcp::split(bytes).ok().ok_or(Malformed::Truncated)?;
         let options_len = header.header_len().checked_sub(tcp::LEN).ok_or(Malformed::DataOffset)?;
@@ -84,7 +85,9 @@ impl Segment {
             scale: None,
             allows_sack: false,
         };
-        segment.read_options(options);
+        if segment.has_options {
+            segment.read_options(options);
+        }
         Ok(segment)
     }
 

@@ -9,6 +9,7 @@
 use packet::Seed;
 
 use crate::Direction;
+use crate::awaited::Awaited;
 use crate::connection::{Connection, Stage, Use};
 use crate::gone::Gone;
 use crate::grace::Grace;
@@ -70,7 +71,7 @@ pub struct Tuples {
 /// What a connection begins with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Beginning<'a> {
-    pub(crate) original: &'a Hashed,
+    pub(crate) awaited: &'a Awaited,
     /// What begins it, and what is known then.
     pub(crate) content: &'a Content,
     pub(crate) opened: &'a Opened,
@@ -155,7 +156,19 @@ impl Table {
     /// The same with what leads to its connection.
     #[inline]
     pub(crate) fn hashed(&self, tuple: Tuple) -> Hashed {
-        Hashed { tuple, hash: tuple.hash(self.seed) }
+        Hashed::new(tuple, self.seed)
+    }
+
+    /// The same of what answers it; `None` of a query that nothing answers.
+    #[inline]
+    pub(crate) fn answer(&self, hashed: &Hashed) -> Option<Hashed> {
+        hashed.reversed(self.seed)
+    }
+
+    /// Whether there is no connection of this tuple: if so, it is certain.
+    #[inline]
+    pub(crate) fn has_none(&self, hashed: &Hashed) -> bool {
+        self.index.has_none(hashed.hash)
     }
 
     /// The connection of a packet, and which way the packet goes.
@@ -185,16 +198,20 @@ impl Table {
         self.connection(entry.place).stage() != Stage::Gone && self.tuple_is(entry, tuple)
     }
 
-    /// Makes a connection: what answers it has the first tuple of `replies` that nothing else has. If
-    /// all are taken, there is no port for it.
-    pub(crate) fn insert(
+    /// Makes a connection. What answers it has `first`, if that is given and nothing else has it, or else
+    /// the first of `others` that nothing else has: then it is said which. If all are taken, there is no
+    /// port for it.
+    #[expect(clippy::inline_always, reason = "what it is given is at hand where it is called")]
+    #[inline(always)]
+    pub(crate) fn insert<I: Iterator<Item = Hashed>>(
         &self,
         beginning: &Beginning<'_>,
-        replies: impl IntoIterator<Item = Hashed>,
-    ) -> Result<(ConnectionId, Tuple), NotMade> {
-        let zone = beginning.original.tuple.zone();
+        first: Option<&Hashed>,
+        others: impl FnOnce() -> I,
+    ) -> Result<(ConnectionId, Option<Tuple>), NotMade> {
+        let zone = beginning.awaited.tuple().zone();
         let policy = self.zones.enter(zone).ok_or(NotMade::ZoneLimit)?;
-        let made = self.make(beginning, policy, replies);
+        let made = self.make(beginning, policy, first, others);
         if made.is_err() {
             self.zones.leave(zone, policy);
         }
@@ -202,74 +219,122 @@ impl Table {
     }
 
     /// Makes a connection that goes by this policy.
-    fn make(
+    #[expect(clippy::inline_always, reason = "what it is given is at hand where it is called")]
+    #[inline(always)]
+    fn make<I: Iterator<Item = Hashed>>(
         &self,
         beginning: &Beginning<'_>,
         policy: u8,
-        replies: impl IntoIterator<Item = Hashed>,
-    ) -> Result<(ConnectionId, Tuple), NotMade> {
-        let &Beginning { original, content, opened, kin, mark, label, now } = beginning;
+        first: Option<&Hashed>,
+        others: impl FnOnce() -> I,
+    ) -> Result<(ConnectionId, Option<Tuple>), NotMade> {
+        let Beginning { awaited, content, opened, kin, mark, label, now } = beginning;
+        let original = &awaited.original;
         // What answers it is waited for only when all the rest is written.
-        let mut replies = replies.into_iter().inspect(|reply| self.prefetch(reply)).peekable();
-        replies.peek();
+        if let Some(first) = first
+            && !first.is_beside(original)
+        {
+            self.prefetch(first);
+        }
         let place = self.take(original.tuple.is_ipv4()).ok_or(NotMade::Full)?;
         let connection = self.connection(place);
-        connection.begin(opened, kin, (mark, label), policy, now);
+        connection.begin(opened, kin, (*mark, *label), policy, *now);
         let policy = self.zones.policies().get(policy);
-        connection.prolong(opened.timeout(content, policy), now);
+        connection.prolong(opened.timeout(content, policy), *now);
         if kin.is_any() {
-            self.relations.put(place, kin);
+            self.relations.put(place, *kin);
         }
-        let reply = self.enter_both(place, original, replies, now).inspect_err(|_why| {
-            if kin.is_any() {
-                self.relations.forget(ConnectionId { place, ..ConnectionId::default() });
+        match self.enter_both(place, (original, first), others, *now) {
+            Ok(other) => Ok((ConnectionId { place, is_use: connection.live() }, other)),
+            Err(why) => {
+                self.give_up(place, kin);
+                Err(why)
             }
-            // Nobody has held it. Who has seen it, on the way to find that it is not alone, looks whether
-            // it still has that tuple.
-            self.give(place);
-            self.population.withdraw();
-        })?;
-        Ok((ConnectionId { place, is_use: connection.live() }, reply))
+        }
     }
 
-    /// Enters the tuple of a connection that is being made, and the first of `replies` that it can
-    /// have, which is the answer; or neither.
-    fn enter_both(
+    /// Takes back what was made of a connection. Nobody has held it: who has seen it, on the way to find
+    /// that it is not alone, looks whether it still has that tuple.
+    #[cold]
+    fn give_up(&self, place: u32, kin: &Kin) {
+        if kin.is_any() {
+            self.relations.forget(ConnectionId { place, ..ConnectionId::default() });
+        }
+        self.give(place);
+        self.population.withdraw();
+    }
+
+    /// Enters both tuples of a connection that is being made, or neither: its own, and `first` or, of
+    /// `others`, the first that it can have, which is the answer then.
+    #[expect(clippy::inline_always, reason = "what it is given is at hand where it is called")]
+    #[inline(always)]
+    fn enter_both<I: Iterator<Item = Hashed>>(
         &self,
         place: u32,
-        original: &Hashed,
-        replies: impl Iterator<Item = Hashed>,
+        (original, first): (&Hashed, Option<&Hashed>),
+        others: impl FnOnce() -> I,
         now: u32,
-    ) -> Result<Tuple, NotMade> {
-        let entry = Entry { place, direction: Direction::Original };
-        self.enter(entry, original, now)?;
-        for (n, reply) in replies.enumerate() {
-            // The first one is hardly ever taken: that is seen early enough.
-            if n > 0 && self.is_taken(place, &reply, now) {
-                continue;
+    ) -> Result<Option<Tuple>, NotMade> {
+        self.put(Entry { place, direction: Direction::Original }, original)?;
+        if let Some(first) = first {
+            if let Err(full) = self.put(Entry { place, direction: Direction::Reply }, first) {
+                self.index.remove(original.hash, Entry { place, direction: Direction::Original });
+                return Err(full);
             }
-            match self.enter(Entry { place, direction: Direction::Reply }, &reply, now) {
-                Err(NotMade::Exists) => {}
-                Ok(()) => return Ok(reply.tuple),
-                Err(why) => {
-                    self.index.remove(original.hash, entry);
-                    return Err(why);
+            if self.index.are_alone([original.hash, first.hash]) {
+                return Ok(None);
+            }
+        }
+        self.enter_beside(place, (original, first), others, now)
+    }
+
+    /// The same if its own and `first` have been put into the index, where others are like them.
+    #[cold]
+    #[inline(never)]
+    fn enter_beside<I: Iterator<Item = Hashed>>(
+        &self,
+        place: u32,
+        (original, first): (&Hashed, Option<&Hashed>),
+        others: impl FnOnce() -> I,
+        now: u32,
+    ) -> Result<Option<Tuple>, NotMade> {
+        let [own, back] =
+            [Direction::Original, Direction::Reply].map(|direction| Entry { place, direction });
+        let is_free = self.is_free(place, original, now);
+        if let Some(first) = first {
+            if is_free && self.is_free(place, first, now) {
+                return Ok(None);
+            }
+            self.index.remove(first.hash, back);
+        }
+        let mut why = NotMade::Exists;
+        if is_free {
+            why = NotMade::NoPort;
+            for reply in others().filter(|reply| !self.is_taken(place, reply, now)) {
+                match self.put(back, &reply) {
+                    Ok(()) if self.is_free(place, &reply, now) => return Ok(Some(reply.tuple)),
+                    Ok(()) => self.index.remove(reply.hash, back),
+                    Err(full) => {
+                        why = full;
+                        break;
+                    }
                 }
             }
         }
-        self.index.remove(original.hash, entry);
-        Err(NotMade::NoPort)
+        self.index.remove(original.hash, own);
+        Err(why)
     }
 
-    /// Enters a tuple, unless another connection has it.
-    fn enter(&self, entry: Entry, hashed: &Hashed, now: u32) -> Result<(), NotMade> {
+    /// Has a tuple lead to a connection that is being made.
+    #[inline]
+    fn put(&self, entry: Entry, hashed: &Hashed) -> Result<(), NotMade> {
         self.write_tuple(entry, &hashed.tuple);
-        self.index.add(hashed.hash, entry).map_err(|Full| NotMade::Full)?;
-        if !self.index.is_alone(hashed.hash) && self.is_taken(entry.place, hashed, now) {
-            self.index.remove(hashed.hash, entry);
-            return Err(NotMade::Exists);
-        }
-        Ok(())
+        self.index.add(hashed.hash, entry).map_err(|Full| NotMade::Full)
+    }
+
+    /// Whether only the connection at `place` has a tuple that leads to it.
+    fn is_free(&self, place: u32, hashed: &Hashed, now: u32) -> bool {
+        self.index.is_alone(hashed.hash) || !self.is_taken(place, hashed, now)
     }
 
     /// Whether another connection than that at `place` has a tuple, or one that is being made. One whose
@@ -289,6 +354,7 @@ impl Table {
     }
 
     /// Takes a place, if there may be another connection.
+    #[inline]
     fn take(&self, is_ipv4: bool) -> Option<u32> {
         /// Places that are freed together if one is wanted.
         const FREED: u32 = 32;
@@ -483,6 +549,16 @@ impl Table {
     #[inline]
     pub(crate) fn prefetch(&self, hashed: &Hashed) {
         self.index.prefetch(hashed.hash);
+    }
+
+    /// Fetches what tells whether a connection has a tuple, if one may have it whose entries are there.
+    #[cold]
+    pub(crate) fn prefetch_alike(&self, hashed: &Hashed) {
+        self.index.each_like(hashed.hash, |entry| {
+            packet::memory::prefetch(self.connection(entry.place));
+            let is_ipv4 = entry.place < self.most;
+            packet::memory::prefetch(&self.place_of(entry, is_ipv4)[0]);
+        });
     }
 
     /// Fetches what every packet of a connection needs.

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::table::NotMade;
+
 /// What has become of connections and packets so far.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Stats {
@@ -33,6 +35,19 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// A connection was not made.
+    #[cold]
+    pub(crate) fn refused(&self, why: NotMade) {
+        let count = match why {
+            NotMade::Full => &self.full,
+            NotMade::ZoneLimit => &self.over_limit,
+            NotMade::Exists => &self.clashed,
+            NotMade::NoPort => &self.without_port,
+            NotMade::BeginsNone => return,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// What has been counted so far, if so many connections were made.
     pub(crate) fn read(&self, made: u64) -> Stats {
         let Self { expired, full, over_limit, clashed, without_port, invalid } = self;

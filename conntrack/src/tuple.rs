@@ -41,6 +41,36 @@ pub(crate) struct Hashed {
     pub(crate) hash: u64,
 }
 
+/// A bit of a hash that is compared, and says nothing of where an entry is put first: whether the tuple
+/// comes from the end, of both, that is the greater one.
+pub(crate) const TURNED: u64 = 1 << 40;
+
+impl Hashed {
+    #[inline]
+    pub(crate) fn new(tuple: Tuple, seed: Seed) -> Self {
+        Self { tuple, hash: tuple.hash(seed) }
+    }
+
+    /// Whether what leads to its connection is where that of another one is.
+    #[inline]
+    pub(crate) const fn is_beside(&self, other: &Self) -> bool {
+        (self.hash ^ other.hash) & !TURNED == 0
+    }
+
+    /// The tuple of what answers it; `None` of a query that nothing answers.
+    #[inline]
+    pub(crate) fn reversed(&self, seed: Seed) -> Option<Self> {
+        match self.tuple.proto() {
+            icmp::PROTO | icmp::PROTO_V6 => Some(Self::new(self.tuple.reversed()?, seed)),
+            _ => {
+                let tuple = self.tuple.turned();
+                let differs = if tuple == self.tuple { 0 } else { TURNED };
+                Some(Self { tuple, hash: self.hash ^ differs })
+            }
+        }
+    }
+}
+
 impl Tuple {
     /// Words of one, as it is kept: fewer for IPv4.
     pub const WORDS: usize = 5;
@@ -113,6 +143,30 @@ impl Tuple {
     #[must_use]
     pub const fn in_zone(self, zone: u16) -> Self {
         Self { rest: self.rest & !(0xffff << 16) | (zone as u64) << 16, ..self }
+    }
+
+    /// The same from this address, the bits of one of its family.
+    #[inline]
+    #[must_use]
+    pub(crate) fn with_src(self, address: u128) -> Self {
+        let ([_, _, c, d], [high, low]) = (self.addresses, halves(address));
+        let addresses = match self.is_ipv4() {
+            true => [low << 32 | self.addresses[0] & 0xffff_ffff, 0, 0, 0],
+            false => [high, low, c, d],
+        };
+        Self { addresses, ..self }
+    }
+
+    /// The same to this address, the bits of one of its family.
+    #[inline]
+    #[must_use]
+    pub(crate) fn with_dst(self, address: u128) -> Self {
+        let ([a, b, ..], [high, low]) = (self.addresses, halves(address));
+        let addresses = match self.is_ipv4() {
+            true => [a & !0xffff_ffff | low, 0, 0, 0],
+            false => [a, b, high, low],
+        };
+        Self { addresses, ..self }
     }
 
     /// Whether it is one of IPv4.
@@ -222,15 +276,13 @@ impl Tuple {
     /// nothing is translated, a packet and what answers it lead to one place.
     #[inline]
     pub fn hash(&self, seed: Seed) -> u64 {
-        /// A bit that is compared, and says nothing of where an entry is put first.
-        const TURNED: u32 = 40;
         let is_turned = self.is_turned();
         let [rest, a, b, c, d] = if is_turned { self.turned().words() } else { self.words() };
         let hash = match self.is_ipv4() {
             true => seed.hash([rest, a]),
             false => seed.hash([rest, a, b, c, d]),
         };
-        hash & !(1 << TURNED) | u64::from(is_turned) << TURNED
+        hash & !TURNED | if is_turned { TURNED } else { 0 }
     }
 
     /// Whether it comes from the end, of both, that is the greater one.
@@ -275,7 +327,7 @@ fn upper(word: u64) -> u32 {
     u32::try_from(word >> 32).unwrap_or(0)
 }
 
-fn halves(wide: u128) -> [u64; 2] {
+pub(crate) const fn halves(wide: u128) -> [u64; 2] {
     let [a, b, c, d, e, f, g, h, rest @ ..] = wide.to_be_bytes();
     [u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes(rest)]
 }
@@ -314,6 +366,34 @@ mod tests {
             prop_assert_eq!(Tuple::from_words(tuple.words()), tuple);
             prop_assert_eq!(Tuple::read(tuple.words()), Some(tuple));
             prop_assert_eq!(Tuple::new(ends, !zone).unwrap().in_zone(zone), tuple);
+        }
+
+        #[test]
+        fn one_end_is_put_elsewhere(ends in any_ends(), zone: u16, bits: u128) {
+            let tuple = Tuple::new(ends, zone).unwrap();
+            let (address, bits): (IpAddr, u128) = match ends.src {
+                IpAddr::V4(_) => {
+                    let bits = bits & u128::from(u32::MAX);
+                    (Ipv4Addr::from_bits(upper(u64::try_from(bits << 32).unwrap())).into(), bits)
+                }
+                IpAddr::V6(_) => (Ipv6Addr::from_bits(bits).into(), bits),
+            };
+            let from = Tuple::new(Ends { src: address, ..ends }, zone).unwrap();
+            let to = Tuple::new(Ends { dst: address, ..ends }, zone).unwrap();
+            prop_assert_eq!([tuple.with_src(bits), tuple.with_dst(bits)], [from, to]);
+        }
+
+        #[test]
+        fn what_answers_it_has_its_hash(ends in any_ends(), is_alike: bool, query in any::<bool>()) {
+            let proto = if query && ends.src.is_ipv4() { icmp::PROTO } else { ends.proto };
+            let ends = Ends { proto, ..ends };
+            let alike = Ends { src: ends.dst, src_port: ends.dst_port, ..ends };
+            let tuple = Tuple::new(if is_alike { alike } else { ends }, 3).unwrap();
+            let reversed = Hashed::new(tuple, Seed(5)).reversed(Seed(5));
+            prop_assert_eq!(reversed.map(|hashed| hashed.tuple), tuple.reversed());
+            if let Some(Hashed { tuple, hash }) = reversed {
+                prop_assert_eq!(hash, tuple.hash(Seed(5)));
+            }
         }
 
         #[test]

@@ -14,9 +14,9 @@ fn insert(table: &Table, original: Tuple, reply: Tuple) -> Result<ConnectionId, 
     let (content, kin) = (Content::Udp, Kin::default());
     let opened = Opened::Other;
     let [original, reply] = [original, reply].map(|tuple| table.hashed(tuple));
-    let (original, content, opened) = (&original, &content, &opened);
-    let beginning = Beginning { original, content, opened, mark: 0, label: 0, now: 0, kin };
-    table.insert(&beginning, [reply]).map(|(id, _)| id)
+    let (awaited, content, opened) = (&Awaited::of(original), &content, &opened);
+    let beginning = Beginning { awaited, content, opened, mark: 0, label: 0, now: 0, kin };
+    table.insert(&beginning, Some(&reply), std::iter::empty).map(|(id, _)| id)
 }
 
 /// In so many orders as can be tried in some seconds: those of some preemptions.
