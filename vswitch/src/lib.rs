@@ -3,6 +3,7 @@
 pub mod account;
 pub mod act;
 mod answers;
+mod asked;
 mod bridges;
 pub mod capture;
 pub mod changes;

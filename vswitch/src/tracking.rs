@@ -5,17 +5,16 @@
 
 use std::sync::Arc;
 
-use api::{CtNext, DropReason, Nat, ct_state};
+use api::{CtNext, DropReason, ct_state};
 use conntrack::{
-    Awaited, ConnectionId, Connections, Content, Direction, Judgement, Message, NotHeard, NotMade,
-    Notes, Seen, Standing, Tuple, Tuples, Verdict,
+    ConnectionId, Connections, Content, Direction, Judgement, Message, NotHeard, NotMade, Notes,
+    Seen, Standing, Tuple, Tuples, Verdict,
 };
 use flowtable::{Connect, Tracked};
 use packet::{Headers, Key, Memory, Millis, Packet, Seed, Span, Whole};
 
 use crate::nat::translate;
 use crate::payload::rewrite;
-use crate::translation::Translation;
 
 /// The connections of the switch, as one worker asks for them.
 #[derive(Clone, Debug)]
@@ -52,15 +51,6 @@ pub(crate) struct Turn {
     pub(crate) to: Option<Tuple>,
     /// Whether anything in the packet may be different by now.
     pub(crate) changed: bool,
-}
-
-/// Why a packet has not opened its connections.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum NotOpened {
-    /// It is not one that would begin all of them, and is as it was: it takes its passes.
-    Other,
-    /// The one that it asks for here, counted from 0, is not made.
-    Refused(usize, DropReason),
 }
 
 impl Findings {
@@ -123,14 +113,6 @@ impl Tracker {
         }
     }
 
-    /// Awaits the connection of a packet of this key, if it is one that would open what is `asked` for:
-    /// fetches what that begins with.
-    #[inline]
-    pub(crate) fn await_open(&self, asked: &[Connect], key: &Key) -> Option<Awaited> {
-        let connect = asked.get(kept(asked))?;
-        Some(self.connections.await_new(&tuple_of(key, connect.zone)?, given(connect)))
-    }
-
     /// Finds out what a packet is that says this, and keeps its connection if that is asked for.
     pub(crate) fn connect(
         &self,
@@ -175,72 +157,6 @@ impl Tracker {
             Some(_) => Err(DropReason::CtRewrite),
             None => Ok(turn.to.map(|to| (message, to))),
         }
-    }
-
-    /// Has a packet open its connections, one after the other, as it does on its passes if that is what it
-    /// has `asked` for between them; `awaited` is what [`Tracker::await_open`] has said of it.
-    pub(crate) fn open(
-        &self,
-        (asked, awaited): (&[Connect], Option<&Awaited>),
-        (key, headers): (&Key, Headers),
-        (packet, memory): (&mut Packet, &Memory),
-        now: Millis,
-    ) -> Result<(), NotOpened> {
-        let (bytes, len) = (packet.head(memory), packet.len());
-        if let Some(awaited) = awaited
-            && let Some(content) = &Content::read_ported(headers, bytes, len)
-        {
-            if let Some(to) = self.open_each(asked, awaited, content, now)?
-                && let Some(translation) = Translation::between(awaited.tuple(), &to)
-            {
-                translation.apply(packet, headers, memory);
-            }
-            return Ok(());
-        }
-        let connect = asked.get(kept(asked)).ok_or(NotOpened::Other)?;
-        let read = Message::read(key, headers, bytes, len, connect.zone);
-        let message = &read.map_err(|_untracked| NotOpened::Other)?;
-        let awaited = self.connections.await_new(&message.tuple, given(connect));
-        if let Some(to) = self.open_each(asked, &awaited, &message.content, now)? {
-            translate(packet, headers, message, (&to, None), memory);
-        }
-        Ok(())
-    }
-
-    /// Opens them for a packet that says this, of which `first` is the one that [`kept`] says. Answers
-    /// with what the packet's tuple is to become, if it is translated.
-    fn open_each(
-        &self,
-        asked: &[Connect],
-        first: &Awaited,
-        content: &Content,
-        now: Millis,
-    ) -> Result<Option<Tuple>, NotOpened> {
-        let (mut awaited, mut awaited_at, mut other) = (first, kept(asked), None);
-        let (mut to, mut is_free) = (None, false);
-        for (n, connect) in asked.iter().enumerate() {
-            let is_it = awaited.tuple().zone() == connect.zone
-                && (awaited_at == n || !connect.commit && awaited_at > n);
-            if !is_it {
-                let tuple = to.unwrap_or(*awaited.tuple()).in_zone(connect.zone);
-                awaited = other.insert(self.connections.await_new(&tuple, given(connect)));
-                (awaited_at, is_free) = (n, false);
-            }
-            if !is_free && !self.connections.would_begin(awaited, content, now) {
-                return Err(NotOpened::Other);
-            }
-            is_free = !connect.commit;
-            if connect.commit {
-                let (nat, notes) = (given(connect), &notes(connect));
-                let made = self.connections.commit_awaited(awaited, content, nat, notes, now);
-                let moved = made.map_err(|why| match refusal(why) {
-                    Some(reason) => NotOpened::Refused(n, reason),
-                    None => NotOpened::Other,
-                })?;
-                to = moved.or(to);
-            }
-        }
-        Ok(to)
     }
 
     /// Finds out what a packet is that says this, and keeps its connection if that is asked for.
@@ -404,7 +320,7 @@ impl Tracker {
 }
 
 /// Why a packet is dropped whose connection is not made; `None` if there may be one.
-const fn refusal(why: NotMade) -> Option<DropReason> {
+pub(crate) const fn refusal(why: NotMade) -> Option<DropReason> {
     match why {
         NotMade::Full => Some(DropReason::CtFull),
         NotMade::ZoneLimit => Some(DropReason::CtZoneLimit),
@@ -413,21 +329,8 @@ const fn refusal(why: NotMade) -> Option<DropReason> {
     }
 }
 
-/// Which connection is awaited of those that are asked for: the first that is kept, or else the first.
-fn kept(asked: &[Connect]) -> usize {
-    asked.iter().position(|connect| connect.commit).unwrap_or(0)
-}
-
-/// What a connection that is kept is translated by.
-const fn given(connect: &Connect) -> Option<&Nat> {
-    match &connect.nat {
-        Some(nat) if connect.commit => Some(nat),
-        _ => None,
-    }
-}
-
 /// What is written to the connection that is asked for.
-const fn notes(connect: &Connect) -> Notes {
+pub(crate) const fn notes(connect: &Connect) -> Notes {
     Notes { mark: connect.mark, label: connect.label, alg: connect.alg }
 }
 
@@ -465,7 +368,8 @@ pub(crate) fn assume(key: &Key, connect: &Connect, next: CtNext) -> Tracked {
 }
 
 /// The tuple of a packet that is no query, if it is one of IP.
-fn tuple_of(key: &Key, zone: u16) -> Option<Tuple> {
+#[inline]
+pub(crate) fn tuple_of(key: &Key, zone: u16) -> Option<Tuple> {
     let ports = [Key::TP_SRC, Key::TP_DST].map(|span| u16::try_from(key.word(span)).unwrap_or(0));
     Tuple::of(key, ports, zone)
 }

@@ -7,13 +7,15 @@ use packet::{Batch, ethernet, mark_partial};
 
 use super::{Ingress, Way, is_turn};
 use crate::act::Verdict;
+use crate::asked::{Asked, NotOpened};
 use crate::lanes::Lanes;
-use crate::tracking::NotOpened;
 use crate::worth::Worth;
 
 /// So many packets behind the one that opens its connections those of others are awaited: while some are
 /// made, memory has time to answer.
 const AHEAD: usize = 5;
+/// So many behind it what was fetched for one of them is looked at.
+const SOON: usize = 2;
 /// Room for what is awaited, a power of two.
 const ROOM: usize = 8;
 
@@ -52,11 +54,14 @@ impl Way {
         let Some((at, opening)) = openings.find(&keys[lanes.start], cache) else {
             return (lanes.start, None);
         };
-        let (asked, does) = (opening.asked(), Some(opening.found()));
+        let Some(asked) = Asked::new(tracker.connections(), opening.asked()) else {
+            return (lanes.start, None);
+        };
+        let does = Some(opening.found());
         let last = if is_turn(does, cache) { lanes.start + 1 } else { lanes.end };
         let mut ahead = [None; ROOM];
         for lane in lanes.start..last.min(lanes.start + AHEAD) {
-            ahead[lane % ROOM] = tracker.await_open(asked, &keys[lane]);
+            ahead[lane % ROOM] = asked.awaited(&keys[lane]);
         }
         let (mut end, mut refused) = (last, None);
         for (lane, packet) in (lanes.start..last).zip(&mut batch[verdicts.len()..]) {
@@ -66,15 +71,17 @@ impl Way {
             }
 
             if lane + AHEAD < last {
-                let later = tracker.await_open(asked, &keys[lane + AHEAD]);
-                ahead[(lane + AHEAD) % ROOM] = later;
+                ahead[(lane + AHEAD) % ROOM] = asked.awaited(&keys[lane + AHEAD]);
+            }
+            if lane + SOON < last {
+                asked.look_ahead(&mut ahead[(lane + SOON) % ROOM]);
             }
             if ingress.unmarked_partial {
                 mark_partial(packet, headers[lane], memory);
             }
             let awaited = ahead[lane % ROOM].as_ref();
             let said = (&keys[lane], headers[lane]);
-            if let Err(why) = tracker.open((asked, awaited), said, (packet, memory), *millis) {
+            if let Err(why) = asked.open(awaited, said, (packet, memory), *millis) {
                 (end, refused) = (lane, Some((why, Worth::of(packet))));
                 break;
             }
