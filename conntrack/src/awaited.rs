@@ -16,14 +16,20 @@ pub struct Awaited {
     pub(crate) original: Hashed,
     /// Of what answers it, if that can have what is tried first.
     pub(crate) reply: Option<Hashed>,
-    /// What is tried then, if it is known.
-    pub(crate) other: Option<Hashed>,
+    /// Whether another connection may have that.
+    is_contested: bool,
 }
 
 impl Awaited {
     /// One of which nothing is known but its tuple.
     pub(crate) const fn of(original: Hashed) -> Self {
-        Self { original, reply: None, other: None }
+        Self { original, reply: None, is_contested: false }
+    }
+
+    /// Whether another connection may have what is tried first for what answers it, as
+    /// [`Connections::await_other`] has found.
+    pub const fn is_contested(&self) -> bool {
+        self.is_contested
     }
 
     /// The tuple of the packet.
@@ -48,21 +54,21 @@ impl Connections {
         {
             self.table.prefetch(reply);
         }
-        Awaited { original, reply, other: None }
+        Awaited { original, reply, is_contested: false }
     }
 
     /// Looks at what was fetched when a connection was awaited that is translated as `nat` says: if another
-    /// one may have what is tried first, fetches what tells, and what is tried then.
+    /// one may have what is tried first, fetches what tells, and what dice will lead to then. They are
+    /// rolled for `before` others first.
     #[inline]
-    pub fn await_other(&self, awaited: &mut Awaited, nat: &Nat) {
+    pub fn await_other(&self, awaited: &mut Awaited, nat: &Nat, before: usize) {
         let reply = awaited.reply.as_ref();
         if let Some(reply) = reply.filter(|reply| !self.table.has_none(reply)) {
             self.table.prefetch_alike(reply);
-            let other = self.drawn(nat, awaited.tuple()).next();
-            if let Some(other) = &other {
-                self.table.prefetch(other);
+            if let Some(other) = self.drawn(nat, awaited.tuple(), self.foresee(before)).next() {
+                self.table.prefetch(&other);
             }
-            awaited.other = other;
+            awaited.is_contested = true;
         }
     }
 

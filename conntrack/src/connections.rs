@@ -106,6 +106,8 @@ pub(crate) struct Kept {
     pub(crate) to: Option<Tuple>,
 }
 
+/// From one roll of the dice to the next.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Each place is looked at once in so many milliseconds.
 const ROUND: u32 = 10_000;
 /// The same under pressure.
@@ -365,8 +367,13 @@ impl Connections {
 
     /// Another number each time.
     pub(crate) fn roll(&self) -> u64 {
-        let dice = self.dice.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        self.seed.hash([dice])
+        self.seed.hash([self.dice.fetch_add(STEP, Ordering::Relaxed)])
+    }
+
+    /// What is rolled after so many others, if nobody else rolls dice meanwhile.
+    pub(crate) fn foresee(&self, before: usize) -> u64 {
+        let passed = STEP.wrapping_mul(before as u64);
+        self.seed.hash([self.dice.load(Ordering::Relaxed).wrapping_add(passed)])
     }
 
     /// What answers a connection whose packets become what `nat` makes of `from`, if no dice decide.
@@ -376,9 +383,9 @@ impl Connections {
         Some(self.table.hashed(to.reversed()?))
     }
 
-    /// What may answer it if that is taken.
-    pub(crate) fn drawn(&self, nat: &Nat, from: &Tuple) -> impl Iterator<Item = Hashed> {
-        let others = nat::others(nat, from, &self.host, self.seed, self.roll());
+    /// What may answer it if that is taken, as these dice have it.
+    pub(crate) fn drawn(&self, nat: &Nat, from: &Tuple, dice: u64) -> impl Iterator<Item = Hashed> {
+        let others = nat::others(nat, from, &self.host, self.seed, dice);
         others.filter_map(|to| Some(self.table.hashed(to.reversed()?)))
     }
 
@@ -392,11 +399,10 @@ impl Connections {
     ) -> Result<Kept, NotMade> {
         let expectations = &self.table.relations().expectations;
         let is_free = |reply: &Hashed| expectations.find(&reply.tuple, beginning.now).is_none();
-        let Awaited { original, reply, other } = beginning.awaited;
+        let Awaited { original, reply, .. } = beginning.awaited;
         let first = (*reply).or_else(|| self.sure(nat, &from)).filter(is_free);
         // Dice are rolled only for who cannot have what is sure.
-        let drawn = || std::iter::once_with(|| self.drawn(nat, &from)).flatten();
-        let others = || other.iter().copied().chain(drawn()).filter(is_free);
+        let others = || self.drawn(nat, &from, self.roll()).filter(is_free);
         let (id, other) = self.table.insert(beginning, first.as_ref(), others)?;
         let reply = other.or(first.map(|first| first.tuple));
         let to = reply.and_then(|reply| reply.reversed());

@@ -111,7 +111,7 @@ fn moved(original: &Tuple, addresses: (IpAddr, IpAddr), is_src: bool, hash: u64)
             let (first, last) = (first.to_bits(), last.to_bits());
             // The upper part of a product: spread as evenly as a remainder would be.
             let count = u64::from(last.saturating_sub(first)) + 1;
-            let place = u128::from(hash) * u128::from(count) >> 64;
+            let place = (u128::from(hash) * u128::from(count)) >> 64;
             u128::from(first) + place
         }
         (IpAddr::V6(first), IpAddr::V6(last)) if !original.is_ipv4() => {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use api::DropReason;
+use conntrack::Awaited;
 use packet::{Batch, ethernet, mark_partial};
 
 use super::{Ingress, Way, is_turn};
@@ -73,8 +74,10 @@ impl Way {
             if lane + AHEAD < last {
                 ahead[(lane + AHEAD) % ROOM] = asked.awaited(&keys[lane + AHEAD]);
             }
-            if lane + SOON < last {
-                asked.look_ahead(&mut ahead[(lane + SOON) % ROOM]);
+            if lane + SOON < last && asked.is_translated() {
+                let before = (lane..lane + SOON).filter(|lane| is_contested(&ahead[lane % ROOM]));
+                let before = before.count();
+                asked.look_ahead(&mut ahead[(lane + SOON) % ROOM], before);
             }
             if ingress.unmarked_partial {
                 mark_partial(packet, headers[lane], memory);
@@ -98,4 +101,9 @@ impl Way {
             Some((NotOpened::Other, _)) | None => (end, None),
         }
     }
+}
+
+/// Whether what is awaited may have to be translated otherwise than is tried first.
+fn is_contested(awaited: &Option<Awaited>) -> bool {
+    awaited.as_ref().is_some_and(Awaited::is_contested)
 }
