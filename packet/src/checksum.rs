@@ -41,12 +41,7 @@ impl Sum {
     pub fn bytes(self, bytes: &[u8]) -> Self {
         // RFC 1071 §2 (B): sum in the machine's order, swap once at the end; RFC 1071 §2 (A): an
         // odd start only swaps the bytes of the sum.
-        let (words, tail) = bytes.as_chunks::<4>();
-        let mut sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
-        let mut last = [0; 4];
-        last[..tail.len()].copy_from_slice(tail);
-        sum += u64::from(u32::from_ne_bytes(last));
-        let folded = u16::from_be_bytes(fold(sum).to_ne_bytes());
+        let folded = u16::from_be_bytes(fold(sum_of(bytes)).to_ne_bytes());
         let part = if self.odd { folded.swap_bytes() } else { folded };
         Self { total: self.total + u64::from(part), odd: self.odd ^ (bytes.len() % 2 == 1) }
     }
@@ -62,6 +57,20 @@ impl Sum {
     pub fn finish(self) -> u16 {
         !fold(self.total)
     }
+}
+
+/// The sum of words in the machine's order, not folded; what is missing of the last one is zero.
+#[inline]
+pub(crate) fn sum_of(bytes: &[u8]) -> u64 {
+    let (words, tail) = bytes.as_chunks::<4>();
+    let last = match *tail {
+        [a] => [a, 0, 0, 0],
+        [a, b] => [a, b, 0, 0],
+        [a, b, c] => [a, b, c, 0],
+        _ => [0; 4],
+    };
+    let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
+    sum + u64::from(u32::from_ne_bytes(last))
 }
 
 /// Folds a sum into sixteen bits, carries going round.

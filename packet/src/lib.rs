@@ -33,6 +33,7 @@ mod seed;
 pub mod segment;
 pub mod tcp;
 pub mod udp;
+pub mod verify;
 pub mod vlan;
 
 pub use batch::Batch;
@@ -47,6 +48,7 @@ pub use packet::{Chainer, Checksum, Kind, Packet, PortId, Segmentation};
 pub use pool::{Depot, FramePool};
 pub use seed::{Folding, Seed};
 pub use segment::mark_partial;
+pub use verify::verify;
 
 /// Fewer bytes than a header needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

@@ -41,6 +41,41 @@ fn x_to_the_bytes(mut bytes: usize) -> u32 {
     power
 }
 
+/// What a byte makes of a CRC whose lowest byte it has been added to.
+const OF_A_BYTE: [u32; 256] = {
+    let (mut table, mut n) = ([0; 256], 0);
+    while n < 256 {
+        let (mut crc, mut bit) = (n as u32, 0);
+        while bit < 8 {
+            crc = times_x(crc);
+            bit += 1;
+        }
+        table[n] = crc;
+        n += 1;
+    }
+    table
+};
+
+/// Whether the checksum of a packet of `len` bytes is right that lies in `pieces`: that of all of it, with
+/// zeros where it stands (RFC 9260 §6.8).
+pub(crate) fn is_right<'a>(len: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> bool {
+    let (mut crc, mut found, mut field) = (u32::MAX, 0_usize, [0; 4]);
+    for byte in pieces.into_iter().flatten() {
+        let place = found.checked_sub(CHECKSUM).and_then(|at| field.get_mut(at));
+        let byte = match place {
+            Some(place) => {
+                *place = *byte;
+                0
+            }
+            None => *byte,
+        };
+        let [low, ..] = crc.to_le_bytes();
+        crc = OF_A_BYTE[usize::from(low ^ byte)] ^ crc >> 8;
+        found += 1;
+    }
+    found == len && (!crc).to_le_bytes() == field
+}
+
 /// Updates a checksum field after one of the 16-bit words it covers changed from `old` to `new`,
 /// with `behind` bytes of the packet following that word.
 ///
@@ -55,7 +90,7 @@ pub fn update(field: [u8; 4], old: u16, new: u16, behind: usize) -> [u8; 4] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -66,12 +101,34 @@ mod tests {
             .fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| times_x(crc)))
     }
 
+    /// The checksum of a packet that has zeros where it stands.
+    pub(crate) fn of(packet: &[u8]) -> [u8; 4] {
+        plain(packet).to_le_bytes()
+    }
+
     #[test]
     fn the_check_value_of_crc32c() {
         assert_eq!(plain(b"123456789"), 0xe306_9283);
     }
 
     proptest! {
+        #[test]
+        fn a_checksum_is_right_however_the_packet_is_cut(
+            mut bytes in prop::collection::vec(any::<u8>(), 12..100),
+            cut: prop::sample::Index,
+            (at, bit) in (any::<prop::sample::Index>(), 0..8u32),
+        ) {
+            bytes[CHECKSUM..LEN].fill(0);
+            let field = of(&bytes);
+            bytes[CHECKSUM..LEN].copy_from_slice(&field);
+            let (one, other) = bytes.split_at(cut.index(bytes.len()));
+            prop_assert!(is_right(bytes.len(), [one, other]));
+            prop_assert!(!is_right(bytes.len() + 1, [one, other]));
+            let place = at.index(bytes.len());
+            bytes[place] ^= 1 << bit;
+            prop_assert!(!is_right(bytes.len(), [&*bytes]));
+        }
+
         #[test]
         fn an_update_is_a_new_sum(mut bytes in prop::collection::vec(any::<u8>(), 12..200), at in 0usize..2, new: u16) {
             bytes[CHECKSUM..LEN].fill(0);

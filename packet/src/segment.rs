@@ -66,24 +66,43 @@ pub fn mark_partial(packet: &mut Packet, headers: Headers, memory: &Memory) {
     };
     let (head, l3, l4) = (packet.head(memory), usize::from(headers.l3), usize::from(headers.l4));
     let Some(field) = head.get(l4 + offset..l4 + offset + 2) else { return };
-    let Some(sum) = pseudo_sum(head, headers.network, proto, l3, l4) else { return };
+    let Some(sum) = carried(head, headers.network, l3, l4)
+        .and_then(|len| pseudo_sum(head, headers.network, proto, l3, len))
+    else {
+        return;
+    };
     if sum.partial().to_be_bytes() == *field {
         packet.checksum = Checksum::Partial { start: headers.l4, offset: short(offset) };
     }
 }
 
-/// The sum of the pseudo-header of the packet whose transport header is at `l4`.
-fn pseudo_sum(head: &[u8], network: Network, proto: u8, l3: usize, l4: usize) -> Option<Sum> {
+/// How many bytes IP carries, by its header at `l3`, from `l4` on.
+pub(crate) fn carried(head: &[u8], network: Network, l3: usize, l4: usize) -> Option<usize> {
+    let ip = head.get(l3..)?;
+    let end = match network {
+        Network::Ipv4 => l3 + Ipv4::split(ip).ok()?.0.total_len(),
+        Network::Ipv6 => l3 + ipv6::LEN + Ipv6::split(ip).ok()?.0.payload_len(),
+        Network::None | Network::Arp => return None,
+    };
+    end.checked_sub(l4)
+}
+
+/// The sum of the pseudo-header of a packet that carries `len` bytes of this protocol.
+pub(crate) fn pseudo_sum(
+    head: &[u8],
+    network: Network,
+    proto: u8,
+    l3: usize,
+    len: usize,
+) -> Option<Sum> {
     let ip = head.get(l3..)?;
     match network {
         Network::Ipv4 => {
             let (ip, _) = Ipv4::split(ip).ok()?;
-            let len = (l3 + ip.total_len()).checked_sub(l4)?;
             Some(Sum::pseudo_v4(ip.src(), ip.dst(), proto, len))
         }
         Network::Ipv6 => {
             let (ip, _) = Ipv6::split(ip).ok()?;
-            let len = (l3 + ipv6::LEN + ip.payload_len()).checked_sub(l4)?;
             Some(Sum::pseudo_v6(ip.src(), ip.dst(), proto, len))
         }
         Network::None | Network::Arp => None,
@@ -230,7 +249,10 @@ impl Plan {
             Transport::Udp => (udp::PROTO, udp::CHECKSUM),
             _ => (tcp::PROTO, tcp::CHECKSUM),
         };
-        let sum = pseudo_sum(head, self.headers.network, proto, l3, l4).unwrap_or_default();
+        let network = self.headers.network;
+        let sum = carried(head, network, l3, l4)
+            .and_then(|len| pseudo_sum(head, network, proto, l3, len))
+            .unwrap_or_default();
         put(head, l4 + offset, sum.partial());
         Checksum::Partial { start: self.headers.l4, offset: short(offset) }
     }
@@ -245,20 +267,20 @@ fn short(len: usize) -> u16 {
 }
 
 /// The payload of a packet, taken piece by piece across its frames.
-struct Payload<'a> {
+pub(crate) struct Payload<'a> {
     chunks: Chain<'a>,
     rest: &'a [u8],
 }
 
 impl<'a> Payload<'a> {
-    fn behind(header: usize, packet: &'a Packet, memory: &'a Memory) -> Self {
+    pub(crate) fn behind(header: usize, packet: &'a Packet, memory: &'a Memory) -> Self {
         let mut chunks = packet.chunks(memory);
         let rest = chunks.next().and_then(|head| head.get(header..)).unwrap_or_default();
         Self { chunks, rest }
     }
 
     /// At most `most` bytes, as many as lie together; `None` at the end.
-    fn take(&mut self, most: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, most: usize) -> Option<&'a [u8]> {
         while self.rest.is_empty() {
             self.rest = self.chunks.next()?;
         }
@@ -469,7 +491,8 @@ mod tests {
             mark_partial(&mut packet, headers, &memory);
             assert_eq!(packet.checksum, Checksum::Unknown);
             let (l3, l4) = (usize::from(headers.l3), usize::from(headers.l4));
-            let sum = pseudo_sum(&whole, headers.network, tcp::PROTO, l3, l4).unwrap();
+            let len = whole.len() - l4;
+            let sum = pseudo_sum(&whole, headers.network, tcp::PROTO, l3, len).unwrap();
             put(packet.head_mut(&memory), l4 + tcp::CHECKSUM, sum.partial());
             mark_partial(&mut packet, headers, &memory);
             assert_eq!(packet.checksum, Checksum::Partial { start: headers.l4, offset: 16 });

@@ -3,7 +3,7 @@
 use api::{DropReason, Nat};
 use conntrack::{Awaited, Connections, Content, Message, Notes, Tuple};
 use flowtable::Connect;
-use packet::{Headers, Key, Memory, Millis, Packet};
+use packet::{Headers, Key, Memory, Millis, Packet, verify};
 
 use crate::nat::translate;
 use crate::tracking::{notes, refusal, tuple_of};
@@ -51,11 +51,18 @@ impl<'a> Asked<'a> {
         Some(self.connections.await_new(&tuple_of(key, self.zone)?, self.nat))
     }
 
-    /// Looks at what was fetched when it was awaited, if it is translated, and fetches what is needed then.
+    /// Whether what is awaited is translated.
     #[inline]
-    pub(crate) fn look_ahead(&self, awaited: &mut Option<Awaited>) {
+    pub(crate) fn is_translated(&self) -> bool {
+        self.nat.is_some_and(|nat| nat.range().is_some())
+    }
+
+    /// Looks at what was fetched when it was awaited, and fetches what is needed then; dice are rolled for
+    /// `before` others first.
+    #[inline]
+    pub(crate) fn look_ahead(&self, awaited: &mut Option<Awaited>, before: usize) {
         if let (Some(nat), Some(awaited)) = (self.nat, awaited) {
-            self.connections.await_other(awaited, nat);
+            self.connections.await_other(awaited, nat, before);
         }
     }
 
@@ -69,6 +76,9 @@ impl<'a> Asked<'a> {
         (packet, memory): (&mut Packet, &Memory),
         now: Millis,
     ) -> Result<(), NotOpened> {
+        if !verify(packet, headers, memory) {
+            return Err(NotOpened::Other);
+        }
         let (bytes, len) = (packet.head(memory), packet.len());
         if let Some(awaited) = awaited
             && let Some(content) = &Content::read_ported(headers, bytes, len)

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use api::DropReason;
 use conntrack::{DatagramId, Fragments, Gathered, Lost, Message, Tuple};
 use flowtable::{AsideId, Connect};
-use packet::{FramePool, Key, Packet, Part, PortId, Whole, ethernet};
+use packet::{
+    FramePool, Headers, Key, Memory, Packet, Part, PortId, Transport, Whole, ethernet, parse,
+    verify,
+};
 
 use crate::account::Account;
 use crate::act::{Exit as _, Verdict};
@@ -126,6 +129,9 @@ impl Passes<'_> {
         let bytes = head.head(self.memory);
         let start = Part::read(headers, bytes).ok_or(DropReason::FragmentBad)?.at;
         let said = (start, len as usize);
+        let packets = waited.iter().map(|(_, waiting)| &waiting.packet).chain([&*last]);
+        let is_right = is_right(headers, bytes, said, packets, self.memory);
+        let said = Some(said).filter(|_| is_right);
         let (findings, key, now) = (&mut self.findings, &self.scratch.key, self.millis);
         let to =
             self.tracker.connect_datagram(findings, connect, (key, headers, bytes), said, now)?;
@@ -182,6 +188,32 @@ impl Passes<'_> {
             }
         }
     }
+}
+
+/// Whether the checksum of a datagram is right that lies in these packets, all of its parts. `headers` and
+/// `head` are those of the first part; `said` is where what it says begins there, and how long that is.
+/// That of SCTP is not looked at.
+fn is_right<'a>(
+    headers: Headers,
+    head: &[u8],
+    (start, len): (usize, usize),
+    packets: impl Iterator<Item = &'a Packet>,
+    memory: &'a Memory,
+) -> bool {
+    let l4 = usize::from(headers.l4);
+    let Some(len) = (start + len).checked_sub(l4) else { return false };
+    let pieces = packets.flat_map(|packet| {
+        let head = packet.head(memory);
+        let headers = parse(head, packet.len(), &mut Key::default());
+        let part = headers.ok().and_then(|headers| Part::read(headers, head));
+        // What lies in front of the transport header is not covered.
+        let carried = part.map_or(0..0, |Part { bytes, at, .. }| {
+            let begins = if bytes.start == 0 { l4 } else { at };
+            begins..(at + bytes.len()).max(begins)
+        });
+        verify::pieces(packet, carried, memory)
+    });
+    headers.transport == Transport::Sctp || verify::is_right(headers, head, len, pieces)
 }
 
 /// What tells the parts of a fragment's datagram from others.

@@ -5,7 +5,7 @@ use bytemuck::Zeroable;
 use conntrack::{Connections, Standing};
 use flowtable::{Cache, MegaflowId, Serial};
 use packet::memory::prefetch;
-use packet::{Headers, Key, Memory, Millis, Packet};
+use packet::{Headers, Key, Memory, Millis, Packet, verify};
 
 use crate::dump::TiedTo;
 use crate::trail::Trail;
@@ -111,17 +111,19 @@ impl Ties {
         self.translation.apply(packet, headers, memory);
     }
 
-    /// Has the connections take a packet, all or none; answers whether they have.
+    /// Has the connections take a packet, all or none; answers whether they have. None takes one whose
+    /// checksum is wrong.
     #[inline(never)]
     fn have_taken(
         &self,
         connections: &Connections,
-        packet: &Packet,
+        packet: &mut Packet,
         headers: Headers,
         memory: &Memory,
         now: Millis,
     ) -> bool {
-        connections.take(self.standings(), headers, packet.head(memory), packet.len(), now)
+        verify(packet, headers, memory)
+            && connections.take(self.standings(), headers, packet.head(memory), packet.len(), now)
     }
 
     /// For whoever asks what a session of packets with this key is tied to.

@@ -11,7 +11,7 @@ use conntrack::{
     Seen, Standing, Tuple, Tuples, Verdict,
 };
 use flowtable::{Connect, Tracked};
-use packet::{Headers, Key, Memory, Millis, Packet, Seed, Span, Whole};
+use packet::{Headers, Key, Memory, Millis, Packet, Seed, Span, Whole, verify};
 
 use crate::nat::translate;
 use crate::payload::rewrite;
@@ -122,8 +122,10 @@ impl Tracker {
         (key, headers): (&Key, Headers),
         now: Millis,
     ) -> Result<Turn, DropReason> {
+        let is_right = verify(packet, headers, memory);
         let (bytes, len) = (packet.head(memory), packet.len());
-        let Ok(message) = Message::read(key, headers, bytes, len, connect.zone) else {
+        let read = Message::read(key, headers, bytes, len, connect.zone);
+        let Some(message) = read.ok().filter(|_| is_right) else {
             *findings = Findings::again(invalid(connect.zone));
             return Ok(Turn::default());
         };
@@ -137,17 +139,18 @@ impl Tracker {
     }
 
     /// The same of a datagram that was cut into fragments, of which this is the first with its key and
-    /// headers; `said` is where what it says begins there, and how long that is in all. Answers with
-    /// what it says, and what its tuple is to become.
+    /// headers; `said` is where what it says begins there, and how long that is in all, unless its
+    /// checksum is wrong. Answers with what it says, and what its tuple is to become.
     pub(crate) fn connect_datagram(
         &self,
         findings: &mut Findings,
         connect: &Connect,
         (key, headers, bytes): (&Key, Headers, &[u8]),
-        said: (usize, usize),
+        said: Option<(usize, usize)>,
         now: Millis,
     ) -> Result<Option<(Message, Tuple)>, DropReason> {
-        let Ok(message) = Message::read_fragmented(key, headers, bytes, said, connect.zone) else {
+        let read = |said| Message::read_fragmented(key, headers, bytes, said, connect.zone).ok();
+        let Some(message) = said.and_then(read) else {
             *findings = Findings::again(invalid(connect.zone));
             return Ok(None);
         };
