@@ -27,7 +27,8 @@ pub(crate) struct Connection {
     stage: AtomicU32,
     /// When it goes, if it is silent until then: milliseconds, wrapping.
     deadline: AtomicU32,
-    /// Of SCTP two of its words are used for that.
+    /// Of SCTP two of its words are used for that; of other protocols one, for when it began:
+    /// milliseconds, wrapping.
     tcp: SharedTcp,
     /// What is [`Known`] of other protocols' than TCP, whether it has to do with other connections, and
     /// the number of its policy.
@@ -40,8 +41,6 @@ pub(crate) struct Connection {
     /// While this place is free, the next one that is; while its connection has gone, the one that went
     /// before it.
     pub(crate) next: AtomicU32,
-    /// When it began: milliseconds, wrapping.
-    began: AtomicU32,
     /// When it was taken away: a [`Moment`].
     gone_at: AtomicU64,
     label: [AtomicU64; 2],
@@ -131,13 +130,12 @@ impl Connection {
             Opened::Syn(words) => self.tcp.begin(words),
             Opened::Midstream(tcp) => self.tcp.begin(&Words::of(tcp, Known::default())),
             Opened::Sctp(sctp) => self.tcp.as_sctp().begin(sctp),
-            Opened::Other => self.tcp.clear(),
+            Opened::Other => self.tcp.begin_other(now),
         }
         let watched = if kin.alg.is_some() { WATCHED } else { 0 };
         let announced = if kin.master.is_some() { ANNOUNCED } else { 0 };
         let known = watched | announced | u32::from(policy) << POLICY;
         self.known.store(known, Ordering::Relaxed);
-        self.began.store(now, Ordering::Relaxed);
         self.mark.store(mark, Ordering::Relaxed);
         for (half, shift) in self.label.iter().zip([64, 0]) {
             half.store(low_half(label >> shift), Ordering::Relaxed);
@@ -253,11 +251,11 @@ impl Connection {
         fate
     }
 
-    /// Whether it has gone on for so long that it is no mere question and its answer.
+    /// Whether one of UDP has gone on for so long that it is no mere question and its answer.
     fn has_lasted(&self, now: u32) -> bool {
         /// That of the Linux kernel.
         const LONG: u32 = 2000;
-        let age = now.wrapping_sub(self.began.load(Ordering::Relaxed));
+        let age = now.wrapping_sub(self.tcp.began());
         // The clocks of two threads may differ a little.
         age > LONG && age < u32::MAX / 2
     }

@@ -44,9 +44,16 @@ impl SharedTcp {
         self.short.store(words.short, Ordering::Release);
     }
 
-    /// There is none.
-    pub(crate) fn clear(&self) {
+    /// There is none, but one of another protocol, which begins at this time.
+    pub(crate) fn begin_other(&self, now: u32) {
+        self.last.store(now.into(), Ordering::Relaxed);
         self.short.store(0, Ordering::Release);
+    }
+
+    /// When the one of another protocol began, that is neither TCP nor SCTP.
+    pub(crate) fn began(&self) -> u32 {
+        let [_, began] = split(self.last.load(Ordering::Relaxed));
+        began
     }
 
     /// Whether there is one.
