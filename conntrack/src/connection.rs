@@ -7,7 +7,6 @@ use api::CtTimeout;
 
 use crate::Direction;
 use crate::bundle::Bundle;
-use crate::grace::Moment;
 use crate::kin::Kin;
 use crate::message::Content;
 use crate::opened::{Opened, State, first_timeout};
@@ -38,11 +37,6 @@ pub(crate) struct Connection {
     mark: AtomicU32,
     /// Even, or odd while the label is being written.
     label_version: AtomicU32,
-    /// While this place is free, the next one that is; while its connection has gone, the one that went
-    /// before it.
-    pub(crate) next: AtomicU32,
-    /// When it was taken away: a [`Moment`].
-    gone_at: AtomicU64,
     label: [AtomicU64; 2],
 }
 
@@ -99,20 +93,11 @@ impl Connection {
         self.stage.compare_exchange(word, gone, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// Makes this place, whose connection was taken away, free for another use if that was before this
-    /// moment; answers whether it was. Only for who frees places.
-    pub(crate) fn free(&self, over: Moment) -> bool {
-        let is_over = Moment(self.gone_at.load(Ordering::Acquire)) < over;
-        if is_over {
-            let word = self.stage.load(Ordering::Relaxed);
-            self.stage.store((word & !STAGE).wrapping_add(STAGE + 1), Ordering::Release);
-        }
-        is_over
-    }
-
-    /// Notes when it was taken away.
-    pub(crate) fn gone(&self, at: Moment) {
-        self.gone_at.store(at.0, Ordering::Release);
+    /// Makes this place, whose connection was taken away, free for another use. Only for who frees
+    /// places.
+    pub(crate) fn free(&self) {
+        let word = self.stage.load(Ordering::Relaxed);
+        self.stage.store((word & !STAGE).wrapping_add(STAGE + 1), Ordering::Release);
     }
 
     /// Writes what is known when a connection begins. Only for who has taken the place.

@@ -22,6 +22,7 @@ mod hear;
 mod host;
 mod index;
 mod kin;
+mod link;
 mod message;
 mod nat;
 mod news;

@@ -15,6 +15,7 @@ use crate::gone::Gone;
 use crate::grace::Grace;
 use crate::index::{Entry, Full, Index};
 use crate::kin::{Kin, Relations};
+use crate::link::Link;
 use crate::message::Content;
 use crate::news::{Change, Newsroom};
 use crate::opened::Opened;
@@ -88,6 +89,8 @@ pub(crate) struct Table {
     most: u32,
     /// IPv4's places come first, then as many of IPv6: what has never been touched takes no memory.
     connections: Box<[Connection]>,
+    /// Of the same places.
+    links: Box<[Link]>,
     places: [Places; 2],
     gone: Gone,
     /// Both tuples of each connection, by family: two words each of IPv4, five of IPv6.
@@ -117,6 +120,7 @@ impl Table {
             index: Index::new(2 * room),
             most,
             connections: zeroed(2 * room),
+            links: zeroed(2 * room),
             places: [(); 2].map(|()| Places::new(most)),
             gone: Gone::new(),
             tuples: FAMILIES.map(|is_ipv4| zeroed(2 * words(is_ipv4) * room)),
@@ -360,13 +364,13 @@ impl Table {
         const FREED: u32 = 32;
         if self.population.enter() {
             let places = &self.places[usize::from(is_ipv4)];
-            let next = |n| self.connection(self.nth(is_ipv4, n)).next.load(Ordering::Relaxed);
+            let next = |n| self.link(self.nth(is_ipv4, n)).next();
             let again = places.take(next).or_else(|| {
                 self.free(FREED);
                 places.take(next)
             });
             // What was never in use takes memory.
-            let taken = again.or_else(|| Some((places.take_fresh()?, None)));
+            let taken = again.or_else(|| Some((self.take_fresh(is_ipv4)?, None)));
             if let Some((n, next)) = taken {
                 if let Some(next) = next {
                     self.prefetch_use(self.nth(is_ipv4, next), is_ipv4);
@@ -378,11 +382,18 @@ impl Table {
         None
     }
 
+    /// Takes a place of a family that was never in use.
+    fn take_fresh(&self, is_ipv4: bool) -> Option<u32> {
+        let n = self.places[usize::from(is_ipv4)].take_fresh()?;
+        // Now: a connection that goes takes no memory.
+        self.link(self.nth(is_ipv4, n)).take_memory();
+        Some(n)
+    }
+
     /// Gives back a place that nobody can see any more, or that never was a connection.
     fn give(&self, place: u32) {
         let (is_ipv4, n) = (place < self.most, place % self.most);
-        let set_next = |next| self.connection(place).next.store(next, Ordering::Relaxed);
-        self.places[usize::from(is_ipv4)].give(n, set_next);
+        self.places[usize::from(is_ipv4)].give(n, |next| self.link(place).set_next(next));
     }
 
     /// The `n`th place of a family.
@@ -408,8 +419,9 @@ impl Table {
             self.index.remove(tuple.hash(self.seed), Entry { place: id.place, direction });
         }
         self.zones.leave(original.zone(), connection.policy());
-        connection.gone(self.grace.stamp());
-        self.gone.add(id.place, |before| connection.next.store(before, Ordering::Relaxed));
+        let link = self.link(id.place);
+        link.gone(self.grace.stamp());
+        self.gone.add(id.place, |before| link.set_next(before));
         self.population.leave();
         true
     }
@@ -453,13 +465,14 @@ impl Table {
             return;
         }
         let over = self.grace.over();
-        let next = |place| self.connection(place).next.load(Ordering::Relaxed);
+        let next = |place| self.link(place).next();
         self.gone.free(most, next, |place| {
-            let is_free = self.connection(place).free(over);
-            if is_free {
+            let is_over = self.link(place).has_gone_before(over);
+            if is_over {
+                self.connection(place).free();
                 self.give(place);
             }
-            is_free
+            is_over
         });
     }
 
@@ -492,6 +505,10 @@ impl Table {
 
     pub(crate) fn connection(&self, place: u32) -> &Connection {
         &self.connections[place as usize]
+    }
+
+    fn link(&self, place: u32) -> &Link {
+        &self.links[place as usize]
     }
 
     /// The words of a tuple of this family.
@@ -530,7 +547,8 @@ impl Table {
     /// Bytes in use: connections, their tuples, and what leads to them.
     pub(crate) fn bytes(&self) -> usize {
         let of = |is_ipv4| {
-            let each = size_of::<Connection>() + 2 * words(is_ipv4) * size_of::<u64>();
+            let each =
+                size_of::<Connection>() + size_of::<Link>() + 2 * words(is_ipv4) * size_of::<u64>();
             self.places[usize::from(is_ipv4)].used() as usize * each
         };
         of(true) + of(false) + self.index.bytes() + self.relations.bytes()
@@ -540,6 +558,7 @@ impl Table {
     fn prefetch_use(&self, place: u32, is_ipv4: bool) {
         if let Some(connection) = self.connections.get(place as usize) {
             packet::memory::prefetch_whole(connection);
+            packet::memory::prefetch(self.link(place));
             let entry = Entry { place, direction: Direction::Original };
             packet::memory::prefetch(&self.place_of(entry, is_ipv4)[0]);
         }
