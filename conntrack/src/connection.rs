@@ -14,10 +14,11 @@ use crate::policies::{Policies, Policy};
 use crate::quick::Ack;
 use crate::settings::Settings;
 use crate::shared_tcp::{Judged, SharedTcp, Words};
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU32, Ordering};
 use crate::tcp::{Fate, Known};
 
-/// A connection. The first line is what every packet needs.
+/// A connection: what every packet needs, in one line. What few packets need lies apart, at the same
+/// place: its [marks](crate::marks) and its [link](crate::link).
 #[cfg_attr(not(loom), derive(Zeroable))]
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
@@ -29,16 +30,15 @@ pub(crate) struct Connection {
     /// Of SCTP two of its words are used for that; of other protocols one, for when it began:
     /// milliseconds, wrapping.
     tcp: SharedTcp,
-    /// What is [`Known`] of other protocols' than TCP, whether it has to do with other connections, and
-    /// the number of its policy.
+    /// What is [`Known`] of other protocols' than TCP, whether it has to do with other connections,
+    /// whether it may have a mark or a label, and the number of its policy.
     known: AtomicU32,
     /// How often what was noted about it has changed.
     version: AtomicU32,
-    mark: AtomicU32,
-    /// Even, or odd while the label is being written.
-    label_version: AtomicU32,
-    label: [AtomicU64; 2],
 }
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Connection>() == 64);
 
 /// What is at a place.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -103,14 +103,7 @@ impl Connection {
     /// Writes what is known when a connection begins. Only for who has taken the place.
     #[expect(clippy::inline_always, reason = "what it is given is at hand where it is called")]
     #[inline(always)]
-    pub(crate) fn begin(
-        &self,
-        opened: &Opened,
-        kin: &Kin,
-        (mark, label): (u32, u128),
-        policy: u8,
-        now: u32,
-    ) {
+    pub(crate) fn begin(&self, opened: &Opened, kin: &Kin, is_marked: bool, policy: u8, now: u32) {
         match opened {
             Opened::Syn(words) => self.tcp.begin(words),
             Opened::Midstream(tcp) => self.tcp.begin(&Words::of(tcp, Known::default())),
@@ -119,12 +112,9 @@ impl Connection {
         }
         let watched = if kin.alg.is_some() { WATCHED } else { 0 };
         let announced = if kin.master.is_some() { ANNOUNCED } else { 0 };
-        let known = watched | announced | u32::from(policy) << POLICY;
+        let marked = if is_marked { MARKED } else { 0 };
+        let known = watched | announced | marked | u32::from(policy) << POLICY;
         self.known.store(known, Ordering::Relaxed);
-        self.mark.store(mark, Ordering::Relaxed);
-        for (half, shift) in self.label.iter().zip([64, 0]) {
-            half.store(low_half(label >> shift), Ordering::Relaxed);
-        }
         // Nobody else writes it yet.
         let version = self.version.load(Ordering::Relaxed).wrapping_add(1);
         self.version.store(version, Ordering::Release);
@@ -157,6 +147,18 @@ impl Connection {
     #[inline]
     pub(crate) fn is_announced(&self) -> bool {
         self.known.load(Ordering::Relaxed) & ANNOUNCED != 0
+    }
+
+    /// Whether it may have a mark or a label. Of a place that was taken: whether its last connection may.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.known.load(Ordering::Relaxed) & MARKED != 0
+    }
+
+    /// From now on it may.
+    pub(crate) fn set_marked(&self) {
+        if !self.is_marked() {
+            self.known.fetch_or(MARKED, Ordering::Relaxed);
+        }
     }
 
     /// Its state, if its protocol has some.
@@ -308,7 +310,7 @@ impl Connection {
     }
 
     /// Tells those who have read what was noted about it that it has changed.
-    fn renew_version(&self) {
+    pub(crate) fn renew_version(&self) {
         self.version.fetch_add(1, Ordering::Release);
     }
 
@@ -328,49 +330,6 @@ impl Connection {
         // Half of all is far more than a connection has.
         (left.wrapping_sub(1) < u32::MAX / 2).then_some(left)
     }
-
-    pub(crate) fn mark(&self) -> u32 {
-        self.mark.load(Ordering::Relaxed)
-    }
-
-    /// Writes bits of the mark.
-    pub(crate) fn set_mark(&self, value: u32, bits: u32) {
-        let set = |mark| Some(mark & !bits | value & bits);
-        // It always succeeds.
-        let _ = self.mark.fetch_update(Ordering::AcqRel, Ordering::Acquire, set);
-        self.renew_version();
-    }
-
-    /// The label, as some thread has written it.
-    pub(crate) fn label(&self) -> u128 {
-        loop {
-            let version = self.label_version.load(Ordering::Acquire);
-            let [high, low] = self.label.each_ref().map(|half| half.load(Ordering::Acquire));
-            if version.is_multiple_of(2) && self.label_version.load(Ordering::Acquire) == version {
-                return u128::from(high) << 64 | u128::from(low);
-            }
-            std::hint::spin_loop();
-        }
-    }
-
-    /// Writes bits of the label.
-    pub(crate) fn set_label(&self, value: u128, bits: u128) {
-        let claim = |version: u32| version.is_multiple_of(2).then(|| version.wrapping_add(1));
-        let version = loop {
-            let claimed =
-                self.label_version.fetch_update(Ordering::AcqRel, Ordering::Acquire, claim);
-            match claimed {
-                Ok(version) => break version,
-                Err(_) => std::hint::spin_loop(),
-            }
-        };
-        for (half, shift) in self.label.iter().zip([64, 0]) {
-            let [value, bits] = [value, bits].map(|wide| low_half(wide >> shift));
-            half.store(half.load(Ordering::Relaxed) & !bits | value & bits, Ordering::Release);
-        }
-        self.label_version.store(version.wrapping_add(2), Ordering::Release);
-        self.renew_version();
-    }
 }
 
 /// What is known of a connection other than TCP's, as bits.
@@ -379,9 +338,7 @@ const ASSURED: u32 = 2;
 /// What it has to do with other connections.
 const WATCHED: u32 = 4;
 const ANNOUNCED: u32 = 8;
+/// It may have a mark or a label.
+const MARKED: u32 = 16;
 /// Where the number of its policy lies beside them.
 const POLICY: u32 = 8;
-#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
-const fn low_half(wide: u128) -> u64 {
-    wide as u64
-}

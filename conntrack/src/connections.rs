@@ -411,15 +411,19 @@ impl Connections {
 
     /// Writes notes to a connection, if it is still there.
     pub fn note(&self, id: ConnectionId, notes: &Notes, now: Millis) {
-        let Some(connection) = self.table.get(id) else { return };
+        if !self.has(id) {
+            return;
+        }
+        let place = id.place();
         let ((mark, mark_bits), (label, label_bits)) = (notes.mark, notes.label);
-        let has_other_mark = (connection.mark() ^ mark) & mark_bits != 0;
-        let has_other_label = label_bits != 0 && (connection.label() ^ label) & label_bits != 0;
+        let has_other_mark = (self.table.mark(place) ^ mark) & mark_bits != 0;
+        let has_other_label =
+            label_bits != 0 && (self.table.label(place) ^ label) & label_bits != 0;
         if has_other_mark {
-            connection.set_mark(mark, mark_bits);
+            self.table.set_mark(place, mark, mark_bits);
         }
         if has_other_label {
-            connection.set_label(label, label_bits);
+            self.table.set_label(place, label, label_bits);
         }
         if has_other_mark || has_other_label {
             self.tell(Change::Changed, id, wrapped(now));
@@ -442,7 +446,7 @@ impl Connections {
         let (tuples, connection) = (self.table.tuples(id)?, self.table.get(id)?);
         // First: if they change meanwhile, that shows.
         let version = connection.version();
-        let (mark, label) = (connection.mark(), connection.label());
+        let (mark, label) = (self.table.mark(id.place()), self.table.label(id.place()));
         let master =
             connection.is_announced().then(|| self.table.relations().kin(id.place()).master);
         Some(Seen { tuples, mark, label, version, master: master.flatten() })

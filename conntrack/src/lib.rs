@@ -23,6 +23,7 @@ mod host;
 mod index;
 mod kin;
 mod link;
+mod marks;
 mod message;
 mod nat;
 mod news;

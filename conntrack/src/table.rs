@@ -16,6 +16,7 @@ use crate::grace::Grace;
 use crate::index::{Entry, Full, Index};
 use crate::kin::{Kin, Relations};
 use crate::link::Link;
+use crate::marks::AllMarks;
 use crate::message::Content;
 use crate::news::{Change, Newsroom};
 use crate::opened::Opened;
@@ -91,6 +92,8 @@ pub(crate) struct Table {
     connections: Box<[Connection]>,
     /// Of the same places.
     links: Box<[Link]>,
+    /// The same.
+    pub(crate) marks: AllMarks,
     places: [Places; 2],
     gone: Gone,
     /// Both tuples of each connection, by family: two words each of IPv4, five of IPv6.
@@ -121,6 +124,7 @@ impl Table {
             most,
             connections: zeroed(2 * room),
             links: zeroed(2 * room),
+            marks: AllMarks::new(2 * room),
             places: [(); 2].map(|()| Places::new(most)),
             gone: Gone::new(),
             tuples: FAMILIES.map(|is_ipv4| zeroed(2 * words(is_ipv4) * room)),
@@ -242,7 +246,8 @@ impl Table {
         }
         let place = self.take(original.tuple.is_ipv4()).ok_or(NotMade::Full)?;
         let connection = self.connection(place);
-        connection.begin(opened, kin, (*mark, *label), policy, *now);
+        let is_marked = self.begin_marks(place, *mark, *label);
+        connection.begin(opened, kin, is_marked, policy, *now);
         let policy = self.zones.policies().get(policy);
         connection.prolong(opened.timeout(content, policy), *now);
         if kin.is_any() {
@@ -547,8 +552,10 @@ impl Table {
     /// Bytes in use: connections, their tuples, and what leads to them.
     pub(crate) fn bytes(&self) -> usize {
         let of = |is_ipv4| {
-            let each =
-                size_of::<Connection>() + size_of::<Link>() + 2 * words(is_ipv4) * size_of::<u64>();
+            let each = size_of::<Connection>()
+                + size_of::<Link>()
+                + self.marks.bytes_each()
+                + 2 * words(is_ipv4) * size_of::<u64>();
             self.places[usize::from(is_ipv4)].used() as usize * each
         };
         of(true) + of(false) + self.index.bytes() + self.relations.bytes()
@@ -557,7 +564,7 @@ impl Table {
     /// Fetches what a connection is written to.
     fn prefetch_use(&self, place: u32, is_ipv4: bool) {
         if let Some(connection) = self.connections.get(place as usize) {
-            packet::memory::prefetch_whole(connection);
+            packet::memory::prefetch(connection);
             packet::memory::prefetch(self.link(place));
             let entry = Entry { place, direction: Direction::Original };
             packet::memory::prefetch(&self.place_of(entry, is_ipv4)[0]);

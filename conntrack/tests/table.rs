@@ -8,8 +8,8 @@ use std::thread;
 
 use api::CtTimeout;
 use conntrack::{
-    Connections, Content, Direction, Ends, Judgement, Message, NotMade, Notes, Timeouts, Tuple,
-    Verdict,
+    ConnectionId, Connections, Content, Direction, Ends, Judgement, Message, NotMade, Notes,
+    Timeouts, Tuple, Verdict,
 };
 use packet::{Millis, Seed, udp};
 use proptest::prelude::*;
@@ -287,4 +287,56 @@ fn threads_never_make_two_connections_of_one() {
     (1..1000).for_each(|later| connections.sweep(64, Millis(now.0 + later)));
     let commit = |n| connections.commit(&datagram(n, 200, n < 32), None, &Notes::default(), now);
     assert_eq!((0..=100).take_while(|n| commit(*n).is_ok()).count(), 64);
+}
+
+/// What is noted about a connection, as those see it who dump it and as its packets do.
+fn noted(connections: &Connections, id: ConnectionId, now: Millis) -> [(u32, u128); 2] {
+    let (described, seen) = (connections.describe(id, now).unwrap(), connections.seen(id).unwrap());
+    [(described.mark, described.label), (seen.mark, seen.label)]
+}
+
+#[test]
+fn what_was_noted_about_one_is_not_the_next_ones_at_its_place() {
+    let connections = Connections::new(1, 0, Seed(7));
+    let (mark, label) = (u32::MAX, u128::MAX);
+    let [none, all] = [(0, 0), (mark, label)];
+    let bytes = connections.bytes();
+    let made = |n: u8, notes: &Notes| {
+        let id = connections.commit(&datagram(n, 9, false), None, notes, Millis(0)).unwrap();
+        (id, noted(&connections, id, Millis(0)))
+    };
+    let goes = |id| {
+        assert!(connections.remove(id));
+        connections.sweep(1, Millis(0));
+    };
+    let both = Notes { mark: (mark, mark), label: (label, label), alg: None };
+
+    let (id, found) = made(0, &Notes::default());
+    assert_eq!(found, [none; 2]);
+    let unnoted = connections.bytes() - bytes;
+    // What is so already is not written.
+    connections.note(id, &Notes { mark: (0, mark), label: (0, label), alg: None }, Millis(0));
+    assert_eq!(
+        (noted(&connections, id, Millis(0)), connections.bytes() - bytes),
+        ([none; 2], unnoted)
+    );
+    connections.note(id, &both, Millis(0));
+    assert_eq!(noted(&connections, id, Millis(0)), [all; 2]);
+    assert!(connections.bytes() - bytes > unnoted);
+    goes(id);
+
+    let (id, found) = made(1, &Notes::default());
+    assert_eq!(found, [none; 2]);
+    // The rest of both is as if nothing had ever been there.
+    connections.note(id, &Notes { mark: (5, 0xff), ..Notes::default() }, Millis(0));
+    assert_eq!(noted(&connections, id, Millis(0)), [(5, 0); 2]);
+    goes(id);
+
+    let (id, found) = made(2, &both);
+    assert_eq!(found, [all; 2]);
+    goes(id);
+    let (id, found) = made(3, &Notes { label: (6, 0xff), ..Notes::default() });
+    assert_eq!(found, [(0, 6); 2]);
+    goes(id);
+    assert_eq!(made(4, &Notes::default()).1, [none; 2]);
 }

@@ -121,3 +121,54 @@ fn a_place_was_free_while_a_member_began() {
         sweeps.join().unwrap();
     });
 }
+
+/// One whose place was that of another, about which both were noted.
+fn of_a_place_that_was_noted(table: &Table) -> ConnectionId {
+    let before = insert(table, tuple(1, 9), tuple(9, 1)).unwrap();
+    table.set_mark(before.place(), u32::MAX, u32::MAX);
+    table.set_label(before.place(), u128::MAX, u128::MAX);
+    assert!(table.remove(before));
+    table.free(1);
+    let id = insert(table, tuple(2, 9), tuple(9, 2)).unwrap();
+    assert_eq!((id.place(), table.mark(id.place()), table.label(id.place())), (0, 0, 0));
+    id
+}
+
+#[test]
+fn of_two_that_note_something_at_once_both_have() {
+    bounded(4, || {
+        let table = Arc::new(Table::new(1, 0, Seed(7)));
+        let id = of_a_place_that_was_noted(&table);
+        let version = table.get(id).unwrap().version();
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || {
+            other.set_mark(0, 0x0f, 0x0f);
+            other.set_label(0, 1 << 64 | 2, 3 << 64 | 3);
+        });
+        table.set_label(0, 4 << 64 | 8, 12 << 64 | 12);
+        table.set_mark(0, 0xf0, 0xf0);
+        thread.join().unwrap();
+        assert_eq!((table.mark(0), table.label(0)), (0xff, 5 << 64 | 10));
+        assert_eq!(table.get(id).unwrap().version(), version + 4);
+    });
+}
+
+#[test]
+fn who_has_seen_the_last_version_has_seen_what_was_noted() {
+    loom::model(|| {
+        let table = Arc::new(Table::new(1, 0, Seed(7)));
+        let id = of_a_place_that_was_noted(&table);
+        let other = Arc::clone(&table);
+        let thread = thread::spawn(move || {
+            other.set_mark(0, 7, 7);
+            other.set_label(0, 9 << 64 | 9, 9 << 64 | 9);
+        });
+        let version = table.get(id).unwrap().version();
+        let (mark, label) = (table.mark(0), table.label(0));
+        thread.join().unwrap();
+        assert!([0, 7].contains(&mark) && [0, 9 << 64 | 9].contains(&label));
+        if table.get(id).unwrap().version() == version {
+            assert_eq!((mark, label), (7, 9 << 64 | 9));
+        }
+    });
+}
