@@ -549,7 +549,7 @@ impl Table {
         (words[0] != 0).then(|| Tuple::from_words(words))
     }
 
-    /// Bytes in use: connections, their tuples, and what leads to them.
+    /// Bytes in use: connections, their tuples, and what leads to them; of marks, the most that it can be.
     pub(crate) fn bytes(&self) -> usize {
         let of = |is_ipv4| {
             let each = size_of::<Connection>()
