@@ -6,7 +6,8 @@
 //! | this one, `pair/before.rs` | packets of connections that are established, up to a million |
 //! | `pair/fresh.rs` | new connections |
 //! | [`workers`] | two workers against one |
-//! | [`lives`] | the memory of a connection, and what it costs others when a million go |
+//! | [`lives`] | the memory of a connection |
+//! | [`expiry`] | what it costs others when a million go |
 //! | [`flood`] | SYNs into a full table, and what they leave to others |
 
 use anyhow::{Error, Result};
@@ -22,6 +23,7 @@ use crate::harness::progress::Progress;
 use crate::harness::row::{Goal, Row};
 use crate::harness::{Findings, Plan, machine};
 
+pub mod expiry;
 pub mod flood;
 pub mod lives;
 pub mod workers;
@@ -31,7 +33,7 @@ const COUNTS: [u32; 4] = [1, 100, 3000, 10_000];
 /// The least share of packets that are to meet a session.
 const SHARE: f64 = 0.99;
 /// What is measured by switches of their own.
-const PARTS: [Part; 3] = [workers::PART, lives::PART, flood::PART];
+const PARTS: [Part; 4] = [workers::PART, lives::PART, expiry::PART, flood::PART];
 /// The seconds that all rows may take if they must be quick. On an idle machine they take six minutes
 /// at most; on a slow one OVS takes minutes more to fill its caches.
 const QUICK: u64 = 600;

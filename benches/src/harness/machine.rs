@@ -73,3 +73,10 @@ pub fn leave(cpu: usize) -> Result<()> {
     }
     sched_setaffinity(None::<Pid>, &others).context("leaving a processor")
 }
+
+/// From here on this thread is on `cpu` alone.
+pub fn enter(cpu: usize) -> Result<()> {
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    sched_setaffinity(None::<Pid>, &only).context("entering a processor")
+}
