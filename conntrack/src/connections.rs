@@ -496,7 +496,7 @@ impl Connections {
         if count > 0 {
             let is_over = |connection: &Connection| is_crowded && !connection.known().assured;
             let gone = self.table.sweep(count, now, is_over);
-            self.tally.expired.fetch_add(gone.into(), Ordering::Relaxed);
+            self.tally.expired.fetch_add(gone as u64, Ordering::Relaxed);
         }
     }
 

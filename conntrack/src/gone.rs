@@ -24,11 +24,13 @@ impl Gone {
         Self { newest, next, is_busy: AtomicU32::new(0) }
     }
 
-    /// Adds a place. `set_next` notes which one has come before it.
-    pub(crate) fn add(&self, place: u32, set_next: impl Fn(u32)) {
+    /// Adds places. `set_next` notes which one has come before another.
+    pub(crate) fn add(&self, places: &[u32], set_next: impl Fn(u32, u32)) {
+        let (Some(first), Some(last)) = (places.first(), places.last()) else { return };
+        places.windows(2).for_each(|pair| set_next(pair[1], pair[0]));
         let add = |newest| {
-            set_next(newest);
-            Some(place)
+            set_next(*first, newest);
+            Some(*last)
         };
         // It always succeeds.
         let _ = self.newest.fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
@@ -81,9 +83,8 @@ mod tests {
     #[test]
     fn none_is_freed_twice_and_none_is_lost() {
         let (gone, links) = (Gone::new(), RefCell::new([NONE; 5]));
-        let add = |place: u32| {
-            gone.add(place, |before| links.borrow_mut()[place as usize] = before);
-        };
+        let set_next = |place: u32, before| links.borrow_mut()[place as usize] = before;
+        let add = |places: &[u32]| gone.add(places, set_next);
         let free = |most, is_over: &dyn Fn(u32) -> bool| {
             let mut freed = Vec::new();
             gone.free(
@@ -96,11 +97,13 @@ mod tests {
             );
             freed
         };
-        (0..3).for_each(add);
+        add(&[0]);
+        add(&[]);
+        add(&[1, 2]);
         let none: [u32; 0] = [];
         assert_eq!(free(9, &|_| false), none);
         assert_eq!(free(2, &|_| true), [2, 1]);
-        (3..5).for_each(add);
+        add(&[3, 4]);
         assert_eq!(free(9, &|place| place < 4), [0], "those that have come since come then");
         assert_eq!(free(9, &|_| true), [4, 3]);
         assert_eq!(free(9, &|_| true), none);
@@ -121,8 +124,8 @@ mod model {
     }
 
     impl Places {
-        fn add(&self, place: u32) {
-            self.gone.add(place, |before| {
+        fn add(&self, places: &[u32]) {
+            self.gone.add(places, |place, before| {
                 self.links[place as usize].store(before, Ordering::Relaxed);
             });
         }
@@ -146,11 +149,11 @@ mod model {
                 links: Default::default(),
                 freed: Default::default(),
             });
-            places.add(0);
+            places.add(&[0]);
             let threads = [1, 2].map(|place| {
                 let places = Arc::clone(&places);
                 thread::spawn(move || {
-                    places.add(place);
+                    places.add(&[place]);
                     places.free();
                 })
             });

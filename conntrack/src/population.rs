@@ -45,9 +45,9 @@ impl Population {
         self.come.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// One goes.
-    pub(crate) fn leave(&self) {
-        self.gone.fetch_add(1, Ordering::Release);
+    /// So many go.
+    pub(crate) fn leave(&self, count: u64) {
+        self.gone.fetch_add(count, Ordering::Release);
     }
 }
 
@@ -60,7 +60,7 @@ mod tests {
         let population = Population::new(2);
         assert_eq!([(); 3].map(|()| population.enter()), [true, true, false]);
         assert_eq!((population.len(), population.come()), (2, 2));
-        population.leave();
+        population.leave(1);
         assert!(population.enter());
         assert_eq!((population.len(), population.come()), (2, 3));
         population.withdraw();

@@ -18,7 +18,7 @@ use crate::kin::{Kin, Relations};
 use crate::link::Link;
 use crate::marks::AllMarks;
 use crate::message::Content;
-use crate::news::{Change, Newsroom};
+use crate::news::Newsroom;
 use crate::opened::Opened;
 use crate::places::Places;
 use crate::population::Population;
@@ -82,6 +82,8 @@ pub(crate) struct Beginning<'a> {
     pub(crate) now: u32,
     pub(crate) kin: Kin,
 }
+
+mod departure;
 
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -406,31 +408,6 @@ impl Table {
         if is_ipv4 { n } else { self.most + n }
     }
 
-    /// Takes a connection away; answers whether this thread did.
-    pub(crate) fn remove(&self, id: ConnectionId) -> bool {
-        let connection = self.connection(id.place);
-        let Some(tuples) = self.tuples(id) else { return false };
-        let Tuples { original, reply } = tuples;
-        let has_kin = connection.is_watched() || connection.is_announced();
-        if !connection.end(id.is_use) {
-            return false;
-        }
-        // Nobody takes the place before it is said to be gone.
-        self.newsroom.tell(Change::Gone, || Some(self.describe(id.place, tuples, has_kin)));
-        if has_kin {
-            self.relations.forget(id);
-        }
-        for (tuple, direction) in [(original, Direction::Original), (reply, Direction::Reply)] {
-            self.index.remove(tuple.hash(self.seed), Entry { place: id.place, direction });
-        }
-        self.zones.leave(original.zone(), connection.policy());
-        let link = self.link(id.place);
-        link.gone(self.grace.stamp());
-        self.gone.add(id.place, |before| link.set_next(before));
-        self.population.leave();
-        true
-    }
-
     /// Both tuples of a connection, if it lives.
     pub(crate) fn tuples(&self, id: ConnectionId) -> Option<Tuples> {
         let read = |direction| self.read_tuple(Entry { place: id.place, direction });
@@ -479,33 +456,6 @@ impl Table {
             }
             is_over
         });
-    }
-
-    /// Looks at the next `count` places, whether what is there has had its time. Answers how many
-    /// connections have gone.
-    pub(crate) fn sweep(
-        &self,
-        count: u32,
-        now: u32,
-        mut is_over: impl FnMut(&Connection) -> bool,
-    ) -> u32 {
-        let [v6, v4] = self.places.each_ref().map(Places::used);
-        if v4 + v6 == 0 {
-            return 0;
-        }
-        let start = self.hand.fetch_add(count, Ordering::Relaxed);
-        let mut gone = 0;
-        for n in (0..count.min(v4 + v6)).map(|n| start.wrapping_add(n) % (v4 + v6)) {
-            let (is_ipv4, n) = if n < v4 { (true, n) } else { (false, n - v4) };
-            let place = self.nth(is_ipv4, n);
-            let connection = self.connection(place);
-            if let Some(is_use) = connection.in_use()
-                && (connection.left(now).is_none() || is_over(connection))
-            {
-                gone += u32::from(self.remove(ConnectionId { place, is_use }));
-            }
-        }
-        gone
     }
 
     pub(crate) fn connection(&self, place: u32) -> &Connection {
