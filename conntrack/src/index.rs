@@ -77,6 +77,13 @@ impl Bucket {
         })
     }
 
+    /// Whether a word is there.
+    #[inline]
+    fn has(&self, word: u64) -> bool {
+        // Nothing branches here, so that what is behind it begins before the bucket is there.
+        self.0.iter().fold(false, |has, place| has | (place.load(Ordering::Relaxed) == word))
+    }
+
     /// Takes a word away; answers whether it was there.
     fn remove(&self, word: u64) -> bool {
         self.0.iter().any(|place| {
@@ -226,6 +233,23 @@ impl Index {
         let [first, _] = self.places(hash);
         packet::memory::prefetch(&self.buckets[first]);
         packet::memory::prefetch(self.away(first));
+    }
+
+    /// Fetches the bucket where an entry of this hash mostly is.
+    #[inline]
+    pub(crate) fn prefetch_bucket(&self, hash: u64) {
+        let [first, _] = self.places(hash);
+        packet::memory::prefetch(&self.buckets[first]);
+    }
+
+    /// Fetches what taking away an entry needs besides that is there, if it is in its second bucket.
+    #[inline]
+    pub(crate) fn prefetch_away(&self, hash: u64, entry: Entry) {
+        let [first, second] = self.places(hash);
+        if !self.buckets[first].has(written(hash, entry)) {
+            packet::memory::prefetch(&self.buckets[second]);
+            packet::memory::prefetch(self.away(first));
+        }
     }
 
     /// What counts the entries whose first bucket this is, and others', that are in their second one.

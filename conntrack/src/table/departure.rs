@@ -21,6 +21,15 @@ struct Leaver {
     reply: Hashed,
 }
 
+impl Leaver {
+    /// Both entries that lead to it, with their hashes.
+    fn entries(&self) -> [(u64, Entry); 2] {
+        let &Self { id: ConnectionId { place, .. }, original, reply } = self;
+        [(original, Direction::Original), (reply, Direction::Reply)]
+            .map(|(hashed, direction)| (hashed.hash, Entry { place, direction }))
+    }
+}
+
 impl Table {
     /// Takes a connection away; answers whether this thread did.
     pub(crate) fn remove(&self, id: ConnectionId) -> bool {
@@ -54,10 +63,14 @@ impl Table {
             connection.left(now).is_none() || is_over(connection)
         };
         let (mut gone, count) = (0, count.min(used));
+        let fetch = |first: u32| {
+            (first..count.min(first + TOGETHER)).for_each(|n| self.prefetch_place(place(n)));
+        };
+        fetch(0);
         for first in (0..count).step_by(TOGETHER as usize) {
             let next = count.min(first + TOGETHER);
-            (next..count.min(next + TOGETHER)).for_each(|n| self.prefetch_place(place(n)));
-            gone += self.sweep_together((first..next).map(place), is_over);
+            fetch(next);
+            gone += self.sweep_together((first..next).map(place), &is_over);
         }
         gone
     }
@@ -79,13 +92,8 @@ impl Table {
             return 0;
         }
         let mut leavers = [None; TOGETHER as usize];
-        let each = ids.iter().map(|id| {
-            self.leaver(*id).inspect(|leaver| {
-                self.prefetch(&leaver.original);
-                self.prefetch(&leaver.reply);
-            })
-        });
-        let leavers = fill(&mut leavers, each);
+        let leavers = fill(&mut leavers, ids.iter().map(|id| self.leaver(*id)));
+        self.fetch_entries(leavers);
         let mut gone = [0; TOGETHER as usize];
         let ended = leavers.iter().flatten().filter(|leaver| {
             // A packet of it may have come meanwhile.
@@ -96,6 +104,15 @@ impl Table {
         gone.len()
     }
 
+    /// Fetches what leads to connections.
+    fn fetch_entries(&self, leavers: &[Option<Leaver>]) {
+        let entries = || leavers.iter().flatten().flat_map(Leaver::entries);
+        // Nothing else is done between: a fetch is not over before its page is found, and only what is
+        // near behind it begins meanwhile.
+        entries().for_each(|(hash, _)| self.index.prefetch_bucket(hash));
+        entries().for_each(|(hash, entry)| self.index.prefetch_away(hash, entry));
+    }
+
     /// A connection that is to go, if it lives.
     fn leaver(&self, id: ConnectionId) -> Option<Leaver> {
         let Tuples { original, reply } = self.tuples(id)?;
@@ -103,7 +120,8 @@ impl Table {
     }
 
     /// Ends a connection, which is to be laid aside then; answers whether this thread did.
-    fn end(&self, &Leaver { id, original, reply }: &Leaver) -> bool {
+    fn end(&self, leaver: &Leaver) -> bool {
+        let &Leaver { id, original, reply } = leaver;
         let connection = self.connection(id.place);
         let has_kin = connection.is_watched() || connection.is_announced();
         if !connection.end(id.is_use) {
@@ -117,8 +135,8 @@ impl Table {
         if has_kin {
             self.relations.forget(id);
         }
-        for (hashed, direction) in [(original, Direction::Original), (reply, Direction::Reply)] {
-            self.index.remove(hashed.hash, Entry { place: id.place, direction });
+        for (hash, entry) in leaver.entries() {
+            self.index.remove(hash, entry);
         }
         self.zones.leave(original.tuple.zone(), connection.policy());
         true
