@@ -169,6 +169,24 @@ fn a_full_table_takes_no_more_until_some_have_gone() {
     assert!((10..20).all(|n| commit(n, 120_000).is_ok()));
 }
 
+/// Beginning at each place, those of both families in one go.
+#[test]
+fn a_sweep_that_passes_the_last_place_goes_on_at_the_first() {
+    for passed in [1, 2000, 5000, 9900] {
+        let connections = Connections::new(100, 0, Seed(7));
+        for (n, is_ipv6) in (0..37).map(|n| (n, false)).chain((0..41).map(|n| (n, true))) {
+            let message = datagram(n, 200, is_ipv6);
+            connections.commit(&message, None, &Notes::default(), Millis(0)).unwrap();
+        }
+        connections.sweep(100, Millis(passed));
+        assert_eq!((connections.len(), connections.stats().expired), (78, 0));
+        // One goes by itself.
+        assert!(connections.remove(connections.iter().next().unwrap()));
+        connections.sweep(100, Millis(40_000));
+        assert_eq!((connections.len(), connections.stats().expired), (0, 77), "{passed}");
+    }
+}
+
 #[test]
 fn under_pressure_those_go_first_that_nobody_has_answered() {
     let connections = Connections::new(100, 0, Seed(7));

@@ -70,7 +70,7 @@ impl Table {
         for first in (0..count).step_by(TOGETHER as usize) {
             let next = count.min(first + TOGETHER);
             fetch(next);
-            gone += self.sweep_together((first..next).map(place), &is_over);
+            gone += self.sweep_together((first..next).map(place), is_over);
         }
         gone
     }
