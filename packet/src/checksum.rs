@@ -36,7 +36,7 @@ impl Sum {
 
     /// Adds `bytes`, which go on where the last ones ended.
     ///
-    /// Cost: about an eighth of a cycle a byte.
+    /// Cost: two additions for eight bytes.
     #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Self {
         // RFC 1071 §2 (B): sum in the machine's order, swap once at the end; RFC 1071 §2 (A): an
@@ -59,18 +59,45 @@ impl Sum {
     }
 }
 
-/// The sum of words in the machine's order, not folded; what is missing of the last one is zero.
+/// The sum of words in the machine's order, not folded to the end: what is missing of the last one is zero.
 #[inline]
 pub(crate) fn sum_of(bytes: &[u8]) -> u64 {
-    let (words, tail) = bytes.as_chunks::<4>();
-    let last = match *tail {
-        [a] => [a, 0, 0, 0],
-        [a, b] => [a, b, 0, 0],
-        [a, b, c] => [a, b, c, 0],
-        _ => [0; 4],
+    // Carries go round: the size of words makes no difference (RFC 1071 §2 (C)).
+    let (pairs, rest) = bytes.as_chunks::<16>();
+    let (mut even, mut odd) = (0, 0);
+    for pair in pairs {
+        let [a, b, c, d, e, f, g, h, others @ ..] = *pair;
+        even = add(even, u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
+        odd = add(odd, u64::from_ne_bytes(others));
+    }
+    let (mut sum, mut rest) = (add(even, odd), rest);
+    if let Some((word, behind)) = rest.split_first_chunk() {
+        (sum, rest) = (add(sum, u64::from_ne_bytes(*word)), behind);
+    }
+    sum = fold_in_half(sum);
+    if let Some((word, behind)) = rest.split_first_chunk() {
+        (sum, rest) = (sum + u64::from(u32::from_ne_bytes(*word)), behind);
+    }
+    sum += match *rest {
+        [a] => u64::from(u16::from_ne_bytes([a, 0])),
+        [a, b] => u64::from(u16::from_ne_bytes([a, b])),
+        [a, b, c] => u64::from(u32::from_ne_bytes([a, b, c, 0])),
+        _ => 0,
     };
-    let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
-    sum + u64::from(u32::from_ne_bytes(last))
+    sum
+}
+
+/// Both halves of a sum, together.
+#[inline]
+pub(crate) const fn fold_in_half(sum: u64) -> u64 {
+    (sum >> 32) + (sum & 0xffff_ffff)
+}
+
+/// Adds words whose carry goes round.
+#[inline]
+const fn add(one: u64, other: u64) -> u64 {
+    let (sum, carries) = one.overflowing_add(other);
+    sum.wrapping_add(carries as u64)
 }
 
 /// Folds a sum into sixteen bits, carries going round.

@@ -189,6 +189,9 @@ fn transport(key: &Key, proto: u8, icmp: u8, len: usize, pseudo: impl Fn(usize) 
             sum => sum,
         };
         put(&mut bytes, at, sum);
+    } else {
+        let sum = sctp::checksum(&bytes);
+        bytes[sctp::CHECKSUM..sctp::LEN].copy_from_slice(&sum);
     }
     bytes
 }

@@ -56,9 +56,20 @@ const OF_A_BYTE: [u32; 256] = {
     table
 };
 
-/// Whether the checksum of a packet of `len` bytes is right that lies in `pieces`: that of all of it, with
-/// zeros where it stands (RFC 9260 §6.8).
+/// Whether the checksum of a packet of `len` bytes is right that lies in `pieces`.
 pub(crate) fn is_right<'a>(len: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> bool {
+    let (right, written, found) = read(pieces);
+    found == len && right == written
+}
+
+/// The checksum that a packet should have. Cost: a step a byte.
+pub fn checksum(packet: &[u8]) -> [u8; 4] {
+    read([packet]).0
+}
+
+/// The checksum that a packet should have, that of all of it with zeros where it stands (RFC 9260 §6.8);
+/// what stands there; and how long the packet is.
+fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> ([u8; 4], [u8; 4], usize) {
     let (mut crc, mut found, mut field) = (u32::MAX, 0_usize, [0; 4]);
     for byte in pieces.into_iter().flatten() {
         let place = found.checked_sub(CHECKSUM).and_then(|at| field.get_mut(at));
@@ -73,7 +84,7 @@ pub(crate) fn is_right<'a>(len: usize, pieces: impl IntoIterator<Item = &'a [u8]
         crc = OF_A_BYTE[usize::from(low ^ byte)] ^ crc >> 8;
         found += 1;
     }
-    found == len && (!crc).to_le_bytes() == field
+    ((!crc).to_le_bytes(), field, found)
 }
 
 /// Updates a checksum field after one of the 16-bit words it covers changed from `old` to `new`,
@@ -90,7 +101,7 @@ pub fn update(field: [u8; 4], old: u16, new: u16, behind: usize) -> [u8; 4] {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -99,11 +110,6 @@ pub(crate) mod tests {
         !bytes
             .iter()
             .fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| times_x(crc)))
-    }
-
-    /// The checksum of a packet that has zeros where it stands.
-    pub(crate) fn of(packet: &[u8]) -> [u8; 4] {
-        plain(packet).to_le_bytes()
     }
 
     #[test]
@@ -119,7 +125,8 @@ pub(crate) mod tests {
             (at, bit) in (any::<prop::sample::Index>(), 0..8u32),
         ) {
             bytes[CHECKSUM..LEN].fill(0);
-            let field = of(&bytes);
+            let field = plain(&bytes).to_le_bytes();
+            prop_assert_eq!(checksum(&bytes), field);
             bytes[CHECKSUM..LEN].copy_from_slice(&field);
             let (one, other) = bytes.split_at(cut.index(bytes.len()));
             prop_assert!(is_right(bytes.len(), [one, other]));

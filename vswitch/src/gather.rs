@@ -197,21 +197,22 @@ fn is_right<'a>(
     headers: Headers,
     head: &[u8],
     (start, len): (usize, usize),
-    packets: impl Iterator<Item = &'a Packet>,
+    packets: impl Iterator<Item = &'a Packet> + Clone,
     memory: &'a Memory,
 ) -> bool {
     let l4 = usize::from(headers.l4);
     let Some(len) = (start + len).checked_sub(l4) else { return false };
-    let pieces = packets.flat_map(|packet| {
+    let parts = packets.filter_map(|packet| {
         let head = packet.head(memory);
-        let headers = parse(head, packet.len(), &mut Key::default());
-        let part = headers.ok().and_then(|headers| Part::read(headers, head));
+        let headers = parse(head, packet.len(), &mut Key::default()).ok()?;
+        Some((packet, Part::read(headers, head)?))
+    });
+    // Only the end may be of an odd length: it comes last.
+    let ends = |is_last| parts.clone().filter(move |(_, part)| part.is_last == is_last);
+    let pieces = ends(false).chain(ends(true)).flat_map(|(packet, Part { bytes, at, .. })| {
         // What lies in front of the transport header is not covered.
-        let carried = part.map_or(0..0, |Part { bytes, at, .. }| {
-            let begins = if bytes.start == 0 { l4 } else { at };
-            begins..(at + bytes.len()).max(begins)
-        });
-        verify::pieces(packet, carried, memory)
+        let begins = if bytes.start == 0 { l4 } else { at };
+        verify::pieces(packet, begins..(at + bytes.len()).max(begins), memory)
     });
     headers.transport == Transport::Sctp || verify::is_right(headers, head, len, pieces)
 }

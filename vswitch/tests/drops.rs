@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Action, DropReason, NoNames, OutPort, QueueSettings};
-use common::{BRIDGE, Bench, CONNECTIONS, Nothing, Options};
+use common::{BRIDGE, Bench, CONNECTIONS, Nothing, Options, checksums};
 use flowtable::{Frozen, Tracked, VlanMode};
 use hw::{Refusal, RxQueue, TxQueue, Wake};
 use packet::{
@@ -346,6 +346,7 @@ fn segment(
     bytes[42..46].copy_from_slice(&ack.to_be_bytes());
     bytes[48..50].fill(0xff);
     bytes[54..].copy_from_slice(text.as_bytes());
+    checksums::make(&mut bytes);
     bytes
 }
 

@@ -9,6 +9,7 @@
     reason = "what a test's helpers cannot do fails the test"
 )]
 
+pub(crate) mod checksums;
 mod outcome;
 mod tracker;
 

@@ -1,5 +1,6 @@
 //! Connections for the interpreter: one at a time, and every field spelled out.
 
+use super::checksums;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -169,7 +170,7 @@ impl Tracker for Plain {
         let (now, mut key) = (millis(now), Key::ZERO);
         let headers = parse(bytes, bytes.len(), &mut key).unwrap();
         let message = Message::read(&key, headers, bytes, bytes.len(), connect.zone);
-        let Ok(message) = message else {
+        let Some(message) = message.ok().filter(|_| checksums::are_right(bytes)) else {
             // It is asked again, and nothing is known of it again.
             let tracked = invalid(connect.zone);
             let (judged, translation) = (u64::MAX, Vec::new());

@@ -29,7 +29,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 use stage::Stage;
-use talk::{Say, USUAL};
+use talk::{Odd, Say, USUAL};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -67,9 +67,10 @@ fn any_say() -> impl Strategy<Value = Say> {
             1 => 1..5u8,
             1 => 61..67u8,
         ],
+        prop_oneof![15 => Just(None), 1 => Just(Some(Odd::Sum))],
     );
     (flags, far(), far(), select(vec![0, 1000, 60_000]), 0..40u16, rest).prop_map(
-        |(flags, seq, ack, window, len, (tos, ttl))| Say {
+        |(flags, seq, ack, window, len, (tos, ttl, odd))| Say {
             flags,
             seq,
             ack,
@@ -77,7 +78,7 @@ fn any_say() -> impl Strategy<Value = Say> {
             len,
             tos,
             ttl,
-            odd: None,
+            odd,
         },
     )
 }

@@ -1,5 +1,6 @@
 //! Two who talk across a switch.
 
+use crate::common::checksums;
 use packet::{Headers, Key, checksum, compose, ethernet, ipv4, ipv6, parse, tcp, udp};
 
 /// What one side says.
@@ -25,6 +26,8 @@ pub(crate) enum Odd {
     Options,
     /// There is less of it than it says.
     Cut,
+    /// Its checksum is wrong.
+    Sum,
 }
 
 pub(crate) const USUAL: Say =
@@ -105,7 +108,12 @@ impl Talk {
             Some(Odd::Cut) if self.is_tcp() => bytes[at + 12] = 0xf0,
             Some(Odd::Cut) => bytes[at + 4..at + 6].fill(0xff),
             Some(Odd::Options) => add_options(&mut bytes),
-            Some(Odd::Mac) | None => {}
+            Some(Odd::Mac | Odd::Sum) | None => {}
+        }
+        checksums::make(&mut bytes);
+        if say.odd == Some(Odd::Sum) {
+            // What it carries, or the last field of its header.
+            *bytes.last_mut().unwrap() ^= 1;
         }
         bytes
     }
