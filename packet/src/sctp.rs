@@ -43,17 +43,19 @@ fn x_to_the_bytes(mut bytes: usize) -> u32 {
 
 /// What a byte makes of a CRC whose lowest byte it has been added to.
 const OF_A_BYTE: [u32; 256] = {
-    let (mut table, mut n) = ([0; 256], 0);
-    while n < 256 {
+    let (mut table, mut n) = ([0; 256], 0_u8);
+    loop {
         let (mut crc, mut bit) = (n as u32, 0);
         while bit < 8 {
             crc = times_x(crc);
             bit += 1;
         }
-        table[n] = crc;
+        table[n as usize] = crc;
+        if n == u8::MAX {
+            break table;
+        }
         n += 1;
     }
-    table
 };
 
 /// Whether the checksum of a packet of `len` bytes is right that lies in `pieces`.
