@@ -21,6 +21,8 @@ pub(crate) type End = (IpAddr, u16);
 pub(crate) struct Hearsay {
     /// By what was said, by which protocol, and to whom: from where to where that was.
     heard: HashMap<(Ends, u8, bool), [End; 2]>,
+    /// By what came out, and by which protocol and to whom: who last said what came out so.
+    owners: HashMap<([End; 2], u8, bool), Ends>,
 }
 
 /// How far each conversation has come: the same for all switches.
@@ -48,10 +50,29 @@ impl Progress {
 impl Hearsay {
     /// Notes what has come out of what was said.
     pub(crate) fn hear(&mut self, event: &Event, packet: &[u8]) {
-        if let Some(ends) = ends_of(packet) {
-            let to_b = event.from == Sender::A;
-            self.heard.insert((event.ends, proto(event), to_b), ends);
+        if let Some(came) = ends_of(packet) {
+            let (proto, to_b) = (proto(event), event.from == Sender::A);
+            self.heard.insert((event.ends, proto, to_b), came);
+            self.owners.insert((came, proto, to_b), owner(event));
         }
+    }
+
+    /// Whether an event answers or quotes what has ended, and whose port another has been given since.
+    pub(crate) fn is_anothers(&self, event: &Event) -> bool {
+        match &event.what {
+            What::Error(error) => {
+                let quoted = &error.quoted;
+                self.has_another(quoted.from, quoted) || self.is_anothers(quoted)
+            }
+            _ => self.has_another(event.from.other(), event),
+        }
+    }
+
+    /// Whether what came out of what this side said comes out now of what another says.
+    fn has_another(&self, side: Sender, event: &Event) -> bool {
+        let came = self.heard_by(side.other(), event);
+        let last = came.and_then(|came| self.owners.get(&(came, proto(event), side == Sender::A)));
+        last.is_some_and(|last| *last != owner(event))
     }
 
     /// From where to where an event goes, as its sender says it.
@@ -146,6 +167,17 @@ fn nominal(event: &Event, side: Sender) -> End {
     let of_query = matches!(event.what, What::Query(_));
     let port = if of_query { event.ends.ports[0] } else { event.ends.port(side) };
     (event.ends.address(side, 0), port)
+}
+
+/// Who talks, by what can be seen of it in packets.
+fn owner(event: &Event) -> Ends {
+    let [port, other] = event.ends.ports;
+    let ports = match event.what {
+        What::Tcp(_) | What::Udp(_) | What::Sctp(_) => [port, other],
+        What::Query(_) => [port, 0],
+        What::Error(_) | What::Other(..) => [0; 2],
+    };
+    Ends { ports, ..event.ends }
 }
 
 fn proto(event: &Event) -> u8 {
