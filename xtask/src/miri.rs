@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::job::Job;
-use crate::report::Report;
+use crate::report::{Report, Step, Work};
 use crate::suite;
 use crate::tools;
 use crate::workspace::Workspace;
 
 /// Crates, the tests of each that miri can run (by parts of their names; none means all), and machines.
 /// What is not here has no `unsafe`, or nothing but system calls; of `flowtable`, which has none, it is
-/// what threads share.
+/// what threads share. What takes longest is first.
 const RUNS: &[(&str, &[&str], &str)] = &[
-    ("packet", &[], HERE),
-    ("packet", &[], BIG_ENDIAN),
-    ("flowtable", &["mac::", "paths::", "pending::", "ring::", "tokens::"], HERE),
     ("conntrack", &[], HERE),
+    ("packet", &[], HERE),
+    ("flowtable", &["mac::", "paths::", "pending::", "ring::", "tokens::"], HERE),
+    ("packet", &[], BIG_ENDIAN),
     ("hw", &["ring"], HERE),
 ];
 const HERE: &str = "";
@@ -54,25 +54,24 @@ pub(crate) fn run(
     if !tools::install_miri(report) {
         return Ok(());
     }
-    for (package, tests, machine) in RUNS {
-        let chosen = options.package.is_empty() || options.package == *package;
-        if chosen && workspace.package(package).is_some() {
-            one(workspace, package, tests, machine, &options.filter, report);
-        }
-    }
+    let chosen = RUNS.iter().filter(|(package, ..)| {
+        let is_chosen = options.package.is_empty() || options.package == *package;
+        is_chosen && workspace.package(package).is_some()
+    });
+    // The interpreter has one thread: what it runs leaves a processor to another one.
+    let works = chosen.map(|run| work(workspace, run, &options.filter));
+    report.steps(works.collect());
     Ok(())
 }
 
-fn one(
-    workspace: &Workspace,
-    package: &str,
-    tests: &[&str],
-    machine: &str,
-    filter: &str,
-    report: &mut Report,
-) {
+/// One crate's tests, and what their step is called.
+fn work<'a>(
+    workspace: &'a Workspace,
+    (package, tests, machine): &'a (&str, &[&str], &str),
+    filter: &'a str,
+) -> (String, Work<'a>) {
     let name = format!("miri {package} {machine}");
-    report.step(name.trim(), |step| {
+    let work = move |step: &mut Step| {
         let target = if machine.is_empty() { String::new() } else { format!("--target {machine}") };
         // Filters of a test program add up, so a person's replaces ours.
         let tests = if filter.is_empty() { tests.join(" ") } else { filter.to_owned() };
@@ -86,5 +85,6 @@ fn one(
             .limit(LIMIT);
         let again = format!("Again: PROPTEST_CASES={CASES} MIRIFLAGS={flags} {}", job.line());
         Ok(suite::verdict(job.run(step)?).advise(again))
-    });
+    };
+    (name.trim().to_owned(), Box::new(work))
 }

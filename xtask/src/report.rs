@@ -3,9 +3,12 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZero;
 use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
@@ -127,7 +130,29 @@ impl Report {
     ) -> bool {
         let step = Step::new(name, &self.logs);
         step.show("");
-        self.finish_step(step, work)
+        self.add(step.end(work))
+    }
+
+    /// Does several steps, as many at a time as there are processors, in this order. Each prints its line
+    /// when it has ended.
+    pub(crate) fn steps(&mut self, works: Vec<(String, Work<'_>)>) {
+        let count = available_parallelism().map_or(1, NonZero::get).min(works.len());
+        let (works, (ended, all_ended)) = (Mutex::new(works.into_iter()), mpsc::channel());
+        let next = || works.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let logs = self.logs.clone();
+        thread::scope(|scope| {
+            for ended in vec![ended; count] {
+                scope.spawn(|| {
+                    let ended = ended;
+                    while let Some((name, work)) = next() {
+                        let _ = ended.send(Step::new(&name, &logs).end(work));
+                    }
+                });
+            }
+            for ended in all_ended {
+                self.add(ended);
+            }
+        });
     }
 
     /// The same for a step that prints what it does.
@@ -137,27 +162,19 @@ impl Report {
         work: impl FnOnce(&mut Step) -> Result<Verdict, Error>,
     ) -> bool {
         let step = Step { on_terminal: false, ..Step::new(name, &self.logs) };
-        self.finish_step(step, work)
+        self.add(step.end(work))
     }
 
-    fn finish_step(
-        &mut self,
-        mut step: Step,
-        work: impl FnOnce(&mut Step) -> Result<Verdict, Error>,
-    ) -> bool {
-        let name = step.name.clone();
-        let verdict = work(&mut step)
-            .unwrap_or_else(|error| Verdict::failed("could not be done", error.to_string()));
-        let elapsed = step.elapsed();
-        step.clear_line();
-        self.durations.push((elapsed, name.clone()));
+    /// Adds up a step that has ended; answers whether nothing of it failed.
+    fn add(&mut self, Ended { name, elapsed, verdict }: Ended) -> bool {
         if verdict.tally != Tally::default() || !verdict.note.is_empty() {
-            self.add(&name, elapsed, &verdict);
+            self.print(&name, elapsed, &verdict);
         }
+        self.durations.push((elapsed, name));
         verdict.tally.failed == 0
     }
 
-    fn add(&mut self, name: &str, elapsed: Duration, verdict: &Verdict) {
+    fn print(&mut self, name: &str, elapsed: Duration, verdict: &Verdict) {
         let Verdict { tally, note, output, advice } = verdict;
         self.tally += *tally;
         let result = match *tally {
@@ -216,6 +233,16 @@ pub(crate) struct Step {
     on_terminal: bool,
 }
 
+/// What a step does.
+pub(crate) type Work<'a> = Box<dyn FnOnce(&mut Step) -> Result<Verdict, Error> + Send + 'a>;
+
+/// A step that has ended.
+struct Ended {
+    name: String,
+    elapsed: Duration,
+    verdict: Verdict,
+}
+
 impl Step {
     fn new(name: &str, logs: &Path) -> Self {
         let file: String =
@@ -223,6 +250,15 @@ impl Step {
         let (log, started) = (logs.join(file + ".log"), now());
         let on_terminal = io::stdout().is_terminal();
         Self { name: name.to_owned(), log, started, beaten: started, on_terminal }
+    }
+
+    /// Does it.
+    fn end(mut self, work: impl FnOnce(&mut Self) -> Result<Verdict, Error>) -> Ended {
+        let verdict = work(&mut self)
+            .unwrap_or_else(|error| Verdict::failed("could not be done", error.to_string()));
+        let elapsed = self.elapsed();
+        self.clear_line();
+        Ended { name: self.name, elapsed, verdict }
     }
 
     /// Opens the file in which the step's output is kept, at its end.
