@@ -11,11 +11,20 @@ fn tuple(src_port: u16, dst_port: u16) -> Tuple {
 }
 
 fn insert(table: &Table, original: Tuple, reply: Tuple) -> Result<ConnectionId, NotMade> {
+    insert_at(0, table, original, reply)
+}
+
+fn insert_at(
+    now: u32,
+    table: &Table,
+    original: Tuple,
+    reply: Tuple,
+) -> Result<ConnectionId, NotMade> {
     let (content, kin) = (Content::Udp, Kin::default());
     let opened = Opened::Other;
     let [original, reply] = [original, reply].map(|tuple| table.hashed(tuple));
     let (awaited, content, opened) = (&Awaited::of(original), &content, &opened);
-    let beginning = Beginning { awaited, content, opened, mark: 0, label: 0, now: 0, kin };
+    let beginning = Beginning { awaited, content, opened, mark: 0, label: 0, now, kin };
     table.insert(&beginning, Some(&reply), std::iter::empty).map(|(id, _)| id)
 }
 
@@ -170,5 +179,44 @@ fn who_has_seen_the_last_version_has_seen_what_was_noted() {
         if table.get(id).unwrap().version() == version {
             assert_eq!((mark, label), (7, 9 << 64 | 9));
         }
+    });
+}
+
+/// When all have had their time that began at zero.
+const OVER: u32 = 1 << 30;
+
+#[test]
+fn of_what_is_swept_and_flushed_at_once_each_goes_once() {
+    bounded(3, || {
+        let table = Arc::new(Table::new(2, 0, Seed(7)));
+        let ids = [1, 2].map(|port| insert(&table, tuple(port, 9), tuple(9, port)).unwrap());
+        let other = Arc::clone(&table);
+        let flushes = thread::spawn(move || ids.map(|id| usize::from(other.remove(id))));
+        let swept = table.sweep(2, OVER, |_| false);
+        let flushed: usize = flushes.join().unwrap().into_iter().sum();
+        assert_eq!((swept + flushed, table.len()), (2, 0));
+        assert!([1, 2].iter().all(|port| table.find(&tuple(*port, 9)).is_none()));
+        // Each place is free once.
+        table.free(2);
+        let made = [3, 4, 5].map(|port| insert(&table, tuple(port, 9), tuple(9, port)).is_ok());
+        assert_eq!(made, [true, true, false]);
+    });
+}
+
+#[test]
+fn a_sweep_spares_who_has_the_place_of_another_that_it_met() {
+    bounded(3, || {
+        let table = Arc::new(Table::new(1, 0, Seed(7)));
+        let id = insert(&table, tuple(1, 9), tuple(9, 1)).unwrap();
+        let other = Arc::clone(&table);
+        // The other way round loom 0.7 leaves the order out that matters.
+        let sweeps = thread::spawn(move || other.sweep(1, OVER, |_| false));
+        table.remove(id);
+        table.free(1);
+        let is_made = insert_at(OVER, &table, tuple(2, 9), tuple(9, 2)).is_ok();
+        sweeps.join().unwrap();
+        assert!(table.find(&tuple(1, 9)).is_none());
+        assert_eq!(table.find(&tuple(2, 9)).is_some(), is_made);
+        assert_eq!(table.len(), usize::from(is_made));
     });
 }
