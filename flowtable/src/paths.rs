@@ -483,7 +483,7 @@ mod tests {
     fn two_threads_agree_on_the_sum() {
         let (mut paths, reader) = paths(4, Seed(1));
         let steps = [Step::Rule(RuleId(7))];
-        let rounds = if cfg!(miri) { 50 } else { 20_000 };
+        let rounds = if cfg!(miri) { 20 } else { 20_000 };
         std::thread::scope(|scope| {
             let worker = scope.spawn(move || {
                 for _ in 0..rounds {
