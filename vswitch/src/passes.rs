@@ -355,6 +355,7 @@ pub(crate) const fn says_flow(reason: DropReason) -> bool {
             | DropReason::DecisionLimit
             | DropReason::ProgramLimit
             | DropReason::CtFull
+            | DropReason::CtZoneLimit
             | DropReason::FragmentBad
             | DropReason::FragmentOverlap
             | DropReason::FragmentTimeout
@@ -366,6 +367,8 @@ pub(crate) const fn says_flow(reason: DropReason) -> bool {
             | DropReason::CtRewrite
             | DropReason::VlanTags
             | DropReason::NoHeadroom
+            | DropReason::NoFrames
+            | DropReason::Closed
     )
 }
 

@@ -259,6 +259,7 @@ fn in_fragments(reason: DropReason, four: &[VlanMode]) -> Vec<(DropReason, u64)>
         for (place, word) in [(16, 20 + len), (18, id), (20, 0x2000 + at / 8)] {
             bytes[place..place + 2].copy_from_slice(&word.to_be_bytes());
         }
+        checksums::make(&mut bytes);
         bytes
     };
     let mut bench = Bench::new(four, Options::default());
@@ -503,6 +504,16 @@ fn each_reason_stands_on_its_page_with_its_sentence() {
         let row = format!("| `{reason}` | {} |", reason.sentence());
         assert!(page.contains(&row), "{row}");
     }
+}
+
+/// It was consumed: what is refused is nothing that flows say.
+#[test]
+fn what_is_refused_behind_a_copy_is_counted() {
+    let four = vec![VlanMode::Trunk(Vec::new()); 4];
+    let of = |port| bytes(&format!("udp,nw_src=10.0.0.1,nw_ttl=64,tp_src={port}"));
+    let rules = flows(&["limit 2", "ip,actions=output:3,ct(commit,zone=5),output:4"]);
+    let dropped = drops(&four, &rules, 1, None, plain(&[of(1), of(2), of(3)]));
+    assert_eq!(dropped, [(DropReason::CtZoneLimit, 1)]);
 }
 
 /// What becomes of a super-frame of `packets` that is cut for its output, if there are frames for so
