@@ -19,6 +19,7 @@ use crate::nat::translate;
 use crate::outputs::Outputs;
 use crate::passes::{Passes, says_flow};
 use crate::queue::Waiting;
+use crate::tracking::{Findings, invalid};
 use crate::worth::Worth;
 
 /// Fragments that one worker has waiting, at most.
@@ -64,6 +65,10 @@ impl Passes<'_> {
     ) -> Result<(), Verdict> {
         self.scratch.trail.lose();
         let headers = self.parse_anew(packet);
+        if !verify(packet, headers, self.memory) {
+            self.findings = Findings::again(invalid(connect.zone));
+            return Ok(());
+        }
         let bad = Verdict::Drop(DropReason::FragmentBad);
         let part = Part::read(headers, packet.head(self.memory)).ok_or(bad)?;
         let datagram =

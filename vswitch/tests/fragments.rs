@@ -314,6 +314,7 @@ fn many_parts_without_a_rest_keep_nobody_waiting() {
     for id in 0..2000u16 {
         let mut part = parts[0].clone();
         part[ethernet::LEN + ipv4::ID..][..2].copy_from_slice(&(1000 + id).to_be_bytes());
+        common::checksums::make(&mut part);
         bench.put(1, &part);
         bench.turn();
     }
@@ -329,12 +330,32 @@ fn many_parts_without_a_rest_keep_nobody_waiting() {
     bench.check();
 }
 
+/// Nobody looked at the header of a part.
+#[test]
+fn a_part_whose_header_is_wrong_is_invalid() {
+    let (mut bench, parts) = three();
+    bench.flow_mods(&["table=1,priority=40000,ip,ct_state=+inv,actions=in_port".parse().unwrap()]);
+    for n in 0..3 {
+        let mut wrong = parts.clone();
+        // The time to live: what else the datagram says is right.
+        wrong[n][ethernet::LEN + ipv4::TTL] ^= 1;
+        wrong.iter().for_each(|part| bench.put(1, part));
+        bench.turn();
+        let came: Vec<_> = bench.take().into_iter().collect();
+        assert_eq!(came, [(1, wrong[n].clone())]);
+        bench.wait(Duration::from_secs(31));
+        assert_eq!(bench.connections.len(), 0);
+    }
+    bench.check();
+}
+
 #[test]
 fn a_part_that_no_datagram_can_have_says_so() {
     let (mut bench, parts) = three();
     let mut part = parts[2].clone();
     // Beyond the longest datagram.
     part[ethernet::LEN + 6..][..2].copy_from_slice(&0x1fffu16.to_be_bytes());
+    common::checksums::make(&mut part);
     bench.put(1, &part);
     bench.turn();
     assert_eq!(bench.drops(), [(1, DropReason::FragmentBad, 1)]);
