@@ -47,7 +47,7 @@ pub use millis::Millis;
 pub use packet::{Chainer, Checksum, Kind, Packet, PortId, Segmentation};
 pub use pool::{Depot, FramePool};
 pub use seed::{Folding, Seed};
-pub use segment::mark_partial;
+pub use segment::{carried, mark_partial};
 pub use verify::verify;
 
 /// Fewer bytes than a header needs.

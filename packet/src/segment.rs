@@ -76,8 +76,8 @@ pub fn mark_partial(packet: &mut Packet, headers: Headers, memory: &Memory) {
     }
 }
 
-/// How many bytes IP carries, by its header at `l3`, from `l4` on.
-pub(crate) fn carried(head: &[u8], network: Network, l3: usize, l4: usize) -> Option<usize> {
+/// How many bytes IP carries, by its header at `l3`, from `l4` on; `None` if it is not IP.
+pub fn carried(head: &[u8], network: Network, l3: usize, l4: usize) -> Option<usize> {
     let ip = head.get(l3..)?;
     let end = match network {
         Network::Ipv4 => l3 + Ipv4::split(ip).ok()?.0.total_len(),

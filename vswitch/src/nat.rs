@@ -9,7 +9,7 @@ use flowtable::Op;
 use packet::checksum::update;
 use packet::ipv4::Ipv4;
 use packet::ipv6::Ipv6;
-use packet::{Fragment, Headers, Memory, Packet, icmp, ipv4, ipv6, sctp, tcp, udp};
+use packet::{Fragment, Headers, Memory, Packet, carried, icmp, ipv4, ipv6, sctp, tcp, udp};
 
 use crate::act::{write, write_covered};
 
@@ -140,8 +140,11 @@ fn translate_quoted(
     to: &Ends,
     memory: &Memory,
 ) -> Option<()> {
-    let bytes = packet.head(memory);
-    let start = usize::from(headers.l4) + icmp::LEN;
+    // Behind its end there may be anything.
+    let (head, l4) = (packet.head(memory), usize::from(headers.l4));
+    let end = l4 + carried(head, headers.network, headers.l3.into(), l4)?;
+    let bytes = &head[..end.min(head.len())];
+    let start = l4 + icmp::LEN;
     let quoted = bytes.get(start..)?;
     let mut edits = Edits { words: [(0, 0); 20], len: 0 };
     let transport = match (to.dst, to.src) {
@@ -325,9 +328,12 @@ mod tests {
             let outside = Ends { src: address(is_ipv4, OUTSIDE), src_port: 40_000, ..inside };
             // What answers the packet that the error is about, once it is translated.
             let to = Tuple::new(inside, 0).unwrap().reversed().unwrap();
-            let (came, expected) = (error(&outside, quoted), error(&inside, quoted));
-            let real = translated(&came, &to);
-            assert_eq!(real, expected, "{proto} of {quoted} bytes");
+            let (mut came, mut expected) = (error(&outside, quoted), error(&inside, quoted));
+            assert_eq!(translated(&came, &to), expected, "{proto} of {quoted} bytes");
+            // What lies behind its end was taken for more of what it quotes.
+            came.extend([0x5a; 14]);
+            expected.extend([0x5a; 14]);
+            assert_eq!(translated(&came, &to), expected, "{proto} of {quoted} bytes, padded");
         }
     }
 }
