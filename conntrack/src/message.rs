@@ -106,7 +106,9 @@ impl Message {
         zone: u16,
     ) -> Result<Self, Untracked> {
         let l4 = usize::from(headers.l4);
-        let transport = transport(headers, bytes, bytes.len()).and_then(|(bytes, _)| {
+        let transport = transport(headers, bytes, bytes.len()).and_then(|(bytes, own)| {
+            // Behind its end there may be anything.
+            let bytes = &bytes[..bytes.len().min(own)];
             // What lies between is not repeated, but counts.
             let len = (start + len).checked_sub(l4).ok_or(Untracked::Malformed)?;
             Ok((bytes, len))
@@ -288,5 +290,33 @@ mod tests {
             let is_there = !is_tcp && (l3, l4) == (14, 34) && bytes.len() >= 42;
             prop_assert_eq!(plain.is_some(), is_there && len.min(14 + usize::from(total)) >= 34);
         }
+    }
+
+    /// Its end was that of the frame: what lay behind was believed.
+    #[test]
+    fn of_a_first_fragment_what_lies_behind_its_end_is_not_read() {
+        const L4: usize = 34;
+        let key = Key::ZERO
+            .with(Key::HAS_NETWORK, 1u8)
+            .with(Key::ETH_TYPE, packet::ethernet::IPV4)
+            .with(Key::NW_PROTO, tcp::PROTO)
+            .with(Key::NW_SRC, 0x0a00_0001u32)
+            .with(Key::NW_DST, 0x0a00_0002u32)
+            .with(Key::TP_DST, 80u16);
+        let mut bytes = packet::compose(&key.with(Key::HAS_TRANSPORT, 1u8), L4 + 32);
+        // A SYN of eight words, of which six are here; behind it a window scale.
+        bytes[L4 + tcp::FLAGS..][..2].copy_from_slice(&[8 << 4, 2]);
+        bytes[L4 + 20..].copy_from_slice(&[1, 1, 1, 1, 3, 3, 7, 1, 1, 1, 1, 0]);
+        let headers = packet::parse(&bytes, bytes.len(), &mut Key::ZERO.clone()).unwrap();
+        let read = |bytes: &[u8]| {
+            Message::read_fragmented(&key, headers, bytes, (L4, 400), 0).map(|read| read.content)
+        };
+        let scale = match read(&bytes) {
+            Ok(Content::Tcp(segment)) => segment.scale,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(scale, Some(7));
+        bytes[16..18].copy_from_slice(&44u16.to_be_bytes());
+        assert_eq!(read(&bytes), Err(Untracked::Malformed));
     }
 }
