@@ -20,7 +20,7 @@ use crate::opened::Opened;
 use crate::settings::{Settings, SharedSettings};
 use crate::standing::Standing;
 use crate::table::{Beginning, ConnectionId, NotMade, Table, Tuples};
-use crate::tally::{Stats, Tally};
+use crate::tally::Stats;
 use crate::tcp::Fate;
 use crate::tuple::{Hashed, Tuple};
 use crate::zones::Zones;
@@ -37,7 +37,6 @@ pub struct Connections {
     dice: AtomicU64,
     settings: SharedSettings,
     pub(crate) host: Host,
-    tally: Tally,
     /// When places were last looked at.
     swept: AtomicU32,
 }
@@ -122,7 +121,6 @@ impl Connections {
             dice: AtomicU64::new(seed.hash([1])),
             settings: SharedSettings::new(Settings::default()),
             host: Host::new(Seed(seed.hash([2]))),
-            tally: Tally::default(),
             swept: AtomicU32::new(0),
         }
     }
@@ -192,7 +190,7 @@ impl Connections {
 
     /// What has become of them.
     pub fn stats(&self) -> Stats {
-        self.tally.read(self.table.population.come())
+        self.table.tally.read(self.table.population.come())
     }
 
     /// A member begins a batch: it holds nothing of an earlier one.
@@ -221,7 +219,7 @@ impl Connections {
         };
         let judgement = found.unwrap_or_else(|| self.judge_first(message));
         if judgement.verdict == Verdict::Invalid {
-            self.tally.invalid.fetch_add(1, Ordering::Relaxed);
+            self.table.tally.invalid.fetch_add(1, Ordering::Relaxed);
         }
         judgement
     }
@@ -310,7 +308,7 @@ impl Connections {
         let made = self.make(awaited, content, nat, notes, now);
         match made {
             Ok(Kept { id, .. }) => self.tell(Change::Made, id, wrapped(now)),
-            Err(why) => self.tally.refused(why),
+            Err(why) => self.table.tally.refused(why),
         }
         made
     }
@@ -496,7 +494,7 @@ impl Connections {
         if count > 0 {
             let is_over = |connection: &Connection| is_crowded && !connection.known().assured;
             let gone = self.table.sweep(count, now, is_over);
-            self.tally.expired.fetch_add(gone as u64, Ordering::Relaxed);
+            self.table.tally.expired.fetch_add(gone as u64, Ordering::Relaxed);
         }
     }
 
@@ -524,7 +522,7 @@ impl Connections {
 
     fn expire(&self, id: ConnectionId) {
         if self.table.remove(id) {
-            self.tally.expired.fetch_add(1, Ordering::Relaxed);
+            self.table.tally.expired.fetch_add(1, Ordering::Relaxed);
         }
     }
 

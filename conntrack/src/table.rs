@@ -23,6 +23,7 @@ use crate::opened::Opened;
 use crate::places::Places;
 use crate::population::Population;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, zeroed};
+use crate::tally::Tally;
 use crate::tuple::{Hashed, Tuple};
 use crate::zones::Zones;
 
@@ -105,6 +106,7 @@ pub(crate) struct Table {
     pub(crate) zones: Zones,
     pub(crate) newsroom: Newsroom,
     pub(crate) population: Population,
+    pub(crate) tally: Tally,
     /// The next place that is looked at whether its connection has had its time.
     hand: AtomicU32,
 }
@@ -135,6 +137,7 @@ impl Table {
             zones: Zones::new(),
             newsroom: Newsroom::default(),
             population: Population::new(most),
+            tally: Tally::default(),
             hand: AtomicU32::new(0),
         }
     }
@@ -361,7 +364,11 @@ impl Table {
     fn has_made_room(&self, place: u32, now: u32) -> bool {
         let connection = self.connection(place);
         let over = connection.in_use().filter(|_| connection.left(now).is_none());
-        over.is_some_and(|is_use| self.remove(ConnectionId { place, is_use }))
+        let has_gone = over.is_some_and(|is_use| self.remove(ConnectionId { place, is_use }));
+        if has_gone {
+            self.tally.expired.fetch_add(1, Ordering::Relaxed);
+        }
+        has_gone
     }
 
     /// Takes a place, if there may be another connection.

@@ -26,6 +26,8 @@ pub struct Stats {
 /// [`Stats`], as all threads count them; connections that were made are counted where they come.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
+    /// Of those that have come, so many were not to be.
+    pub(crate) taken_back: AtomicU64,
     pub(crate) expired: AtomicU64,
     pub(crate) full: AtomicU64,
     pub(crate) over_limit: AtomicU64,
@@ -48,12 +50,12 @@ impl Tally {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What has been counted so far, if so many connections were made.
-    pub(crate) fn read(&self, made: u64) -> Stats {
-        let Self { expired, full, over_limit, clashed, without_port, invalid } = self;
+    /// What has been counted so far, if so many connections have come.
+    pub(crate) fn read(&self, come: u64) -> Stats {
+        let Self { taken_back, expired, full, over_limit, clashed, without_port, invalid } = self;
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Stats {
-            made,
+            made: come.saturating_sub(count(taken_back)),
             expired: count(expired),
             full: count(full),
             over_limit: count(over_limit),

@@ -169,6 +169,18 @@ fn a_full_table_takes_no_more_until_some_have_gone() {
     assert!((10..20).all(|n| commit(n, 120_000).is_ok()));
 }
 
+#[test]
+fn who_makes_room_for_a_tuple_is_counted_as_expired() {
+    let connections = Connections::new(10, 0, Seed(7));
+    let commit =
+        |now| connections.commit(&datagram(1, 200, false), None, &Notes::default(), Millis(now));
+    assert!(commit(0).is_ok());
+    assert_eq!(commit(10), Err(NotMade::Exists));
+    assert!(commit(40_000).is_ok());
+    let stats = connections.stats();
+    assert_eq!((connections.len(), stats.made, stats.expired), (1, 2, 1));
+}
+
 /// Beginning at each place, those of both families in one go.
 #[test]
 fn a_sweep_that_passes_the_last_place_goes_on_at_the_first() {
