@@ -1,13 +1,15 @@
 //! Connections that packets are about to begin: what leads to them is known, and fetched, before their
 //! packets are looked at.
 
+use std::sync::atomic::Ordering;
+
 use api::Nat;
 use packet::Millis;
 
 use crate::connections::{Connections, Kept, Notes};
 use crate::message::Content;
 use crate::opened::Opened;
-use crate::table::NotMade;
+use crate::table::{ConnectionId, NotMade};
 use crate::tuple::{Hashed, Tuple};
 
 /// The connection that a packet has if it begins one.
@@ -82,7 +84,7 @@ impl Connections {
     }
 
     /// Keeps the connection that a packet begins, as [`Connections::commit`] does, translated as it was
-    /// awaited. Answers what the tuple of the packet is to become, if it is translated.
+    /// awaited. Answers also what the tuple of the packet is to become, if it is translated.
     #[inline]
     pub fn commit_awaited(
         &self,
@@ -91,8 +93,16 @@ impl Connections {
         nat: Option<&Nat>,
         notes: &Notes,
         now: Millis,
-    ) -> Result<Option<Tuple>, NotMade> {
-        let Kept { to, .. } = self.keep(awaited, content, nat, notes, now)?;
-        Ok(to)
+    ) -> Result<(ConnectionId, Option<Tuple>), NotMade> {
+        let Kept { id, to } = self.keep(awaited, content, nat, notes, now)?;
+        Ok((id, to))
+    }
+
+    /// Takes a connection back that was kept just now, and was not to be.
+    #[cold]
+    pub fn take_back(&self, id: ConnectionId) {
+        if self.table.remove(id) {
+            self.table.tally.taken_back.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! What packets ask for that open connections alike, and how each of them opens its own.
 
 use api::{DropReason, Nat};
-use conntrack::{Awaited, Connections, Content, Message, Notes, Tuple};
+use arrayvec::ArrayVec;
+use conntrack::{Awaited, ConnectionId, Connections, Content, Message, NotMade, Notes, Tuple};
 use flowtable::Connect;
 use packet::{Headers, Key, Memory, Millis, Packet, verify};
 
 use crate::nat::translate;
+use crate::ties::MOST;
 use crate::tracking::{notes, refusal, tuple_of};
 use crate::translation::Translation;
 
@@ -128,19 +130,32 @@ impl<'a> Asked<'a> {
             return Err(NotOpened::Other);
         }
         let made = self.connections.commit_awaited(awaited, content, self.nat, &self.notes, now);
-        made.map_err(|why| match refusal(why) {
-            Some(reason) => NotOpened::Refused(self.nth, reason),
-            None => NotOpened::Other,
-        })
+        made.map(|(_, to)| to).map_err(|why| not_opened(self.nth, why))
     }
 
-    /// Opens them one after the other; `first` is the one that is awaited.
+    /// Opens them one after the other; `first` is the one that is awaited. If the packet does not begin one
+    /// of them, those before it are not kept: on its passes it is to find what it would have found.
     #[inline(never)]
     fn open_each(
         &self,
         first: &Awaited,
         content: &Content,
         now: Millis,
+    ) -> Result<Option<Tuple>, NotOpened> {
+        let mut made = ArrayVec::new();
+        let opened = self.open_all(first, content, now, &mut made);
+        if let Err(NotOpened::Other) = opened {
+            made.iter().for_each(|id| self.connections.take_back(*id));
+        }
+        opened
+    }
+
+    fn open_all(
+        &self,
+        first: &Awaited,
+        content: &Content,
+        now: Millis,
+        made: &mut ArrayVec<ConnectionId, MOST>,
     ) -> Result<Option<Tuple>, NotOpened> {
         let (mut awaited, mut awaited_at, mut other) = (first, self.nth, None);
         let (mut to, mut is_free) = (None, false);
@@ -158,15 +173,21 @@ impl<'a> Asked<'a> {
             is_free = !connect.commit;
             if connect.commit {
                 let (nat, notes) = (given(connect), &notes(connect));
-                let made = self.connections.commit_awaited(awaited, content, nat, notes, now);
-                let moved = made.map_err(|why| match refusal(why) {
-                    Some(reason) => NotOpened::Refused(n, reason),
-                    None => NotOpened::Other,
-                })?;
+                let kept = self.connections.commit_awaited(awaited, content, nat, notes, now);
+                let (id, moved) = kept.map_err(|why| not_opened(n, why))?;
+                made.push(id);
                 to = moved.or(to);
             }
         }
         Ok(to)
+    }
+}
+
+/// Why the one that is asked for here has not been opened.
+const fn not_opened(n: usize, why: NotMade) -> NotOpened {
+    match refusal(why) {
+        Some(reason) => NotOpened::Refused(n, reason),
+        None => NotOpened::Other,
     }
 }
 

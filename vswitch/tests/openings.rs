@@ -18,7 +18,7 @@ use proptest::sample::select;
 use proptest::test_runner::TestRunner;
 
 /// Pipelines; and whether packets that begin connections there can leave an opening.
-const PIPELINES: [(bool, &[&str]); 13] = [
+const PIPELINES: [(bool, &[&str]); 15] = [
     (
         true,
         &["table=0,ip,actions=ct(table=1)", "table=1,ip,ct_state=+new,actions=ct(commit),output:2"],
@@ -55,6 +55,23 @@ const PIPELINES: [(bool, &[&str]); 13] = [
         ],
     ),
     (true, &["table=0,ip,actions=ct(commit,nat(dst=10.9.0.1:8080)),output:2"]),
+    // What one zone is told decides about the next one.
+    (
+        true,
+        &[
+            "table=0,ip,actions=ct(table=1,zone=1)",
+            "table=1,ip,ct_state=+new,ct_mark=0,actions=ct(commit,zone=1,exec(load:7->NXM_NX_CT_MARK[]),table=2)",
+            "table=2,ip,actions=ct(commit,zone=2),output:2",
+        ],
+    ),
+    (
+        true,
+        &[
+            "table=0,ip,actions=ct(table=1,zone=1,nat)",
+            "table=1,ip,ct_state=+new-dnat,actions=ct(commit,zone=1,nat(dst=10.9.0.1),table=2)",
+            "table=2,ip,actions=ct(commit,zone=2),output:2",
+        ],
+    ),
     (
         false,
         &[
@@ -192,6 +209,28 @@ fn who_comes_again_too_late_left_another_opening() {
     }
     bench.check();
     assert_eq!(bench.counters.openings_made.get(), 1);
+}
+
+/// The first zone kept its connection, and the packet met that on its passes.
+#[test]
+fn who_is_known_in_the_second_zone_has_opened_nothing_in_the_first() {
+    for (_, flows) in &PIPELINES[7..9] {
+        let mut bench = bench(flows, 64);
+        (1..4).for_each(|port| assert!(bench.carry(1, &[syn(port)]).0.sent.len() == 1));
+        for connections in [&bench.connections, &bench.literal_connections] {
+            let of_first = |id: &conntrack::ConnectionId| {
+                let seen = connections.seen(*id);
+                seen.is_some_and(|seen| seen.tuples.original.zone() == 1)
+            };
+            let ids: Vec<_> = connections.iter().filter(of_first).collect();
+            ids.iter().for_each(|id| assert!(connections.remove(*id)));
+            assert_eq!((ids.len(), connections.len()), (3, 3));
+        }
+        let (real, expected) = bench.carry(1, &[syn(1), syn(2), syn(4)]);
+        assert_eq!((real.sent.len(), real), (3, expected), "{flows:?}");
+        bench.check();
+        assert_eq!(bench.counts(), bench.expected_counts());
+    }
 }
 
 #[test]
