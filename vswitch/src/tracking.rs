@@ -176,9 +176,12 @@ impl Tracker {
         findings.heard &= again;
         let mut turn = Turn { again, ..Turn::default() };
         let mut judgement = known.unwrap_or_else(|| self.connections.judge(message, now));
-        let begins = judgement.verdict == Verdict::New && judgement.connection.is_none();
+        let mut begins = judgement.verdict == Verdict::New && judgement.connection.is_none();
         if connect.commit && judgement.verdict != Verdict::Invalid {
-            judgement = self.commit(message, judgement, connect, now)?;
+            let is_made;
+            (judgement, is_made) = self.commit(message, judgement, connect, now)?;
+            // Another thread may have been faster.
+            begins &= is_made;
         }
         if connect.nat.is_some()
             && judgement.verdict != Verdict::Invalid
@@ -271,14 +274,15 @@ impl Tracker {
         is_known.then_some(*judgement)
     }
 
-    /// Keeps the connection of a packet, and writes to it what flows say.
+    /// Keeps the connection of a packet, and writes to it what flows say. Answers also whether it was made
+    /// for this packet.
     fn commit(
         &self,
         message: &Message,
         judgement: Judgement,
         connect: &Connect,
         now: Millis,
-    ) -> Result<Judgement, DropReason> {
+    ) -> Result<(Judgement, bool), DropReason> {
         /// So often a packet is judged again because another thread makes a connection of its ends.
         const TRIES: u32 = 4;
         let notes = notes(connect);
@@ -287,17 +291,17 @@ impl Tracker {
             let known = judgement.connection.filter(|id| self.stays(*id, judgement, connect));
             if let Some(id) = known {
                 self.connections.note(id, &notes, now);
-                return Ok(judgement);
+                return Ok((judgement, false));
             }
             match self.connections.commit(message, connect.nat.as_ref(), &notes, now) {
                 Ok(id) => {
                     let (verdict, direction) = (Verdict::New, Direction::Original);
-                    return Ok(Judgement { verdict, direction, connection: Some(id) });
+                    return Ok((Judgement { verdict, direction, connection: Some(id) }, true));
                 }
                 // The connection that it belonged to has made room for nothing.
                 Err(NotMade::BeginsNone) => {
                     let (verdict, direction) = (Verdict::Invalid, Direction::Original);
-                    return Ok(Judgement { verdict, direction, connection: None });
+                    return Ok((Judgement { verdict, direction, connection: None }, false));
                 }
                 Err(NotMade::Exists) => {
                     judgement = self.connections.judge(message, now);
@@ -386,7 +390,7 @@ fn translations(Tuples { original, reply }: &Tuples) -> u32 {
 }
 
 /// What flows see of a packet that belongs to no connection, and begins none.
-fn invalid(zone: u16) -> Tracked {
+pub(crate) fn invalid(zone: u16) -> Tracked {
     let mut tracked = Tracked::default();
     put(&mut tracked, Key::CT_STATE, (ct_state::INV | ct_state::TRK).into());
     put(&mut tracked, Key::CT_ZONE, zone.into());
@@ -425,4 +429,36 @@ fn put(tracked: &mut Tracked, span: Span, value: u64) {
 fn put_wide(tracked: &mut Tracked, span: Span, [high, low]: [u64; 2]) {
     let at = span.word() - Key::TRACKED.start;
     (tracked[at - 1], tracked[at]) = (high, low);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use conntrack::Ends;
+    use packet::udp;
+
+    /// What such a packet then did was what all did that began connections.
+    #[test]
+    fn who_is_overtaken_by_another_thread_begins_nothing() {
+        let tracker = Tracker::alone(8, Seed(7));
+        let [here, there] = [[10, 0, 0, 1], [10, 0, 0, 2]].map(|bytes| bytes.into());
+        let ends =
+            Ends { src: here, dst: there, src_port: 1000, dst_port: 2000, proto: udp::PROTO };
+        let tuple = Tuple::new(ends, 1).unwrap();
+        let message = |tuple| Message { tuple, content: Content::Udp };
+        let (now, mut findings) = (Millis(0), Findings::default());
+        let mut ask = |commit| {
+            let (mark, label) = ((0, 0), (0, 0));
+            let (force, nat, alg, table) = (false, None, None, None);
+            let connect = Connect { zone: 1, commit, force, nat, alg, mark, label, table };
+            let turn = tracker.ask(&mut findings, &connect, &message(tuple), now).unwrap();
+            (turn.begins, findings.judged.unwrap().1)
+        };
+        let (begins, judgement) = ask(false);
+        assert_eq!((begins, judgement.verdict), (true, Verdict::New));
+        let other = message(tuple.reversed().unwrap());
+        tracker.connections().commit(&other, None, &Notes::default(), now).unwrap();
+        let (begins, Judgement { verdict, direction, .. }) = ask(true);
+        assert_eq!((begins, verdict, direction), (false, Verdict::Established, Direction::Reply));
+    }
 }
