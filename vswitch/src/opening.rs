@@ -148,9 +148,12 @@ impl Openings {
     #[cold]
     pub(crate) fn hit_in_part(&mut self, at: usize, n: usize, worth: Worth, cache: &mut Cache) {
         self.hit(at, 1, cache);
-        for (flow, _) in self.known[at].passes.iter().take(n + 1) {
-            let (_, path) = cache.megaflows().result(*flow);
-            cache.paths_mut().count(path, worth.packets, worth.bytes, self.now);
+        for (flow, serial) in self.known[at].passes.iter().take(n + 1) {
+            // What has another one's place by now has not met the packet.
+            if cache.megaflows().serial(*flow) == *serial {
+                let (_, path) = cache.megaflows().result(*flow);
+                cache.paths_mut().count(path, worth.packets, worth.bytes, self.now);
+            }
         }
     }
 
