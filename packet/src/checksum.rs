@@ -87,15 +87,33 @@ pub(crate) fn sum_of(bytes: &[u8]) -> u64 {
     sum
 }
 
+/// The same of whole words of four bytes, as headers are made of.
+#[inline]
+pub(crate) fn sum_of_words(bytes: &[u8]) -> u64 {
+    let (words, half) = bytes.as_chunks();
+    let sum = words.iter().fold(0, |sum, word| add(sum, u64::from_ne_bytes(*word)));
+    let half = half.first_chunk().map_or(0, |half| u32::from_ne_bytes(*half));
+    add(sum, half.into())
+}
+
+/// The same of fewer than sixteen bytes that end with the `last` eight, which may begin before them.
+#[inline]
+pub(crate) fn sum_of_few(bytes: &[u8], last: &[u8; 8]) -> u64 {
+    let first = bytes.first_chunk().map_or(0, |word| u64::from_ne_bytes(*word));
+    // What is in front of the others is shifted out; there may be none.
+    let others = u64::from_le_bytes(*last) >> 8 >> (56 - bytes.len() % 8 * 8);
+    add(first, others.to_le())
+}
+
 /// Both halves of a sum, together.
 #[inline]
-pub(crate) const fn fold_in_half(sum: u64) -> u64 {
+const fn fold_in_half(sum: u64) -> u64 {
     (sum >> 32) + (sum & 0xffff_ffff)
 }
 
 /// Adds words whose carry goes round.
 #[inline]
-const fn add(one: u64, other: u64) -> u64 {
+pub(crate) const fn add(one: u64, other: u64) -> u64 {
     let (sum, carries) = one.overflowing_add(other);
     sum.wrapping_add(carries as u64)
 }
@@ -224,6 +242,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_short_has_the_same_sum(
+            front: [u8; 8],
+            bytes in prop::collection::vec(any::<u8>(), 0..16),
+            header in prop::sample::select(vec![8, 12, 20]),
+        ) {
+            let all = [&front[..], &bytes].concat();
+            let few = sum_of_few(&bytes, all.last_chunk().unwrap());
+            prop_assert_eq!(fold(few), fold(sum_of(&bytes)));
+            let header = [&all[..], &[7; 12]].concat()[..header].to_vec();
+            prop_assert_eq!(fold(sum_of_words(&header)), fold(sum_of(&header)));
+        }
+
         #[test]
         fn a_change_is_a_sum_that_is_folded(
             checksum in prop_oneof![Just(0), Just(u16::MAX), any::<u16>()],

@@ -34,6 +34,18 @@ pub enum Checksum {
     },
 }
 
+impl Checksum {
+    /// Whether it is right, or still to be made. If nothing is known of it, it is looked at: it is good
+    /// from then on if it is found right.
+    #[inline]
+    pub fn is_right_if(&mut self, is_found_right: impl FnOnce() -> bool) -> bool {
+        if *self == Self::Unknown && is_found_right() {
+            *self = Self::Good;
+        }
+        *self != Self::Unknown
+    }
+}
+
 /// What a super-frame is to be cut into.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Kind {
@@ -179,6 +191,14 @@ impl Packet {
     pub fn head<'a>(&'a self, memory: &'a Memory) -> &'a [u8] {
         let start = usize::from(self.start);
         &memory.bytes(&self.frame)[start..start + usize::from(self.head)]
+    }
+
+    /// The same, and what is known of the checksum, which they may tell.
+    #[inline]
+    pub fn head_and_checksum<'a>(&'a mut self, memory: &'a Memory) -> (&'a [u8], &'a mut Checksum) {
+        let start = usize::from(self.start);
+        let head = &memory.bytes(&self.frame)[start..start + usize::from(self.head)];
+        (head, &mut self.checksum)
     }
 
     /// The bytes in the first frame, to be changed.
@@ -446,6 +466,19 @@ mod tests {
 
     fn total(pool: &FramePool) -> usize {
         pool.len() + pool.depot().len()
+    }
+
+    #[test]
+    fn a_checksum_is_looked_at_only_if_nobody_knows_it_and_until_it_is_good() {
+        let (mut wrong, mut unknown) = (Checksum::Unknown, Checksum::Unknown);
+        assert!(!wrong.is_right_if(|| false) && unknown.is_right_if(|| true));
+        assert_eq!((wrong, unknown), (Checksum::Unknown, Checksum::Good));
+        let partial = Checksum::Partial { start: 34, offset: 16 };
+        for mut known in [Checksum::Good, partial] {
+            let before = known;
+            assert!(known.is_right_if(|| unreachable!("nobody looks")));
+            assert_eq!(known, before);
+        }
     }
 
     #[test]
