@@ -188,20 +188,6 @@ pub(crate) fn is_datagram(bytes: &[u8], len: usize) -> bool {
     Udp::split(bytes).is_ok_and(|(udp, _)| (udp::LEN..=len).contains(&udp.length()))
 }
 
-/// The same of a packet of `len` bytes that begins here, if it is where nearly all are: in an untagged
-/// frame, behind IPv4 without options. `None` if it is not.
-#[inline]
-pub(crate) fn is_plain_datagram(headers: Headers, bytes: &[u8], len: usize) -> Option<bool> {
-    const L3: usize = Headers::PLAIN[0];
-    const L4: usize = Headers::PLAIN[1];
-    let is_plain = headers.are_plain_of(Transport::Udp);
-    let head: &[u8; L4 + udp::LEN] = bytes.first_chunk().filter(|_| is_plain)?;
-    let half = |at: usize| usize::from(u16::from_be_bytes([head[at], head[at + 1]]));
-    // What follows is padding.
-    let end = len.min(L3 + half(L3 + ipv4::TOTAL_LEN));
-    Some((udp::LEN..=end.checked_sub(L4)?).contains(&half(L4 + udp::LENGTH)))
-}
-
 /// What IP carries in these bytes of a frame, and how long it is.
 #[inline]
 pub(crate) fn transport(
@@ -260,6 +246,7 @@ fn has_ports(key: &Key) -> bool {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use packet::PlainUdp;
     use proptest::prelude::*;
 
     proptest! {
@@ -270,7 +257,7 @@ mod tests {
             [total, length] in [20..70u16, 0..50u16],
             is_tcp in prop::bool::weighted(0.1),
             (l3, l4) in prop_oneof![4 => Just((14u8, 34u16)), 1 => any::<(u8, u16)>()],
-            more in 0..20usize,
+            more in prop_oneof![Just(0), 0..20usize],
         ) {
             let (mut bytes, len) = (bytes.clone(), bytes.len() + more);
             for (at, value) in [(16, total), (38, length)] {
@@ -281,14 +268,15 @@ mod tests {
             let transport = if is_tcp { Transport::Tcp } else { Transport::Udp };
             let network = Network::Ipv4;
             let headers = Headers { network, transport, l3, l4, ..Headers::default() };
-            let plain = is_plain_datagram(headers, &bytes, len);
+            let plain = PlainUdp::read(headers, &bytes, len).map(PlainUdp::carried);
             let any = any_transport(headers, &bytes, len);
             let transport = plain_transport(headers, &bytes, len);
             prop_assert!(transport.is_none_or(|transport| any == Ok(transport)));
             let any = any.is_ok_and(|(bytes, len)| is_datagram(bytes, len));
-            prop_assert!(plain.is_none_or(|plain| plain == any));
-            let is_there = !is_tcp && (l3, l4) == (14, 34) && bytes.len() >= 42;
-            prop_assert_eq!(plain.is_some(), is_there && len.min(14 + usize::from(total)) >= 34);
+            prop_assert!(plain.is_none_or(|plain| is_datagram(plain, plain.len()) == any));
+            let is_there = !is_tcp && (l3, l4) == (14, 34) && more == 0;
+            let ends = (42..=bytes.len()).contains(&(14 + usize::from(total)));
+            prop_assert_eq!(plain.is_some(), is_there && ends);
         }
     }
 

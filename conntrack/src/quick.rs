@@ -4,8 +4,8 @@
 //! What comes of it is what [`Tcp::track`](crate::tcp::Tcp::track) comes to, found out on the six words
 //! as they are. Whatever else a segment is, is left to that.
 
+use packet::PlainTcp;
 use packet::tcp::{self, Tcp};
-use packet::{Headers, Transport, ipv4};
 
 use crate::Direction;
 use crate::segment::{Kind, Segment, before};
@@ -44,21 +44,11 @@ impl Ack {
         Self::of(header, u32::try_from(data).ok()?)
     }
 
-    /// The same of a packet of `len` bytes that begins here, if it is where nearly all are: in an untagged
-    /// frame, behind IPv4 without options.
+    /// The same of a plain packet.
     #[inline]
-    pub(crate) fn read_plain(headers: Headers, bytes: &[u8], len: usize) -> Option<Self> {
-        const L3: usize = Headers::PLAIN[0];
-        const L4: usize = Headers::PLAIN[1];
-        if !headers.are_plain_of(Transport::Tcp) {
-            return None;
-        }
-        let (head, options) = bytes.split_first_chunk::<{ L4 + tcp::LEN }>()?;
-        let header = head.last_chunk()?;
-        let says = [head[L3 + ipv4::TOTAL_LEN], head[L3 + ipv4::TOTAL_LEN + 1]];
-        // What follows is padding.
-        let end = len.min(L3 + usize::from(u16::from_be_bytes(says)));
-        let data = end.checked_sub(L4 + header_len(header, options)?)?;
+    pub(crate) fn read_plain(packet: PlainTcp<'_>) -> Option<Self> {
+        let (header, behind) = packet.split();
+        let data = (tcp::LEN + behind.len()).checked_sub(header_len(header, behind)?)?;
         Self::of(header, u32::try_from(data).ok()?)
     }
 
@@ -195,24 +185,29 @@ pub(crate) fn follow(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use packet::Network;
+    use packet::{Headers, Network, Transport};
     use proptest::prelude::*;
 
     use crate::message;
+
+    fn bytes_of(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), len)
+    }
 
     proptest! {
         /// However it is cut, and whatever is said about it.
         #[test]
         fn where_nearly_all_are_an_acknowledgement_reads_as_anywhere(
-            mut bytes in prop::collection::vec(any::<u8>(), 0..80),
-            total in prop_oneof![0..100u16, any::<u16>()],
-            len in prop_oneof![0..100usize, any::<usize>()],
+            mut bytes in prop_oneof![1 => bytes_of(0..80), 3 => bytes_of(60..80)],
+            total in prop_oneof![4 => 20..66u16, 1 => any::<u16>()],
+            more in prop_oneof![3 => Just(0), 1 => 0..100usize],
             flags in prop::sample::select(vec![[0x50, 0x10], [0x80, 0x10], [0x50, 0x11]]),
             stamps: bool,
-            network in prop::sample::select(vec![Network::Ipv4, Network::Ipv6]),
-            transport in prop::sample::select(vec![Transport::Tcp, Transport::Udp]),
+            network in prop::sample::select(vec![Network::Ipv4, Network::Ipv4, Network::Ipv6]),
+            transport in prop::sample::select(vec![Transport::Tcp, Transport::Tcp, Transport::Udp]),
             (l3, l4) in prop_oneof![4 => Just((14u8, 34u16)), 1 => any::<(u8, u16)>()],
         ) {
+            let len = bytes.len() + more;
             let stamps: &[u8] = if stamps { &[1, 1, 8, 10] } else { &[] };
             for (at, value) in [(16, &total.to_be_bytes()[..]), (46, &flags), (54, stamps)] {
                 if let Some(place) = bytes.get_mut(at..at + value.len()) {
@@ -222,9 +217,8 @@ mod tests {
             let headers = Headers { network, transport, l3, l4, ..Headers::default() };
             let found = message::transport(headers, &bytes, len).ok();
             let expected = found.and_then(|(bytes, len)| Ack::read(bytes, len));
-            let plain = Ack::read_plain(headers, &bytes, len);
-            let is_plain = (network, transport, l3, l4) == (Network::Ipv4, Transport::Tcp, 14, 34);
-            prop_assert_eq!(plain, expected.filter(|_| is_plain));
+            let packet = PlainTcp::read(headers, &bytes, len);
+            prop_assert_eq!(packet.and_then(Ack::read_plain), expected.filter(|_| packet.is_some()));
         }
 
         /// However it is cut, and whatever its options are.

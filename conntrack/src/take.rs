@@ -3,11 +3,11 @@
 //! Whoever has found out once what a packet is to its connections need not look them up for those that
 //! are alike: a [`Standing`] leads to each, and says whether anything that was told of it has changed.
 
-use packet::{Headers, Millis, Transport};
+use packet::{Headers, Millis, PlainTcp, PlainUdp, Transport};
 
 use crate::connection::Connection;
 use crate::connections::{Connections, wrapped};
-use crate::message::{is_datagram, is_plain_datagram, transport};
+use crate::message::{is_datagram, transport};
 use crate::news::Change;
 use crate::quick::Ack;
 use crate::standing::Standing;
@@ -28,22 +28,9 @@ impl Connections {
         now: Millis,
     ) -> bool {
         let now = wrapped(now);
-        if let [only] = standings
-            && headers.are_plain_of(Transport::Tcp)
-        {
-            // What it says is read only when it is needed.
-            let Some(connection) = self.standing_still(only, now) else { return false };
-            if let Some(ack) = Ack::read_plain(headers, bytes, len) {
-                let direction = only.direction();
-                let Some(judged) = connection.judge_ack(direction, ack) else { return false };
-                return connection.take_ack(direction, &judged, ack, self.zones().policies(), now);
-            }
-        } else if let Some(ack) = Ack::read_plain(headers, bytes, len) {
-            let (ends, acks, window) = ack.spread();
-            return self.take_ack_of_all(standings, ends, acks, window, now);
-        }
-        if let Some(is_datagram) = is_plain_datagram(headers, bytes, len) {
-            return is_datagram && self.take_datagram(standings, now);
+        if let Some(packet) = PlainUdp::read(headers, bytes, len) {
+            let bytes = packet.carried();
+            return is_datagram(bytes, bytes.len()) && self.take_datagram(standings, now);
         }
         let Ok((bytes, len)) = transport(headers, bytes, len) else { return false };
         match headers.transport {
@@ -51,6 +38,22 @@ impl Connections {
             Transport::Udp => is_datagram(bytes, len) && self.take_datagram_of_all(standings, now),
             _ => false,
         }
+    }
+
+    /// The same of a plain packet of TCP.
+    #[inline]
+    pub fn take_plain(&self, standings: &[Standing], packet: PlainTcp<'_>, now: Millis) -> bool {
+        let now = wrapped(now);
+        if let [only] = standings {
+            // What it says is read only when it is needed.
+            let Some(connection) = self.standing_still(only, now) else { return false };
+            if let Some(ack) = Ack::read_plain(packet) {
+                let direction = only.direction();
+                let Some(judged) = connection.judge_ack(direction, ack) else { return false };
+                return connection.take_ack(direction, &judged, ack, self.zones().policies(), now);
+            }
+        }
+        self.take_elsewhere(standings, packet.carried(), packet.carried().len(), now)
     }
 
     /// All judge an acknowledgement before one takes it.
@@ -76,7 +79,7 @@ impl Connections {
         has_taken || !others.is_empty()
     }
 
-    /// The same of an acknowledgement that is not where nearly all are, or has options.
+    /// The same of an acknowledgement that is not where nearly all are, or not like them.
     #[inline(never)]
     fn take_elsewhere(&self, standings: &[Standing], bytes: &[u8], len: usize, now: u32) -> bool {
         let ack = Ack::read(bytes, len).or_else(|| Ack::read_all(bytes, len));

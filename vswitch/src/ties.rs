@@ -5,7 +5,7 @@ use bytemuck::Zeroable;
 use conntrack::{Connections, Standing};
 use flowtable::{Cache, MegaflowId, Serial};
 use packet::memory::prefetch;
-use packet::{Headers, Key, Memory, Millis, Packet, verify};
+use packet::{Headers, Key, Memory, Millis, Packet, PlainTcp, verify};
 
 use crate::dump::TiedTo;
 use crate::trail::Trail;
@@ -115,6 +115,25 @@ impl Ties {
     /// checksum is wrong.
     #[inline(never)]
     fn have_taken(
+        &self,
+        connections: &Connections,
+        packet: &mut Packet,
+        headers: Headers,
+        memory: &Memory,
+        now: Millis,
+    ) -> bool {
+        let len = packet.len();
+        let (head, checksum) = packet.head_and_checksum(memory);
+        let Some(plain) = PlainTcp::read(headers, head, len) else {
+            return self.have_taken_any(connections, packet, headers, memory, now);
+        };
+        checksum.is_right_if(|| plain.is_right())
+            && connections.take_plain(self.standings(), plain, now)
+    }
+
+    /// The same of one that is no plain packet of TCP, as nearly all are.
+    #[inline(never)]
+    fn have_taken_any(
         &self,
         connections: &Connections,
         packet: &mut Packet,
