@@ -18,7 +18,6 @@ impl Connections {
     ///
     /// * `bytes` begin where the packet does, and hold its headers; `len` is how long it is.
     /// * Cost: a line of memory for each, which other threads may write.
-    #[inline]
     pub fn take(
         &self,
         standings: &[Standing],
@@ -28,10 +27,6 @@ impl Connections {
         now: Millis,
     ) -> bool {
         let now = wrapped(now);
-        if let Some(packet) = PlainUdp::read(headers, bytes, len) {
-            let bytes = packet.carried();
-            return is_datagram(bytes, bytes.len()) && self.take_datagram(standings, now);
-        }
         let Ok((bytes, len)) = transport(headers, bytes, len) else { return false };
         match headers.transport {
             Transport::Tcp => self.take_elsewhere(standings, bytes, len, now),
@@ -40,9 +35,26 @@ impl Connections {
         }
     }
 
+    /// The same of a plain packet of UDP.
+    #[inline]
+    pub fn take_plain_udp(
+        &self,
+        standings: &[Standing],
+        packet: PlainUdp<'_>,
+        now: Millis,
+    ) -> bool {
+        let carried = packet.carried();
+        is_datagram(carried, carried.len()) && self.take_datagram(standings, wrapped(now))
+    }
+
     /// The same of a plain packet of TCP.
     #[inline]
-    pub fn take_plain(&self, standings: &[Standing], packet: PlainTcp<'_>, now: Millis) -> bool {
+    pub fn take_plain_tcp(
+        &self,
+        standings: &[Standing],
+        packet: PlainTcp<'_>,
+        now: Millis,
+    ) -> bool {
         let now = wrapped(now);
         if let [only] = standings {
             // What it says is read only when it is needed.

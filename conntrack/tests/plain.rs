@@ -4,7 +4,7 @@
 
 use conntrack::{ConnectionId, Connections, Direction, Message, Notes, Standing};
 use etherparse::PacketBuilder;
-use packet::{Headers, Key, Millis, PlainTcp, Seed, parse};
+use packet::{Headers, Key, Millis, PlainTcp, PlainUdp, Seed, parse};
 use proptest::prelude::*;
 
 /// Two zones that have a connection of the same ends each.
@@ -83,6 +83,16 @@ fn segment(
     (is_reply, frame)
 }
 
+fn datagram(is_reply: bool, data: usize) -> (bool, Vec<u8>) {
+    let ends = if is_reply { [2, 1] } else { [1, 2] };
+    let [src, dst] = ends.map(|n| [10, 0, 0, n]);
+    let [from, to] = ends.map(u16::from);
+    let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(src, dst, 64).udp(from, to);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, &vec![7; data]).unwrap();
+    (is_reply, frame)
+}
+
 /// How far behind the first number: often the same.
 fn number() -> impl Strategy<Value = u32> {
     prop_oneof![5 => (0..4u32).prop_map(|n| 10 * n), 1 => 0..400u32]
@@ -129,7 +139,30 @@ proptest! {
             let (frame, len) = (&packet.1, packet.1.len());
             let found = plain.take(many, &packet, now, |connections, standings, headers| {
                 let plain = PlainTcp::read(headers, frame, len).unwrap();
-                connections.take_plain(standings, plain, Millis(now))
+                connections.take_plain_tcp(standings, plain, Millis(now))
+            });
+            let expected = any.take(many, &packet, now, |connections, standings, headers| {
+                connections.take(standings, headers, frame, len, Millis(now))
+            });
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn a_datagram_is_taken_as_anywhere(
+        datagrams in prop::collection::vec((any::<bool>(), 0..30usize, 0..40u16, 0..2000u64), 0..20),
+        many in 1..=2usize,
+    ) {
+        let opening = [datagram(false, 4), datagram(true, 4)];
+        let (plain, any, mut now) = (Zones::new(&opening), Zones::new(&opening), 0);
+        for (is_reply, data, length, later) in datagrams {
+            now += later;
+            let mut packet = datagram(is_reply, data);
+            packet.1[38..40].copy_from_slice(&length.to_be_bytes());
+            let (frame, len) = (&packet.1, packet.1.len());
+            let found = plain.take(many, &packet, now, |connections, standings, headers| {
+                let plain = PlainUdp::read(headers, frame, len).unwrap();
+                connections.take_plain_udp(standings, plain, Millis(now))
             });
             let expected = any.take(many, &packet, now, |connections, standings, headers| {
                 connections.take(standings, headers, frame, len, Millis(now))

@@ -5,7 +5,7 @@ use bytemuck::Zeroable;
 use conntrack::{Connections, Standing};
 use flowtable::{Cache, MegaflowId, Serial};
 use packet::memory::prefetch;
-use packet::{Headers, Key, Memory, Millis, Packet, PlainTcp, verify};
+use packet::{Headers, Key, Memory, Millis, Packet, PlainTcp, PlainUdp, Transport, verify};
 
 use crate::dump::TiedTo;
 use crate::trail::Trail;
@@ -122,16 +122,52 @@ impl Ties {
         memory: &Memory,
         now: Millis,
     ) -> bool {
+        match headers.transport {
+            Transport::Tcp => self.have_taken_tcp(connections, packet, headers, memory, now),
+            Transport::Udp => self.have_taken_udp(connections, packet, headers, memory, now),
+            _ => self.have_taken_any(connections, packet, headers, memory, now),
+        }
+    }
+
+    /// The same of TCP. Nearly all packets are plain.
+    #[inline(never)]
+    fn have_taken_tcp(
+        &self,
+        connections: &Connections,
+        packet: &mut Packet,
+        headers: Headers,
+        memory: &Memory,
+        now: Millis,
+    ) -> bool {
         let len = packet.len();
         let (head, checksum) = packet.head_and_checksum(memory);
         let Some(plain) = PlainTcp::read(headers, head, len) else {
             return self.have_taken_any(connections, packet, headers, memory, now);
         };
         checksum.is_right_if(|| plain.is_right())
-            && connections.take_plain(self.standings(), plain, now)
+            && connections.take_plain_tcp(self.standings(), plain, now)
     }
 
-    /// The same of one that is no plain packet of TCP, as nearly all are.
+    /// The same of UDP.
+    #[inline(never)]
+    fn have_taken_udp(
+        &self,
+        connections: &Connections,
+        packet: &mut Packet,
+        headers: Headers,
+        memory: &Memory,
+        now: Millis,
+    ) -> bool {
+        let len = packet.len();
+        let (head, checksum) = packet.head_and_checksum(memory);
+        let Some(plain) = PlainUdp::read(headers, head, len) else {
+            return self.have_taken_any(connections, packet, headers, memory, now);
+        };
+        checksum.is_right_if(|| plain.is_right())
+            && connections.take_plain_udp(self.standings(), plain, now)
+    }
+
+    /// The same of what is not plain.
     #[inline(never)]
     fn have_taken_any(
         &self,
