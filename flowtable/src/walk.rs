@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use api::{Action, Controller, DropReason, FlowMod, PacketInReason, TableId, TableMiss};
-use packet::Key;
+use packet::{Key, PortId};
 
 use crate::action_set::{List, in_order};
 use crate::change::Basis;
@@ -497,16 +497,24 @@ impl<'a, R: Record> Walk<'a, R> {
     /// Where `station` is; the program rests on the answer, also if it is nowhere.
     pub(crate) fn find(&mut self, station: Station) -> Option<&'a PortView> {
         self.stations.push((self.id, self.bridge.macs.version(station)));
-        let taught = self.lessons.iter().rev().find(|lesson| lesson.station == station);
-        let learned = taught.map(|lesson| lesson.port);
-        let port = learned.or_else(|| Some(self.bridge.macs.find(station)?.port))?;
+        let port = self.lesson(station).or_else(|| Some(self.bridge.macs.find(station)?.port))?;
         self.bridge.ports.by_id(port).map(AsRef::as_ref)
+    }
+
+    /// Where this packet itself has taught last that `station` is.
+    fn lesson(&self, station: Station) -> Option<PortId> {
+        let lesson = self.lessons.iter().rev().find(|lesson| lesson.station == station);
+        lesson.map(|lesson| lesson.port)
     }
 
     /// Learns that `station` is at `port`; a program may be used for as long as that is known.
     pub(crate) fn learn(&mut self, station: Station, port: &PortView) {
         let version = self.bridge.macs.version(station);
-        match self.bridge.macs.find(station) {
+        let taught = self.lesson(station);
+        if taught == Some(port.id) {
+            return;
+        }
+        match self.bridge.macs.find(station).filter(|_| taught.is_none()) {
             Some(known) if known.port == port.id || known.is_static => {
                 self.stations.push((self.id, version));
                 self.path.push(Step::Station {

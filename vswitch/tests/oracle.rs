@@ -8,7 +8,7 @@ use api::testing::{any_flow, any_flow_mod};
 use api::{DropReason, FlowMod};
 use common::{Bench, Options};
 use flowtable::VlanMode;
-use packet::compose;
+use packet::{Key, compose};
 use proptest::prelude::*;
 use testnet::packets::{any_garbage, any_key};
 
@@ -170,4 +170,22 @@ proptest! {
     ) {
         run(&vlans, &flows.0, &steps, Options::default())?;
     }
+}
+
+/// It was where it had been seen before: what the same packet had taught meanwhile was not taken back.
+#[test]
+fn who_is_seen_elsewhere_and_back_is_where_it_was_seen_last() {
+    let vlans = vec![VlanMode::Trunk(Vec::new()); 4];
+    let mut bench = Bench::new(&vlans, Options::default());
+    let twice = "in_port=4 actions=NORMAL,set_field:2->in_port,NORMAL,set_field:4->in_port,NORMAL";
+    bench.flow_mods(&[twice.parse().unwrap()]);
+    let own = Key::ZERO
+        .with(Key::ETH_SRC, 0x0200_0000_0002_u64)
+        .with(Key::ETH_DST, 0x0200_0000_0002_u64)
+        .with(Key::ETH_TYPE, 0x88b5u16);
+    for _ in 0..3 {
+        let (real, expected) = bench.carry(4, &[compose(&own, 60)]);
+        assert_eq!((real.sent.len(), real), (0, expected));
+    }
+    bench.check();
 }
