@@ -11,6 +11,10 @@ use crate::session::{Sessions, Who};
 pub(crate) const LANES: usize = 64;
 /// How many packets ahead of the parser their heads are fetched.
 const AHEAD: usize = 6;
+/// How many packets ahead their sessions are fetched, and what those lead to: of all at once, memory would
+/// forget some.
+const LATER: usize = 16;
+const SOON: usize = 8;
 
 /// What is known of the packets that go through a step together.
 #[derive(Debug)]
@@ -40,6 +44,24 @@ pub(crate) struct Meeting {
     pub(crate) guess: u32,
     /// Whether the session that it has met has ties.
     pub(crate) is_tied: bool,
+}
+
+/// Fetches what the packets behind the one in `lane` will most likely meet.
+#[inline]
+pub(crate) fn look_ahead(
+    meetings: &mut [Meeting],
+    lane: usize,
+    sessions: &Sessions,
+    connections: &Connections,
+) {
+    if let Some(later) = meetings.get_mut(lane + LATER) {
+        later.guess = sessions.guess(later.hash);
+    }
+    if sessions.has_tied()
+        && let Some(soon) = meetings.get(lane + SOON)
+    {
+        sessions.prefetch_rest(soon.guess, connections);
+    }
 }
 
 impl Meeting {
@@ -124,11 +146,11 @@ impl Lanes {
             sessions.prefetch(meeting.hash);
             meeting.is_tied = false;
         }
-        for meeting in &mut *meetings {
+        for meeting in meetings.iter_mut().take(LATER) {
             meeting.guess = sessions.guess(meeting.hash);
         }
         if sessions.has_tied() {
-            for meeting in meetings {
+            for meeting in meetings.iter().take(SOON) {
                 sessions.prefetch_rest(meeting.guess, connections);
             }
         }

@@ -37,7 +37,7 @@ use crate::desk::Desk;
 use crate::gather;
 use crate::histogram::Stopwatch;
 use crate::inject::Injection;
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::{LANES, Lanes, look_ahead};
 use crate::news::Teller;
 use crate::opening::Openings;
 use crate::outputs::Outputs;
@@ -312,6 +312,7 @@ impl Way {
             return lanes.start + 1;
         };
         for (lane, packet) in lanes.clone().zip(&mut batch[verdicts.len()..]) {
+            look_ahead(&mut meetings[..lanes.end], lane, sessions, tracker.connections());
             // Of several arrays one number leads to what each has of a packet.
             let lane = lane % LANES;
             let meeting = &mut meetings[lane];
