@@ -242,10 +242,15 @@ impl Tuple {
         [src != other_src || ports >> 48 != 0, dst != other_dst || ports >> 32 & 0xffff != 0]
     }
 
-    /// Both ports as a packet has them, source first.
-    pub fn port_octets(&self) -> [u8; 4] {
-        let ([a, b], [c, d]) = (self.src_port().to_be_bytes(), self.dst_port().to_be_bytes());
-        [a, b, c, d]
+    /// Both addresses, source first; IPv4's take the first word.
+    pub const fn addresses(&self) -> [u64; 4] {
+        self.addresses
+    }
+
+    /// Both ports, source first.
+    pub const fn ports(&self) -> u32 {
+        let [a, b, c, d, ..] = self.rest.to_be_bytes();
+        u32::from_be_bytes([a, b, c, d])
     }
 
     /// What it is made of, but for the zone.
@@ -276,24 +281,19 @@ impl Tuple {
     /// nothing is translated, a packet and what answers it lead to one place.
     #[inline]
     pub fn hash(&self, seed: Seed) -> u64 {
-        let is_turned = self.is_turned();
-        let [rest, a, b, c, d] = if is_turned { self.turned().words() } else { self.words() };
-        let hash = match self.is_ipv4() {
-            true => seed.hash([rest, a]),
-            false => seed.hash([rest, a, b, c, d]),
+        let ([a, b, c, d], rest) = (self.addresses, self.rest);
+        let [src_port, dst_port] = [rest >> 48, rest >> 32 & 0xffff];
+        let (hash, is_turned) = if self.is_ipv4() {
+            let [src, dst] = [a >> 32 << 16 | src_port, (a & 0xffff_ffff) << 16 | dst_port];
+            // 48 bits are an end: the zone is above the lesser one, protocol and family above the other.
+            let [zone, kind] = [rest >> 16 << 48, rest << 48];
+            (seed.hash([src.min(dst) | zone, src.max(dst) | kind]), src > dst)
+        } else {
+            let is_turned = (a, b, src_port) > (c, d, dst_port);
+            let [rest, a, b, c, d] = if is_turned { self.turned().words() } else { self.words() };
+            (seed.hash([rest, a, b, c, d]), is_turned)
         };
-        hash & !TURNED | if is_turned { TURNED } else { 0 }
-    }
-
-    /// Whether it comes from the end, of both, that is the greater one.
-    #[inline]
-    fn is_turned(&self) -> bool {
-        let ([a, b, c, d], ports) = (self.addresses, self.rest >> 32);
-        let (src_port, dst_port) = (ports >> 16, ports & 0xffff);
-        match self.is_ipv4() {
-            true => (a >> 32 << 16 | src_port) > ((a & 0xffff_ffff) << 16 | dst_port),
-            false => (a, b, src_port) > (c, d, dst_port),
-        }
+        hash & !TURNED | u64::from(is_turned) << TURNED.trailing_zeros()
     }
 
     /// The same the other way.

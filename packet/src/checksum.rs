@@ -119,13 +119,11 @@ pub(crate) const fn add(one: u64, other: u64) -> u64 {
 }
 
 /// Folds a sum into sixteen bits, carries going round.
-fn fold(mut sum: u64) -> u16 {
-    loop {
-        match u16::try_from(sum) {
-            Ok(folded) => return folded,
-            Err(_) => sum = (sum >> 16) + (sum & 0xffff),
-        }
-    }
+#[inline]
+const fn fold(sum: u64) -> u16 {
+    // Of both halves the upper one is what they come to, with what the lower one carries.
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 /// The checksum of `bytes`.
@@ -172,14 +170,12 @@ pub fn update_partial32(partial: u16, old: u32, new: u32) -> u16 {
 pub struct Delta(pub u16);
 
 impl Delta {
-    /// Of whole words, as many `new` ones as `old`. What stays as it is counts for nothing.
-    pub fn of(old: &[u8], new: &[u8]) -> Self {
-        let words = old.as_chunks::<2>().0.iter().zip(new.as_chunks::<2>().0);
-        let changed = words.filter(|(old, new)| old != new);
-        let sum = changed.map(|(old, new)| {
-            u64::from(!u16::from_be_bytes(*old)) + u64::from(u16::from_be_bytes(*new))
-        });
-        Self(fold(sum.sum()))
+    /// Of four words, in the order of a packet; what changes nothing counts for nothing.
+    #[inline]
+    #[must_use]
+    pub fn of(old: u64, new: u64) -> Self {
+        // A word that stays counts 0xffff, which is nothing as well if others change.
+        if old == new { Self(0) } else { Self(fold(add(!old, new))) }
     }
 
     /// Both changes together.
@@ -288,7 +284,13 @@ mod tests {
             for (n, _) in keeps.iter().enumerate().filter(|(_, keeps)| **keeps) {
                 new[2 * n..][..2].copy_from_slice(&old[2 * n..][..2]);
             }
-            let delta = Delta::of(&old[..8], &new[..8]).and(Delta::of(&old[8..], &new[8..]));
+            let [old_words, new_words] = [&old, &new].map(|bytes| {
+                let (first, rest) = bytes.split_first_chunk().unwrap();
+                let rest: [u8; 4] = rest.try_into().unwrap();
+                [u64::from_be_bytes(*first), u32::from_be_bytes(rest).into()]
+            });
+            let [first, rest] = [0, 1].map(|n| Delta::of(old_words[n], new_words[n]));
+            let delta = first.and(rest);
             let words = old.as_chunks::<2>().0.iter().zip(new.as_chunks::<2>().0);
             let plain = words.clone().filter(|(old, new)| old != new).fold(sum, |sum, (old, new)| {
                 update(sum, u16::from_be_bytes(*old), u16::from_be_bytes(*new))

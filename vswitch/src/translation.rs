@@ -35,15 +35,21 @@ impl Translation {
         if *from == to.in_zone(from.zone()) || from.is_ipv4() != to.is_ipv4() {
             return None;
         }
-        let ([old, new], [old_ports, new_ports]) =
-            ([from.octets(), to.octets()], [from.port_octets(), to.port_octets()]);
+        let [[a, b, c, d], [to_a, to_b, to_c, to_d]] = [from, to].map(Tuple::addresses);
         let of_addresses = match from.is_ipv4() {
-            true => Delta::of(&old[..8], &new[..8]),
-            false => Delta::of(&old, &new),
+            true => Delta::of(a, to_a),
+            false => {
+                let [src, dst] = [
+                    Delta::of(a, to_a).and(Delta::of(b, to_b)),
+                    Delta::of(c, to_c).and(Delta::of(d, to_d)),
+                ];
+                src.and(dst)
+            }
         };
-        let of_all = of_addresses.and(Delta::of(&old_ports, &new_ports));
+        let of_all = of_addresses.and(Delta::of(from.ports().into(), to.ports().into()));
         let [of_addresses, of_all] = [of_addresses, of_all].map(|Delta(delta)| delta.to_be());
-        Some(Self { addresses: new, ports: new_ports, of_addresses, of_all })
+        let (addresses, ports) = (to.octets(), to.ports().to_be_bytes());
+        Some(Self { addresses, ports, of_addresses, of_all })
     }
 
     /// What packets of this key become.
