@@ -73,30 +73,46 @@ impl Segment {
         let data_len = data_len.ok_or(Malformed::DataOffset)?;
         let number = |flag| u32::from(flags & flag != 0);
         let numbered = data_len + number(tcp::SYN) + number(tcp::FIN);
-        let mut segment = Self {
+        // Before the rest, which is not to be kept in memory meanwhile.
+        let Options { sack, scale, allows_sack } = Options::read(options, header.ack());
+        Ok(Self {
             kind,
             has_ack: flags & tcp::ACK != 0,
             seq: header.seq(),
             end: header.seq().wrapping_add(numbered),
             ack: header.ack(),
-            sack: header.ack(),
+            sack,
             window: header.window(),
             has_options: !options.is_empty(),
-            scale: None,
-            allows_sack: false,
-        };
-        if segment.has_options {
-            segment.read_options(options);
-        }
-        Ok(segment)
+            scale,
+            allows_sack,
+        })
+    }
+}
+
+/// What options say.
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    sack: u32,
+    scale: Option<u8>,
+    allows_sack: bool,
+}
+
+impl Options {
+    /// Reads those of a segment that acknowledges this.
+    #[inline]
+    fn read(options: &[u8], ack: u32) -> Self {
+        let none = Self { sack: ack, scale: None, allows_sack: false };
+        if options.is_empty() { none } else { none.and(options) }
     }
 
-    /// Reads options up to the first that makes no sense: it ends them, as it does for endpoints.
-    fn read_options(&mut self, mut options: &[u8]) {
+    /// Reads them up to the first that makes no sense: it ends them, as it does for endpoints.
+    #[inline(never)]
+    fn and(mut self, mut options: &[u8]) -> Self {
         let mut has_blocks = false;
         while let [kind, rest @ ..] = options {
             let (value, behind) = match (*kind, rest) {
-                (option::END, _) => return,
+                (option::END, _) => return self,
                 (option::NOP, _) => {
                     options = rest;
                     continue;
@@ -105,10 +121,10 @@ impl Segment {
                     let len = usize::from(*len).checked_sub(2);
                     match len.and_then(|len| rest.split_at_checked(len)) {
                         Some(parts) => parts,
-                        None => return,
+                        None => return self,
                     }
                 }
-                _ => return,
+                _ => return self,
             };
             match (*kind, value) {
                 (option::SCALE, [scale]) => self.scale = Some((*scale).min(option::MAX_SCALE)),
@@ -119,6 +135,7 @@ impl Segment {
             }
             options = behind;
         }
+        self
     }
 
     /// Reads blocks; answers whether there were any.
