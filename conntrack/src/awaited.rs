@@ -18,20 +18,28 @@ pub struct Awaited {
     pub(crate) original: Hashed,
     /// Of what answers it, if that can have what is tried first.
     pub(crate) reply: Option<Hashed>,
-    /// Whether another connection may have that.
-    is_contested: bool,
+    /// What may be tried behind that, if another connection may have it.
+    pub(crate) drawn: Option<Drawn>,
+}
+
+/// What some dice draw for what answers a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Drawn {
+    pub(crate) dice: u64,
+    /// The first two that may be tried.
+    pub(crate) replies: [Option<Hashed>; 2],
 }
 
 impl Awaited {
     /// One of which nothing is known but its tuple.
     pub(crate) const fn of(original: Hashed) -> Self {
-        Self { original, reply: None, is_contested: false }
+        Self { original, reply: None, drawn: None }
     }
 
     /// Whether another connection may have what is tried first for what answers it, as
     /// [`Connections::await_other`] has found.
     pub const fn is_contested(&self) -> bool {
-        self.is_contested
+        self.drawn.is_some()
     }
 
     /// The tuple of the packet.
@@ -56,7 +64,7 @@ impl Connections {
         {
             self.table.prefetch(reply);
         }
-        Awaited { original, reply, is_contested: false }
+        Awaited { original, reply, drawn: None }
     }
 
     /// Looks at what was fetched when a connection was awaited that is translated as `nat` says: if another
@@ -67,11 +75,16 @@ impl Connections {
         let reply = awaited.reply.as_ref();
         if let Some(reply) = reply.filter(|reply| !self.table.has_none(reply)) {
             self.table.prefetch_alike(reply);
-            if let Some(other) = self.drawn(nat, awaited.tuple(), self.foresee(before)).next() {
-                self.table.prefetch(&other);
-            }
-            awaited.is_contested = true;
+            awaited.drawn = Some(self.draw(nat, awaited.tuple(), self.foresee(before)));
         }
+    }
+
+    #[inline(never)]
+    fn draw(&self, nat: &Nat, from: &Tuple, dice: u64) -> Drawn {
+        let mut drawn = self.drawn(nat, from, dice);
+        let replies = [drawn.next(), drawn.next()];
+        replies.iter().flatten().for_each(|reply| self.table.prefetch(reply));
+        Drawn { dice, replies }
     }
 
     /// Whether a packet would begin its connection: it belongs to none, and nobody has announced it.

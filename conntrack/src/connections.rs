@@ -8,7 +8,7 @@ use api::{Alg, Nat};
 use packet::{Millis, Seed};
 
 use crate::Direction;
-use crate::awaited::Awaited;
+use crate::awaited::{Awaited, Drawn};
 use crate::connection::Connection;
 use crate::hear;
 use crate::host::Host;
@@ -382,9 +382,28 @@ impl Connections {
     }
 
     /// What may answer it if that is taken, as these dice have it.
-    pub(crate) fn drawn(&self, nat: &Nat, from: &Tuple, dice: u64) -> impl Iterator<Item = Hashed> {
+    pub(crate) fn drawn<'a>(
+        &'a self,
+        nat: &Nat,
+        from: &Tuple,
+        dice: u64,
+    ) -> impl Iterator<Item = Hashed> + use<'a> {
         let others = nat::others(nat, from, &self.host, self.seed, dice);
         others.filter_map(|to| Some(self.table.hashed(to.reversed()?)))
+    }
+
+    /// The same, as dice have it that are rolled now: what was drawn by them is known.
+    fn others<'a>(
+        &'a self,
+        nat: &'a Nat,
+        from: &'a Tuple,
+        drawn: Option<Drawn>,
+    ) -> impl Iterator<Item = Hashed> + 'a {
+        let dice = self.roll();
+        let known =
+            drawn.filter(|drawn| drawn.dice == dice).map_or([None; 2], |drawn| drawn.replies);
+        let all = std::iter::once_with(move || self.drawn(nat, from, dice)).flatten();
+        known.into_iter().flatten().chain(all.skip(known.iter().flatten().count()))
     }
 
     /// Makes a connection whose packets become what `nat` makes of `from`: the first of which nothing
@@ -397,10 +416,14 @@ impl Connections {
     ) -> Result<Kept, NotMade> {
         let expectations = &self.table.relations().expectations;
         let is_free = |reply: &Hashed| expectations.find(&reply.tuple, beginning.now).is_none();
-        let Awaited { original, reply, .. } = beginning.awaited;
-        let first = (*reply).or_else(|| self.sure(nat, &from)).filter(is_free);
+        let Awaited { original, reply, drawn } = beginning.awaited;
+        // What is known to be taken is not entered.
+        let may_have = |reply: &Hashed| {
+            is_free(reply) && (drawn.is_none() || !self.table.has_other(reply, beginning.now))
+        };
+        let first = (*reply).or_else(|| self.sure(nat, &from)).filter(may_have);
         // Dice are rolled only for who cannot have what is sure.
-        let others = || self.drawn(nat, &from, self.roll()).filter(is_free);
+        let others = || self.others(nat, &from, *drawn).filter(is_free);
         let (id, other) = self.table.insert(beginning, first.as_ref(), others)?;
         let reply = other.or(first.map(|first| first.tuple));
         let to = reply.and_then(|reply| reply.reversed());

@@ -107,7 +107,15 @@ impl Host {
         behind.iter().chain(before)
     }
 
+    #[inline]
     fn has(&self, hash: u64) -> bool {
+        // Nearly always, of what is not the host's.
+        let first = usize::try_from(hash).unwrap_or(0) & (self.places.len() - 1);
+        self.places[first].load(Ordering::Relaxed) != FREE && self.has_from(hash)
+    }
+
+    #[inline(never)]
+    fn has_from(&self, hash: u64) -> bool {
         let mut met = self.way(hash).map(|place| place.load(Ordering::Relaxed));
         met.find(|met| *met == FREE || *met == hash) == Some(hash)
     }

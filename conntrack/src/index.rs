@@ -28,21 +28,27 @@ impl Bucket {
         self.0.iter().filter(|place| place.load(Ordering::Relaxed) == 0).count()
     }
 
-    /// The places whose words have the tag of a hash, or differ from it in these bits at most: of the last
-    /// one the lowest bit.
+    /// The least of what `differs` makes of its words: nothing branches here, for hardly any place is like
+    /// another.
     #[inline]
-    fn like(&self, hash: u64, may_differ: u64) -> u32 {
-        // Nothing branches here: hardly any place is like another.
+    fn least(&self, differs: impl Fn(u64) -> u64) -> u64 {
+        let words = self.0.iter().map(|place| place.load(Ordering::SeqCst));
+        words.fold(u64::MAX, |least, word| least.min(differs(word)))
+    }
+
+    /// The places whose words have the tag of a hash: of the last one the lowest bit.
+    #[inline]
+    fn like(&self, hash: u64) -> u32 {
+        // Neither here.
         self.0.iter().fold(0, |like, place| {
-            let differ = (place.load(Ordering::SeqCst) ^ hash) & !may_differ;
-            2 * like + u32::from(differ <= !TAG)
+            2 * like + u32::from(place.load(Ordering::SeqCst) ^ hash <= !TAG)
         })
     }
 
     /// An entry of this hash of which `is` says yes.
     #[inline]
     fn find(&self, hash: u64, is: &mut impl FnMut(Entry) -> bool) -> Option<Entry> {
-        let mut like = self.like(hash, 0);
+        let mut like = self.like(hash);
         while like != 0 {
             let nth = WAYS - 1 - like.trailing_zeros() as usize;
             like &= like - 1;
@@ -141,27 +147,40 @@ impl Index {
     /// Whether there is no entry of this hash: if so, it is certain.
     #[inline]
     pub(crate) fn has_none(&self, hash: u64) -> bool {
-        let (first, like) = self.like(hash, 0);
-        like == 0 && self.away(first).load(Ordering::SeqCst) == 0
+        let [first, _] = self.places(hash);
+        let least = self.buckets[first].least(|word| word ^ hash);
+        least > !TAG && self.away(first).load(Ordering::SeqCst) == 0
     }
 
-    /// Whether an entry of this hash that is there is the only one: if so, it is certain. Another one
-    /// that is being added sees this one then.
+    /// Whether an entry that is there is the only one of its hash: if so, it is certain. Another one that
+    /// is being added sees this one then.
     #[inline]
-    pub(crate) fn is_alone(&self, hash: u64) -> bool {
-        let (first, like) = self.like(hash, 0);
-        like.is_power_of_two() && self.away(first).load(Ordering::SeqCst) == 0
+    pub(crate) fn has_only(&self, hash: u64, entry: Entry) -> bool {
+        self.has_but(hash, written(hash, entry), 0)
     }
 
     /// The same of two entries, those of both tuples of a connection.
-    #[inline]
-    pub(crate) fn are_alone(&self, [one, other]: [u64; 2]) -> bool {
+    #[expect(clippy::inline_always, reason = "each connection asks it, in one place")]
+    #[inline(always)]
+    pub(crate) fn has_only_both(&self, [one, other]: [u64; 2], place: u32) -> bool {
+        let [original, reply] =
+            [Direction::Original, Direction::Reply].map(|direction| Entry { place, direction });
         if (one ^ other) & !TURNED != 0 {
-            return self.is_alone(one) && self.is_alone(other);
+            return self.has_only(one, original) && self.has_only(other, reply);
         }
-        let (first, like) = self.like(one, TURNED);
-        (like & like.wrapping_sub(1)).is_power_of_two()
-            && self.away(first).load(Ordering::SeqCst) == 0
+        self.has_but(one, written(one, original), TURNED | DIRECTION)
+    }
+
+    /// Whether nothing in the first bucket of a hash is like this word but itself, and what differs from it
+    /// in these bits at most, and nothing is in a second one.
+    #[expect(clippy::inline_always, reason = "the bits are known where it is asked")]
+    #[inline(always)]
+    fn has_but(&self, hash: u64, own: u64, may_differ: u64) -> bool {
+        let [first, _] = self.places(hash);
+        // What does not differ is turned into what differs most.
+        let differs = |word: u64| ((word ^ own) & !may_differ).wrapping_sub(1);
+        let least = self.buckets[first].least(differs);
+        least >= !TAG && self.away(first).load(Ordering::SeqCst) == 0
     }
 
     /// Entries of its first bucket that may be of this hash.
@@ -169,13 +188,6 @@ impl Index {
         let [first, _] = self.places(hash);
         let words = self.buckets[first].0.iter().map(|place| place.load(Ordering::Relaxed));
         words.filter(|word| (word ^ hash) & TAG == 0).filter_map(read).for_each(each);
-    }
-
-    /// What of the first bucket of a hash is like it, and which bucket that is.
-    #[inline]
-    fn like(&self, hash: u64, may_differ: u64) -> (usize, u32) {
-        let [first, _] = self.places(hash);
-        (first, self.buckets[first].like(hash, may_differ))
     }
 
     /// Adds an entry: in its first bucket, unless that is nearly full and the second has more room.
@@ -269,6 +281,8 @@ impl Index {
 
 /// The bits of a hash that an entry keeps.
 const TAG: u64 = u64::MAX << 33;
+/// The bit of an entry that says which way it goes.
+const DIRECTION: u64 = 1 << 32;
 
 const fn written(hash: u64, entry: Entry) -> u64 {
     hash & TAG | (entry.direction as u64) << 32 | (entry.place as u64 + 1)
@@ -277,7 +291,7 @@ const fn written(hash: u64, entry: Entry) -> u64 {
 #[inline]
 fn read(word: u64) -> Option<Entry> {
     let place = u32::try_from(word & 0xffff_ffff).ok()?.checked_sub(1)?;
-    let direction = if word >> 32 & 1 == 0 { Direction::Original } else { Direction::Reply };
+    let direction = if word & DIRECTION == 0 { Direction::Original } else { Direction::Reply };
     Some(Entry { place, direction })
 }
 
@@ -323,6 +337,36 @@ mod tests {
         assert!(index.away.iter().all(|away| away.load(Ordering::Relaxed) == 0));
     }
 
+    /// With others in its bucket, some of which are like it.
+    #[test]
+    fn who_is_alone_is_known() {
+        let index = Index::new(100);
+        let (hash, like) = (5 << 40, 5 << 40 | 1 << 20);
+        let entry = |place, direction| Entry { place, direction };
+        let [own, back] =
+            [Direction::Original, Direction::Reply].map(|direction| entry(7, direction));
+        assert!(index.has_none(hash));
+        index.add(6 << 40, entry(1, Direction::Reply)).unwrap();
+        index.add(hash, own).unwrap();
+        assert!(!index.has_none(hash) && index.has_only(hash, own));
+        index.add(hash ^ TURNED, back).unwrap();
+        assert!(index.has_only_both([hash, hash ^ TURNED], 7));
+        for (other, has_only) in [(hash, [false; 2]), (hash ^ TURNED, [true, false])] {
+            index.add(other, entry(8, Direction::Original)).unwrap();
+            let both = index.has_only_both([hash, hash ^ TURNED], 7);
+            assert_eq!([index.has_only(hash, own), both], has_only);
+            index.remove(other, entry(8, Direction::Original));
+        }
+        index.remove(hash ^ TURNED, back);
+        // As of what one says to itself.
+        index.add(hash, back).unwrap();
+        assert!(index.has_only_both([hash, hash], 7) && !index.has_only(hash, own));
+        index.remove(hash, back);
+        // Of two hashes that differ in what no entry keeps, and nobody knows.
+        index.add(like, back).unwrap();
+        assert!(!index.has_only_both([hash, like], 7));
+    }
+
     /// So many that a byte cannot count them.
     #[test]
     fn what_cannot_be_counted_is_looked_for_for_ever() {
@@ -360,7 +404,7 @@ mod model {
     fn come(index: &Index, place: u32) -> bool {
         index.add(HASH, entry(place)).unwrap();
         let sees = || index.find(HASH, |found| found == entry(3 - place)).is_some();
-        !index.is_alone(HASH) && sees()
+        !index.has_only(HASH, entry(place)) && sees()
     }
 
     /// Also where the first bucket has room for one of them only.

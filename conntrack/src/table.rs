@@ -295,7 +295,7 @@ impl Table {
                 self.index.remove(original.hash, Entry { place, direction: Direction::Original });
                 return Err(full);
             }
-            if self.index.are_alone([original.hash, first.hash]) {
+            if self.index.has_only_both([original.hash, first.hash], place) {
                 return Ok(None);
             }
         }
@@ -314,9 +314,9 @@ impl Table {
     ) -> Result<Option<Tuple>, NotMade> {
         let [own, back] =
             [Direction::Original, Direction::Reply].map(|direction| Entry { place, direction });
-        let is_free = self.is_free(place, original, now);
+        let is_free = self.is_free(own, original, now);
         if let Some(first) = first {
-            if is_free && self.is_free(place, first, now) {
+            if is_free && self.is_free(back, first, now) {
                 return Ok(None);
             }
             self.index.remove(first.hash, back);
@@ -326,7 +326,7 @@ impl Table {
             why = NotMade::NoPort;
             for reply in others().filter(|reply| !self.is_taken(place, reply, now)) {
                 match self.put(back, &reply) {
-                    Ok(()) if self.is_free(place, &reply, now) => return Ok(Some(reply.tuple)),
+                    Ok(()) if self.is_free(back, &reply, now) => return Ok(Some(reply.tuple)),
                     Ok(()) => self.index.remove(reply.hash, back),
                     Err(full) => {
                         why = full;
@@ -346,9 +346,14 @@ impl Table {
         self.index.add(hashed.hash, entry).map_err(|Full| NotMade::Full)
     }
 
-    /// Whether only the connection at `place` has a tuple that leads to it.
-    fn is_free(&self, place: u32, hashed: &Hashed, now: u32) -> bool {
-        self.index.is_alone(hashed.hash) || !self.is_taken(place, hashed, now)
+    /// Whether only the connection of an entry has the tuple that leads to it.
+    fn is_free(&self, entry: Entry, hashed: &Hashed, now: u32) -> bool {
+        self.index.has_only(hashed.hash, entry) || !self.is_taken(entry.place, hashed, now)
+    }
+
+    /// Whether a connection has a tuple, or one that is being made. One whose time is over makes room.
+    pub(crate) fn has_other(&self, hashed: &Hashed, now: u32) -> bool {
+        self.is_taken(u32::MAX, hashed, now)
     }
 
     /// Whether another connection than that at `place` has a tuple, or one that is being made. One whose
