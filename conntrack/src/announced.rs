@@ -6,6 +6,7 @@ use packet::Millis;
 use crate::awaited::Awaited;
 use crate::connections::{Connections, Kept, Notes, Seen, wrapped};
 use crate::kin::Kin;
+use crate::nat::Pool;
 use crate::table::{Beginning, NotMade, Tuples};
 use crate::tuple::{Hashed, Tuple};
 
@@ -77,7 +78,7 @@ impl Connections {
     pub(crate) fn make_announced(
         &self,
         beginning: &Beginning<'_>,
-        nat: Option<&Nat>,
+        pool: Option<&Pool<'_>>,
         notes: &Notes,
     ) -> Option<Result<Kept, NotMade>> {
         let Hashed { tuple: original, .. } = &beginning.awaited.original;
@@ -92,9 +93,9 @@ impl Connections {
             awaited: &Awaited::of(beginning.awaited.original),
             ..*beginning
         };
-        let made = match expectation.to.filter(|_| nat.is_some()) {
+        let made = match expectation.to.filter(|_| pool.is_some()) {
             Some(to) => self.make_following(&beginning, to),
-            None => self.make_own(&beginning, nat),
+            None => self.make_own(&beginning, pool),
         };
         if made.is_err() {
             // Nobody else may have announced it meanwhile: then theirs counts.
@@ -107,6 +108,6 @@ impl Connections {
     fn make_following(&self, beginning: &Beginning<'_>, to: Tuple) -> Result<Kept, NotMade> {
         let from = to.with_src_port(beginning.awaited.tuple().src_port());
         let range = NatRange { addresses: Some((to.src(), to.src())), ..NatRange::default() };
-        self.make_translated(beginning, from, &Nat::Src(range))
+        self.make_translated(beginning, from, &self.pool(&Nat::Src(range)))
     }
 }

@@ -3,11 +3,11 @@
 
 use std::sync::atomic::Ordering;
 
-use api::Nat;
 use packet::Millis;
 
 use crate::connections::{Connections, Kept, Notes};
 use crate::message::Content;
+use crate::nat::Pool;
 use crate::opened::Opened;
 use crate::table::{ConnectionId, NotMade};
 use crate::tuple::{Hashed, Tuple};
@@ -18,7 +18,7 @@ pub struct Awaited {
     pub(crate) original: Hashed,
     /// Of what answers it, if that can have what is tried first.
     pub(crate) reply: Option<Hashed>,
-    /// What may be tried behind that, if another connection may have it.
+    /// What is tried behind that, if another connection may have it.
     pub(crate) drawn: Option<Drawn>,
 }
 
@@ -26,7 +26,7 @@ pub struct Awaited {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Drawn {
     pub(crate) dice: u64,
-    /// The first two that may be tried.
+    /// The first two that are tried.
     pub(crate) replies: [Option<Hashed>; 2],
 }
 
@@ -49,14 +49,14 @@ impl Awaited {
 }
 
 impl Connections {
-    /// Awaits the connection of a packet of this tuple, translated as `nat` says: fetches what keeping
-    /// it begins with.
+    /// Awaits the connection of a packet of this tuple, translated by a pool if one is given:
+    /// fetches what keeping it begins with.
     #[inline]
-    pub fn await_new(&self, tuple: &Tuple, nat: Option<&Nat>) -> Awaited {
+    pub fn await_new(&self, tuple: &Tuple, pool: Option<&Pool<'_>>) -> Awaited {
         let original = self.table.hashed(*tuple);
         self.table.prefetch(&original);
-        let reply = match nat.filter(|nat| nat.range().is_some()) {
-            Some(nat) => self.sure(nat, tuple),
+        let reply = match pool.filter(|pool| pool.is_any()) {
+            Some(pool) => self.sure(pool, tuple),
             None => self.table.answer(&original),
         };
         if let Some(reply) = &reply
@@ -67,21 +67,32 @@ impl Connections {
         Awaited { original, reply, drawn: None }
     }
 
-    /// Looks at what was fetched when a connection was awaited that is translated as `nat` says: if another
-    /// one may have what is tried first, fetches what tells, and what dice will lead to then. They are
+    /// Looks at what was fetched when a connection was awaited that is translated by a pool: if another one
+    /// may have what is tried first, fetches what tells, and what dice will lead to then. They are
     /// rolled for `before` others first.
     #[inline]
-    pub fn await_other(&self, awaited: &mut Awaited, nat: &Nat, before: usize) {
+    pub fn await_other(&self, awaited: &mut Awaited, pool: &Pool<'_>, before: usize) {
         let reply = awaited.reply.as_ref();
         if let Some(reply) = reply.filter(|reply| !self.table.has_none(reply)) {
             self.table.prefetch_alike(reply);
-            awaited.drawn = Some(self.draw(nat, awaited.tuple(), self.foresee(before)));
+            awaited.drawn = Some(self.draw(pool, awaited.tuple(), self.foresee(before)));
+        }
+    }
+
+    /// Looks at what was fetched when dice drew for a connection: if another one may have the first that
+    /// they have drawn, fetches what tells.
+    #[inline]
+    pub fn await_drawn(&self, awaited: &Awaited) {
+        if let Some(Drawn { replies: [Some(reply), _], .. }) = &awaited.drawn
+            && !self.table.has_none(reply)
+        {
+            self.table.prefetch_alike(reply);
         }
     }
 
     #[inline(never)]
-    fn draw(&self, nat: &Nat, from: &Tuple, dice: u64) -> Drawn {
-        let mut drawn = self.drawn(nat, from, dice);
+    fn draw(&self, pool: &Pool<'_>, from: &Tuple, dice: u64) -> Drawn {
+        let mut drawn = self.drawn(pool, from, dice);
         let replies = [drawn.next(), drawn.next()];
         replies.iter().flatten().for_each(|reply| self.table.prefetch(reply));
         Drawn { dice, replies }
@@ -103,11 +114,11 @@ impl Connections {
         &self,
         awaited: &Awaited,
         content: &Content,
-        nat: Option<&Nat>,
+        pool: Option<&Pool<'_>>,
         notes: &Notes,
         now: Millis,
     ) -> Result<(ConnectionId, Option<Tuple>), NotMade> {
-        let Kept { id, to } = self.keep(awaited, content, nat, notes, now)?;
+        let Kept { id, to } = self.keep(awaited, content, pool, notes, now)?;
         Ok((id, to))
     }
 

@@ -14,7 +14,7 @@ use crate::hear;
 use crate::host::Host;
 use crate::kin::Kin;
 use crate::message::{Content, Message};
-use crate::nat;
+use crate::nat::Pool;
 use crate::news::Change;
 use crate::opened::Opened;
 use crate::settings::{Settings, SharedSettings};
@@ -292,7 +292,8 @@ impl Connections {
         now: Millis,
     ) -> Result<ConnectionId, NotMade> {
         let awaited = Awaited::of(self.table.hashed(message.tuple));
-        self.keep(&awaited, &message.content, nat, notes, now).map(|kept| kept.id)
+        let pool = nat.map(|nat| self.pool(nat));
+        self.keep(&awaited, &message.content, pool.as_ref(), notes, now).map(|kept| kept.id)
     }
 
     /// The same of one that was awaited.
@@ -301,11 +302,11 @@ impl Connections {
         &self,
         awaited: &Awaited,
         content: &Content,
-        nat: Option<&Nat>,
+        pool: Option<&Pool<'_>>,
         notes: &Notes,
         now: Millis,
     ) -> Result<Kept, NotMade> {
-        let made = self.make(awaited, content, nat, notes, now);
+        let made = self.make(awaited, content, pool, notes, now);
         match made {
             Ok(Kept { id, .. }) => self.tell(Change::Made, id, wrapped(now)),
             Err(why) => self.table.tally.refused(why),
@@ -319,7 +320,7 @@ impl Connections {
         &self,
         awaited: &Awaited,
         content: &Content,
-        nat: Option<&Nat>,
+        pool: Option<&Pool<'_>>,
         notes: &Notes,
         now: Millis,
     ) -> Result<Kept, NotMade> {
@@ -330,27 +331,27 @@ impl Connections {
         let beginning = Beginning { awaited, content, opened, mark, label, now, kin };
         let expectations = &self.table.relations().expectations;
         if !expectations.are_none()
-            && let Some(made) = self.make_announced(&beginning, nat, notes)
+            && let Some(made) = self.make_announced(&beginning, pool, notes)
         {
             return made;
         }
-        self.make_own(&beginning, nat)
+        self.make_own(&beginning, pool)
     }
 
-    /// Makes a connection whose packets become what `nat` says.
+    /// Makes a connection whose packets become what a pool makes of them.
     #[expect(clippy::inline_always, reason = "what it is given is at hand where it is called")]
     #[inline(always)]
     pub(crate) fn make_own(
         &self,
         beginning: &Beginning<'_>,
-        nat: Option<&Nat>,
+        pool: Option<&Pool<'_>>,
     ) -> Result<Kept, NotMade> {
         let Awaited { original, reply, .. } = beginning.awaited;
-        if let Some(nat) = nat.filter(|nat| nat.range().is_some()) {
+        if let Some(pool) = pool.filter(|pool| pool.is_any()) {
             if reply.is_none() {
                 original.tuple.reversed().ok_or(NotMade::BeginsNone)?;
             }
-            return self.make_translated(beginning, original.tuple, nat);
+            return self.make_translated(beginning, original.tuple, pool);
         }
         let reply = match reply {
             Some(reply) => *reply,
@@ -374,57 +375,70 @@ impl Connections {
         self.seed.hash([self.dice.load(Ordering::Relaxed).wrapping_add(passed)])
     }
 
-    /// What answers a connection whose packets become what `nat` makes of `from`, if no dice decide.
+    /// What connections are given that are made now as `nat` says.
+    pub fn pool<'a>(&'a self, nat: &'a Nat) -> Pool<'a> {
+        Pool::new(nat, &self.host, self.seed)
+    }
+
+    /// What answers a connection whose packets become what a pool makes of `from`, if no dice decide.
     #[inline]
-    pub(crate) fn sure(&self, nat: &Nat, from: &Tuple) -> Option<Hashed> {
-        let to = nat::first(nat, from, &self.host, self.seed)?;
+    pub(crate) fn sure(&self, pool: &Pool<'_>, from: &Tuple) -> Option<Hashed> {
+        let to = pool.first(from)?;
         Some(self.table.hashed(to.reversed()?))
     }
 
     /// What may answer it if that is taken, as these dice have it.
     pub(crate) fn drawn<'a>(
         &'a self,
-        nat: &Nat,
+        pool: &Pool<'_>,
         from: &Tuple,
         dice: u64,
     ) -> impl Iterator<Item = Hashed> + use<'a> {
-        let others = nat::others(nat, from, &self.host, self.seed, dice);
+        let others = pool.others(from, dice);
         others.filter_map(|to| Some(self.table.hashed(to.reversed()?)))
     }
 
     /// The same, as dice have it that are rolled now: what was drawn by them is known.
     fn others<'a>(
         &'a self,
-        nat: &'a Nat,
+        pool: &'a Pool<'_>,
         from: &'a Tuple,
         drawn: Option<Drawn>,
     ) -> impl Iterator<Item = Hashed> + 'a {
         let dice = self.roll();
         let known =
             drawn.filter(|drawn| drawn.dice == dice).map_or([None; 2], |drawn| drawn.replies);
-        let all = std::iter::once_with(move || self.drawn(nat, from, dice)).flatten();
-        known.into_iter().flatten().chain(all.skip(known.iter().flatten().count()))
+        let rest = std::iter::once_with(move || self.drawn(pool, from, dice)).flatten();
+        known.into_iter().flatten().chain(rest.skip(known.iter().flatten().count()))
     }
 
-    /// Makes a connection whose packets become what `nat` makes of `from`: the first of which nothing
+    /// Makes a connection whose packets become what a pool makes of `from`: the first of which nothing
     /// else answers, and which nobody has announced.
     pub(crate) fn make_translated(
         &self,
         beginning: &Beginning<'_>,
         from: Tuple,
-        nat: &Nat,
+        pool: &Pool<'_>,
     ) -> Result<Kept, NotMade> {
         let expectations = &self.table.relations().expectations;
         let is_free = |reply: &Hashed| expectations.find(&reply.tuple, beginning.now).is_none();
         let Awaited { original, reply, drawn } = beginning.awaited;
+        let sure;
+        let first = match reply {
+            Some(reply) => Some(reply),
+            None => {
+                sure = self.sure(pool, &from);
+                sure.as_ref()
+            }
+        };
         // What is known to be taken is not entered.
         let may_have = |reply: &Hashed| {
             is_free(reply) && (drawn.is_none() || !self.table.has_other(reply, beginning.now))
         };
-        let first = (*reply).or_else(|| self.sure(nat, &from)).filter(may_have);
+        let first = first.filter(|first| may_have(first));
         // Dice are rolled only for who cannot have what is sure.
-        let others = || self.others(nat, &from, *drawn).filter(is_free);
-        let (id, other) = self.table.insert(beginning, first.as_ref(), others)?;
+        let others = || self.others(pool, &from, *drawn).filter(is_free);
+        let (id, other) = self.table.insert(beginning, first, others)?;
         let reply = other.or(first.map(|first| first.tuple));
         let to = reply.and_then(|reply| reply.reversed());
         Ok(Kept { id, to: to.filter(|to| *to != original.tuple) })

@@ -160,7 +160,7 @@ impl Index {
     }
 
     /// The same of two entries, those of both tuples of a connection.
-    #[expect(clippy::inline_always, reason = "each connection asks it, in one place")]
+    #[expect(clippy::inline_always, reason = "each connection asks it, most in one place")]
     #[inline(always)]
     pub(crate) fn has_only_both(&self, [one, other]: [u64; 2], place: u32) -> bool {
         let [original, reply] =

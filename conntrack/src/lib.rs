@@ -61,6 +61,7 @@ pub use fragments::{DatagramId, Fragments, Gathered, Lost};
 pub use ftp::Text;
 pub use hear::{Heard, NotHeard, Numbers, Rewrite};
 pub use message::{Content, Message, Untracked};
+pub use nat::Pool;
 pub use news::{Change, News};
 pub use opened::State;
 pub use policies::TooManyPolicies;

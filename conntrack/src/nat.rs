@@ -13,9 +13,185 @@ use crate::tuple::Tuple;
 /// So many are tried; if all are taken, the connection is not made.
 const TRIES: u64 = 256;
 
+/// What connections are given that are made in one moment as `nat` says: what is known of it before one of
+/// them is.
+#[derive(Clone, Debug)]
+pub struct Pool<'a> {
+    range: Option<&'a NatRange>,
+    is_src: bool,
+    addresses: Option<Addresses>,
+    /// Whether anything is decided by a hash: if there is only one address, and ports need none, it is not.
+    needs_hash: bool,
+    host: &'a Host,
+    seed: Seed,
+}
+
+/// The addresses of a pool, of one family: the first, and the last or how many there are.
+#[derive(Clone, Debug)]
+enum Addresses {
+    V4 { first: u32, count: u64 },
+    V6 { first: u128, last: u128 },
+}
+
+impl Addresses {
+    /// `None` if they stand for the packet's own.
+    fn new(addresses: (IpAddr, IpAddr)) -> Option<Self> {
+        match addresses {
+            (first, _) if first.is_unspecified() => None,
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                let (first, last) = (first.to_bits(), last.to_bits());
+                Some(Self::V4 { first, count: u64::from(last.saturating_sub(first)) + 1 })
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) => {
+                Some(Self::V6 { first: first.to_bits(), last: last.to_bits() })
+            }
+            _ => None,
+        }
+    }
+
+    fn are_many(&self) -> bool {
+        match self {
+            Self::V4 { count, .. } => *count > 1,
+            Self::V6 { first, last } => first < last,
+        }
+    }
+
+    /// A tuple from, or to, the one that a hash leads to; as it is if it is of another family.
+    #[inline]
+    fn moved(&self, original: &Tuple, is_src: bool, hash: u64) -> Tuple {
+        let address = match self {
+            Self::V4 { first, count } if original.is_ipv4() => {
+                // The upper part of a product: spread as evenly as a remainder would be.
+                let place = (u128::from(hash) * u128::from(*count)) >> 64;
+                u128::from(*first) + place
+            }
+            Self::V6 { first, last } if !original.is_ipv4() => {
+                let count = last.saturating_sub(*first).checked_add(1);
+                let place = count.map_or(hash.into(), |count| u128::from(hash) % count);
+                first.saturating_add(place)
+            }
+            _ => return *original,
+        };
+        if is_src { original.with_src(address) } else { original.with_dst(address) }
+    }
+}
+
+impl<'a> Pool<'a> {
+    pub(crate) fn new(nat: &'a Nat, host: &'a Host, seed: Seed) -> Self {
+        let (range, is_src) = (nat.range(), matches!(nat, Nat::Src(_)));
+        let addresses = range.and_then(|range| Addresses::new(range.addresses?));
+        let goes_by_hash = range.is_some_and(|range| range.choice == Some(NatChoice::Hash));
+        let needs_hash = goes_by_hash || addresses.as_ref().is_some_and(Addresses::are_many);
+        Self { range, is_src, addresses, needs_hash, host, seed }
+    }
+
+    /// Whether there is anything to be given, or connections that are made are not translated.
+    pub const fn is_any(&self) -> bool {
+        self.range.is_some()
+    }
+
+    /// What the tuple of a new connection becomes if it keeps its port, and may: then no dice decide.
+    #[inline]
+    pub(crate) fn first(&self, original: &Tuple) -> Option<Tuple> {
+        let Choice { keeps, moved, .. } = self.choose(original);
+        keeps.then_some(moved)
+    }
+
+    /// What else it may become, in the order in which that is tried. `dice` is different for each.
+    pub(crate) fn others(
+        &self,
+        original: &Tuple,
+        dice: u64,
+    ) -> impl Iterator<Item = Tuple> + use<> {
+        let Choice { hash, moved, ports, .. } = self.choose(original);
+        let count =
+            ports.map_or(0, |(least, most)| (u64::from(most) + 1).saturating_sub(least.into()));
+        let start = if self.choice() == Some(NatChoice::Hash) { hash >> 32 } else { dice };
+        let tried = (0..count.min(TRIES)).filter_map(move |n| {
+            // By a step that meets all of few, and is spread over many.
+            let (least, _) = ports?;
+            let step = if count > TRIES { count / TRIES } else { 1 };
+            let place = start.wrapping_add(n * step);
+            u16::try_from(u64::from(least) + place % count).ok()
+        });
+        let is_first = self.is_src || is_query(moved.proto());
+        tried.map(move |port| {
+            let ports = if is_first { [port, moved.dst_port()] } else { [moved.src_port(), port] };
+            moved.with_ports(ports)
+        })
+    }
+
+    fn choice(&self) -> Option<NatChoice> {
+        self.range.and_then(|range| range.choice)
+    }
+
+    #[inline]
+    fn choose(&self, original: &Tuple) -> Choice {
+        let hash = if self.needs_hash { self.hash(original) } else { 0 };
+        let moved = match &self.addresses {
+            Some(addresses) => addresses.moved(original, self.is_src, hash),
+            None => *original,
+        };
+        let [src, dst] = moved.wide();
+        let reserved = self.host.ports_at(moved.is_ipv4(), if self.is_src { src } else { dst });
+        let mut ports = self.ports(original);
+        if let Some(reserved) = &reserved {
+            ports = ports.map(|asked| self.of_host(asked, reserved));
+        }
+        let port = port_of(original, self.is_src);
+        let keeps = self.choice().is_none()
+            && ports.is_none_or(|(least, most)| (least..=most).contains(&port));
+        Choice { hash, moved, ports, keeps }
+    }
+
+    /// What decides where in a range one begins: the same for all connections of a source, if that is
+    /// asked for.
+    fn hash(&self, original: &Tuple) -> u64 {
+        let [[a, b], [c, d]] = original.wide();
+        let is_persistent = self.range.is_some_and(|range| range.persistent);
+        let [c, d] = if is_persistent { [0, 0] } else { [c, d] };
+        let [src_port, dst_port] = [original.src_port(), original.dst_port()].map(u64::from);
+        let goes_by_ports = self.choice() == Some(NatChoice::Hash);
+        let ports = if goes_by_ports { src_port << 16 | dst_port } else { 0 };
+        match original.is_ipv4() {
+            true => self.seed.hash([b << 32 | d, ports]),
+            false => self.seed.hash([a, b, c, d, ports]),
+        }
+    }
+
+    /// The ports that may be tried; `None` if the port stays.
+    fn ports(&self, original: &Tuple) -> Option<(u16, u16)> {
+        match (self.range?.ports, original.proto()) {
+            (_, proto) if !has_ports(proto) => None,
+            (Some(ports), _) => Some(ports),
+            // To another port another service would answer.
+            (None, _) if !self.is_src => None,
+            (None, icmp::PROTO | icmp::PROTO_V6) => Some((0, u16::MAX)),
+            // Who trusts low ports shall have no reason to wonder, and the other way round.
+            (None, _) => Some(match original.src_port() {
+                0..512 => (1, 511),
+                512..1024 => (600, 1023),
+                1024.. => (1024, u16::MAX),
+            }),
+        }
+    }
+
+    /// What is left of ports that may be tried at an address of the host; nothing if the first is beyond
+    /// the last.
+    fn of_host(&self, asked: (u16, u16), reserved: &RangeInclusive<u16>) -> (u16, u16) {
+        let (least, most) = match self.range.and_then(|range| range.ports) {
+            // A flow that names one port of a service knows who answers there.
+            Some((first, last)) if !self.is_src && first == last => return asked,
+            Some(asked) => asked,
+            // Who is given another port anyway is given any of them.
+            None => (0, u16::MAX),
+        };
+        (least.max(*reserved.start()), most.min(*reserved.end()))
+    }
+}
+
 /// What decides about the tuple of a new connection.
 struct Choice {
-    is_src: bool,
     hash: u64,
     /// What its tuple becomes if it is given the address that it is to have.
     moved: Tuple,
@@ -23,141 +199,6 @@ struct Choice {
     ports: Option<(u16, u16)>,
     /// Whether it keeps its own.
     keeps: bool,
-}
-
-impl Choice {
-    #[inline]
-    fn new(nat: &Nat, original: &Tuple, host: &Host, seed: Seed) -> Self {
-        /// Of what has no range.
-        const NOWHERE: &NatRange =
-            &NatRange { addresses: None, ports: None, choice: None, persistent: false };
-        let (is_src, range) = (matches!(nat, Nat::Src(_)), nat.range().unwrap_or(NOWHERE));
-        let hash = if needs_hash(range) { hash(range, original, seed) } else { 0 };
-        let moved = match range.addresses {
-            Some(addresses) => moved(original, addresses, is_src, hash),
-            None => *original,
-        };
-        let mut ports = ports(range, original, is_src);
-        let [src, dst] = moved.wide();
-        let reserved = host.ports_at(moved.is_ipv4(), if is_src { src } else { dst });
-        if let Some(reserved) = reserved {
-            ports = ports.map(|asked| of_host(asked, range, is_src, &reserved));
-        }
-        let port = port_of(original, is_src);
-        let keeps = range.choice.is_none()
-            && ports.is_none_or(|(least, most)| (least..=most).contains(&port));
-        Self { is_src, hash, moved, ports, keeps }
-    }
-}
-
-/// What the tuple of a new connection becomes if it keeps its port, and may: then no dice decide.
-#[inline]
-pub(crate) fn first(nat: &Nat, original: &Tuple, host: &Host, seed: Seed) -> Option<Tuple> {
-    let Choice { keeps, moved, .. } = Choice::new(nat, original, host, seed);
-    keeps.then_some(moved)
-}
-
-/// What else it may become, in the order in which that is tried. `dice` is different for each.
-pub(crate) fn others(
-    nat: &Nat,
-    original: &Tuple,
-    host: &Host,
-    seed: Seed,
-    dice: u64,
-) -> impl Iterator<Item = Tuple> + use<> {
-    let Choice { is_src, hash, moved, ports, .. } = Choice::new(nat, original, host, seed);
-    let count = ports.map_or(0, |(least, most)| (u64::from(most) + 1).saturating_sub(least.into()));
-    let goes_by_hash = nat.range().is_some_and(|range| range.choice == Some(NatChoice::Hash));
-    let start = if goes_by_hash { hash >> 32 } else { dice };
-    let tried = (0..count.min(TRIES)).filter_map(move |n| {
-        // By a step that meets all of few, and is spread over many.
-        let (least, _) = ports?;
-        let step = if count > TRIES { count / TRIES } else { 1 };
-        let place = start.wrapping_add(n * step);
-        u16::try_from(u64::from(least) + place % count).ok()
-    });
-    let is_first = is_src || is_query(moved.proto());
-    tried.map(move |port| {
-        let ports = if is_first { [port, moved.dst_port()] } else { [moved.src_port(), port] };
-        moved.with_ports(ports)
-    })
-}
-
-/// Whether anything is decided by the hash: if there is only one address, and ports need none, it is not.
-fn needs_hash(range: &NatRange) -> bool {
-    range.choice == Some(NatChoice::Hash)
-        || range.addresses.is_some_and(|(first, last)| first != last)
-}
-
-/// What decides where in a range one begins: the same for all connections of a source, if that is
-/// asked for.
-fn hash(range: &NatRange, original: &Tuple, seed: Seed) -> u64 {
-    let [[a, b], [c, d]] = original.wide();
-    let [c, d] = if range.persistent { [0, 0] } else { [c, d] };
-    let [src_port, dst_port] = [original.src_port(), original.dst_port()].map(u64::from);
-    let ports = if range.choice == Some(NatChoice::Hash) { src_port << 16 | dst_port } else { 0 };
-    match original.is_ipv4() {
-        true => seed.hash([b << 32 | d, ports]),
-        false => seed.hash([a, b, c, d, ports]),
-    }
-}
-
-/// A tuple at the address of a range that a hash leads to; as it is if there is no range of its family.
-#[inline]
-fn moved(original: &Tuple, addresses: (IpAddr, IpAddr), is_src: bool, hash: u64) -> Tuple {
-    let place = match addresses {
-        (first, _) if first.is_unspecified() => return *original,
-        (IpAddr::V4(first), IpAddr::V4(last)) if original.is_ipv4() => {
-            let (first, last) = (first.to_bits(), last.to_bits());
-            // The upper part of a product: spread as evenly as a remainder would be.
-            let count = u64::from(last.saturating_sub(first)) + 1;
-            let place = (u128::from(hash) * u128::from(count)) >> 64;
-            u128::from(first) + place
-        }
-        (IpAddr::V6(first), IpAddr::V6(last)) if !original.is_ipv4() => {
-            let (first, last) = (first.to_bits(), last.to_bits());
-            let count = last.saturating_sub(first).checked_add(1);
-            let place = count.map_or(hash.into(), |count| u128::from(hash) % count);
-            first.saturating_add(place)
-        }
-        _ => return *original,
-    };
-    if is_src { original.with_src(place) } else { original.with_dst(place) }
-}
-
-/// The ports that may be tried; `None` if the port stays.
-fn ports(range: &NatRange, original: &Tuple, is_src: bool) -> Option<(u16, u16)> {
-    match (range.ports, original.proto()) {
-        (_, proto) if !has_ports(proto) => None,
-        (Some(ports), _) => Some(ports),
-        // To another port another service would answer.
-        (None, _) if !is_src => None,
-        (None, icmp::PROTO | icmp::PROTO_V6) => Some((0, u16::MAX)),
-        // Who trusts low ports shall have no reason to wonder, and the other way round.
-        (None, _) => Some(match original.src_port() {
-            0..512 => (1, 511),
-            512..1024 => (600, 1023),
-            1024.. => (1024, u16::MAX),
-        }),
-    }
-}
-
-/// What is left of ports that may be tried at an address of the host; nothing if the first is beyond
-/// the last.
-fn of_host(
-    asked: (u16, u16),
-    range: &NatRange,
-    is_src: bool,
-    reserved: &RangeInclusive<u16>,
-) -> (u16, u16) {
-    let (least, most) = match range.ports {
-        // A flow that names one port of a service knows who answers there.
-        Some((first, last)) if !is_src && first == last => return asked,
-        Some(asked) => asked,
-        // Who is given another port anyway is given any of them.
-        None => (0, u16::MAX),
-    };
-    (least.max(*reserved.start()), most.min(*reserved.end()))
 }
 
 const fn has_ports(proto: u8) -> bool {
@@ -197,8 +238,8 @@ mod tests {
         let flow: api::FlowMod = flow.parse().unwrap();
         let Some([api::Action::Ct(ct)]) = flow.actions.as_deref() else { panic!("{flow:?}") };
         let (nat, host) = (&ct.nat.unwrap(), &host());
-        let first = first(nat, &tuple, host, Seed(7));
-        first.into_iter().chain(others(nat, &tuple, host, Seed(7), 12_345)).collect()
+        let pool = Pool::new(nat, host, Seed(7));
+        pool.first(&tuple).into_iter().chain(pool.others(&tuple, 12_345)).collect()
     }
 
     #[test]

@@ -314,26 +314,35 @@ impl Table {
     ) -> Result<Option<Tuple>, NotMade> {
         let [own, back] =
             [Direction::Original, Direction::Reply].map(|direction| Entry { place, direction });
-        let is_free = self.is_free(own, original, now);
+        let is_own_free = || self.is_free(own, original, now);
+        let mut why = NotMade::NoPort;
         if let Some(first) = first {
-            if is_free && self.is_free(back, first, now) {
-                return Ok(None);
+            if self.is_free(back, first, now) {
+                if is_own_free() {
+                    return Ok(None);
+                }
+                why = NotMade::Exists;
             }
             self.index.remove(first.hash, back);
         }
-        let mut why = NotMade::Exists;
-        if is_free {
-            why = NotMade::NoPort;
-            for reply in others().filter(|reply| !self.is_taken(place, reply, now)) {
-                match self.put(back, &reply) {
-                    Ok(()) if self.is_free(back, &reply, now) => return Ok(Some(reply.tuple)),
-                    Ok(()) => self.index.remove(reply.hash, back),
-                    Err(full) => {
-                        why = full;
-                        break;
-                    }
+        if why == NotMade::NoPort {
+            let is_free =
+                |reply: &Hashed| self.has_none(reply) || !self.is_taken(place, reply, now);
+            for reply in others().filter(is_free) {
+                if let Err(full) = self.put(back, &reply) {
+                    why = full;
+                    break;
                 }
+                if self.index.has_only_both([original.hash, reply.hash], place)
+                    || is_own_free() && self.is_free(back, &reply, now)
+                {
+                    return Ok(Some(reply.tuple));
+                }
+                self.index.remove(reply.hash, back);
             }
+        }
+        if !is_own_free() {
+            why = NotMade::Exists;
         }
         self.index.remove(original.hash, own);
         Err(why)

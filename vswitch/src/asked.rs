@@ -2,7 +2,9 @@
 
 use api::{DropReason, Nat};
 use arrayvec::ArrayVec;
-use conntrack::{Awaited, ConnectionId, Connections, Content, Message, NotMade, Notes, Tuple};
+use conntrack::{
+    Awaited, ConnectionId, Connections, Content, Message, NotMade, Notes, Pool, Tuple,
+};
 use flowtable::Connect;
 use packet::{Headers, Key, Memory, Millis, Packet, verify};
 
@@ -20,7 +22,7 @@ pub(crate) struct Asked<'a> {
     nth: usize,
     zone: u16,
     /// What it is translated by.
-    nat: Option<&'a Nat>,
+    pool: Option<Pool<'a>>,
     notes: Notes,
     /// Whether nothing is asked for but this one, or whether there is one, in its zone.
     is_only: bool,
@@ -43,28 +45,37 @@ impl<'a> Asked<'a> {
         let is_only = connect.commit
             && nth + 1 == all.len()
             && all.iter().all(|other| other.zone == connect.zone);
-        let (zone, nat, notes) = (connect.zone, given(connect), notes(connect));
-        Some(Self { connections, all, nth, zone, nat, notes, is_only })
+        let (zone, notes) = (connect.zone, notes(connect));
+        let pool = given(connect).map(|nat| connections.pool(nat));
+        Some(Self { connections, all, nth, zone, pool, notes, is_only })
     }
 
     /// Awaits the connection of a packet of this key, if it may open one: fetches what that begins with.
     #[inline]
     pub(crate) fn awaited(&self, key: &Key) -> Option<Awaited> {
-        Some(self.connections.await_new(&tuple_of(key, self.zone)?, self.nat))
+        Some(self.connections.await_new(&tuple_of(key, self.zone)?, self.pool.as_ref()))
     }
 
     /// Whether what is awaited is translated.
     #[inline]
     pub(crate) fn is_translated(&self) -> bool {
-        self.nat.is_some_and(|nat| nat.range().is_some())
+        self.pool.as_ref().is_some_and(Pool::is_any)
     }
 
     /// Looks at what was fetched when it was awaited, and fetches what is needed then; dice are rolled for
     /// `before` others first.
     #[inline]
     pub(crate) fn look_ahead(&self, awaited: &mut Option<Awaited>, before: usize) {
-        if let (Some(nat), Some(awaited)) = (self.nat, awaited) {
-            self.connections.await_other(awaited, nat, before);
+        if let (Some(pool), Some(awaited)) = (&self.pool, awaited) {
+            self.connections.await_other(awaited, pool, before);
+        }
+    }
+
+    /// Looks at what was fetched when it was looked ahead.
+    #[inline]
+    pub(crate) fn look_again(&self, awaited: &Option<Awaited>) {
+        if let Some(awaited) = awaited {
+            self.connections.await_drawn(awaited);
         }
     }
 
@@ -110,7 +121,7 @@ impl<'a> Asked<'a> {
         let (bytes, len) = (packet.head(memory), packet.len());
         let read = Message::read(key, headers, bytes, len, self.zone);
         let message = &read.map_err(|_untracked| NotOpened::Other)?;
-        let awaited = self.connections.await_new(&message.tuple, self.nat);
+        let awaited = self.connections.await_new(&message.tuple, self.pool.as_ref());
         if let Some(to) = self.open_each(&awaited, &message.content, now)? {
             translate(packet, headers, message, (&to, None), memory);
         }
@@ -129,7 +140,8 @@ impl<'a> Asked<'a> {
         if !self.connections.would_begin(awaited, content, now) {
             return Err(NotOpened::Other);
         }
-        let made = self.connections.commit_awaited(awaited, content, self.nat, &self.notes, now);
+        let made =
+            self.connections.commit_awaited(awaited, content, self.pool.as_ref(), &self.notes, now);
         made.map(|(_, to)| to).map_err(|why| not_opened(self.nth, why))
     }
 
@@ -164,7 +176,8 @@ impl<'a> Asked<'a> {
                 && (awaited_at == n || !connect.commit && awaited_at > n);
             if !is_it {
                 let tuple = to.unwrap_or(*awaited.tuple()).in_zone(connect.zone);
-                awaited = other.insert(self.connections.await_new(&tuple, given(connect)));
+                let pool = given(connect).map(|nat| self.connections.pool(nat));
+                awaited = other.insert(self.connections.await_new(&tuple, pool.as_ref()));
                 (awaited_at, is_free) = (n, false);
             }
             if !is_free && !self.connections.would_begin(awaited, content, now) {
@@ -172,8 +185,9 @@ impl<'a> Asked<'a> {
             }
             is_free = !connect.commit;
             if connect.commit {
-                let (nat, notes) = (given(connect), &notes(connect));
-                let kept = self.connections.commit_awaited(awaited, content, nat, notes, now);
+                let pool = given(connect).map(|nat| self.connections.pool(nat));
+                let (pool, notes) = (pool.as_ref(), &notes(connect));
+                let kept = self.connections.commit_awaited(awaited, content, pool, notes, now);
                 let (id, moved) = kept.map_err(|why| not_opened(n, why))?;
                 made.push(id);
                 to = moved.or(to);

@@ -78,6 +78,7 @@ impl Way {
                 let before = (lane..lane + SOON).filter(|lane| is_contested(&ahead[lane % ROOM]));
                 let before = before.count();
                 asked.look_ahead(&mut ahead[(lane + SOON) % ROOM], before);
+                asked.look_again(&ahead[(lane + 1) % ROOM]);
             }
             if ingress.unmarked_partial {
                 mark_partial(packet, headers[lane], memory);
